@@ -1,0 +1,79 @@
+//! The command line: one file per verb.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::{Exit, Failure};
+
+mod debug;
+mod fixtures;
+mod init;
+mod inspect;
+mod report;
+mod run;
+mod scenario_args;
+mod serve;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  good
+    2  usage, scenario or file error
+   99  a threshold failed
+  120  run invalid: the generator itself was the bottleneck (outranks 99)
+  121  no turn completed
+  122  regression against a baseline
+  123  comparison inconclusive
+  124  target unreachable
+  130  interrupted; the report covers what was measured until then";
+
+/// Load testing and latency benchmarks for real-time voice backends.
+///
+/// Plays thousands of talking devices against a voice server and measures, from the end of each utterance, when the
+/// first token and the first audible sound come back, and whether the reply then plays without gaps.
+#[derive(Parser)]
+#[command(name = "voxload", version, after_help = EXIT_CODES, propagate_version = true, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Run(run::Args),
+    Inspect(inspect::Args),
+    Serve(serve::Args),
+    Debug(debug::Args),
+    Init(init::Args),
+    Report(report::Args),
+    Fixtures(fixtures::Args),
+}
+
+/// Runs the command line and returns the process's exit code; every error has been printed.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // clap's own exit codes are ours: 0 for help and version, 2 for usage errors.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Exit::Usage.code()));
+        }
+    };
+    let result = match cli.verb {
+        Verb::Run(args) => run::run(&args),
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Debug(args) => debug::run(&args),
+        Verb::Init(args) => init::run(&args),
+        Verb::Report(args) => report::run(&args),
+        Verb::Fixtures(args) => fixtures::run(&args),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(Failure { exit, message }) => {
+            eprintln!("error: {message}");
+            exit.into()
+        }
+    }
+}

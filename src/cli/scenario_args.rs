@@ -1,0 +1,1 @@
+//! Arguments that choose and change a scenario: shared by `run`, `inspect`, `debug` and `serve`.

@@ -1,0 +1,548 @@
+//! The result of a run: a versioned document, the contract with every program that reads `result.json`.
+//!
+//! Times are in microseconds since the start of the run and end in `_us`. A quantile that the number of samples does
+//! not support is `null`, never a guess. The JSON Schema in `docs/schema/result.json` is made from these types.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Raised when a field changes its meaning or disappears.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Everything about one run.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RunResult {
+    /// The version of this document's layout.
+    pub schema_version: u32,
+    /// The version of voxload that measured.
+    pub voxload_version: String,
+    /// The scenario's name.
+    pub name: String,
+    /// The scenario's seed.
+    pub seed: u64,
+    /// Start of the run, RFC 3339, UTC.
+    pub started_at: String,
+    /// How long load was applied and awaited.
+    pub duration_us: i64,
+    /// Part of it that was not counted.
+    pub warmup_us: i64,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// Whether the numbers can be trusted.
+    pub validity: Validity,
+    /// The thresholds, judged.
+    pub thresholds: Vec<ThresholdResult>,
+    /// The server under test, without secrets.
+    pub target: TargetInfo,
+    /// Turns after warm-up, counted.
+    pub turns: TurnCounts,
+    /// Connections, counted.
+    pub connections: ConnectionCounts,
+    /// Every metric that has a meaning in this run, by name.
+    pub metrics: BTreeMap<String, MetricResult>,
+    /// Failures by class, most frequent first.
+    pub failures: Vec<FailureGroup>,
+    /// Playback at each prebuffer.
+    pub playback: Vec<PlaybackResult>,
+    /// Interruptions.
+    pub barge_in: BargeInCounts,
+    /// The generator's own health.
+    pub generator: Generator,
+    /// Series over time, at most about a thousand points however long the run.
+    pub intervals: Vec<IntervalPoint>,
+    /// The slowest and the first failed turns, in full.
+    pub worst_turns: Vec<TurnRow>,
+    /// The fixtures that were spoken.
+    pub fixtures: Vec<FixtureInfo>,
+    /// The audio settings, with what they cost on the wire.
+    pub audio: AudioInfo,
+    /// The machine that measured.
+    pub host: HostInfo,
+    /// The effective scenario as TOML, without secrets.
+    pub scenario: String,
+    /// The command line, without secrets.
+    pub command: String,
+    /// How harness and reference server agree about the same turns, when the embedded server ran.
+    pub agreement: Option<Agreement>,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// Pass, fail, invalid or interrupted.
+    pub status: Status,
+    /// The exit code of the process.
+    pub exit_code: u8,
+    /// Why, in sentences; empty when it passed.
+    pub reasons: Vec<String>,
+}
+
+/// The verdict in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Valid, and every threshold held.
+    Pass,
+    /// A threshold failed, or no turn completed.
+    Fail,
+    /// The generator was the bottleneck: the numbers say nothing about the server.
+    Invalid,
+    /// Interrupted by the user.
+    Interrupted,
+}
+
+/// Whether the numbers can be trusted.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Validity {
+    /// False: the run is INVALID.
+    pub valid: bool,
+    /// Every check that was made.
+    pub checks: Vec<ValidityCheck>,
+}
+
+/// One check of the generator's own health.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ValidityCheck {
+    /// What was checked, for example `send lateness p99`.
+    pub name: String,
+    /// What was seen, for people, for example `1.2 ms`; `not measured` when it could not be.
+    pub seen: String,
+    /// The limit, for people.
+    pub limit: String,
+    /// False: this makes the run invalid.
+    pub ok: bool,
+    /// The likely cause, when not ok.
+    pub cause: String,
+    /// What to try, with the flag, when not ok.
+    pub try_this: String,
+}
+
+/// A threshold, judged.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ThresholdResult {
+    /// As written in the scenario.
+    pub expression: String,
+    /// The value found, in the unit that the expression's right side has; `null` when there was no sample or it is
+    /// infinite.
+    pub actual: Option<f64>,
+    /// The value for people, for example `281 ms`, `∞`, `no samples`.
+    pub actual_text: String,
+    /// True when it held.
+    pub passed: bool,
+    /// More about it: why it failed without a value, the nearest metric name, …
+    pub note: String,
+}
+
+/// The server under test.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TargetInfo {
+    /// The URL without secrets.
+    pub url: String,
+    /// The dialect.
+    pub dialect: String,
+    /// What a first token is in this dialect: `token`, `sentence`, `reply`, `none`.
+    pub text_granularity: String,
+    /// True when it was the embedded reference server.
+    pub embedded: bool,
+    /// True for wss.
+    pub tls: bool,
+    /// True when certificates were not checked.
+    pub insecure: bool,
+}
+
+/// Turns after warm-up. `started = succeeded + failed + timed_out + interrupted + cancelled`;
+/// `planned = started + missed`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TurnCounts {
+    /// Planned.
+    pub planned: u64,
+    /// Begun.
+    pub started: u64,
+    /// Complete audible replies.
+    pub succeeded: u64,
+    /// Failed, but for time-outs.
+    pub failed: u64,
+    /// No audio in time.
+    pub timed_out: u64,
+    /// Cut by a planned barge-in after the first audio: neither failed nor complete.
+    pub interrupted: u64,
+    /// Cut by the end of the run through no fault of the server.
+    pub cancelled: u64,
+    /// Planned and never begun.
+    pub missed: u64,
+    /// Turns during warm-up, in none of the other numbers.
+    pub warmup: u64,
+}
+
+/// Connections over the whole run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConnectionCounts {
+    /// Attempts.
+    pub attempted: u64,
+    /// Opened.
+    pub opened: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Open connections that ended unasked.
+    pub lost: u64,
+    /// Opened again after a loss.
+    pub reconnected: u64,
+}
+
+/// One metric.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MetricResult {
+    /// Samples, failures included.
+    pub count: u64,
+    /// Of these: failures, which count as +∞.
+    pub infinite: u64,
+    /// Of these: below zero.
+    pub negative: u64,
+    /// Smallest finite sample.
+    pub min_us: Option<i64>,
+    /// Mean of the finite samples: for rates and loads, not for judging latency.
+    pub mean_us: Option<f64>,
+    /// Median.
+    pub p50_us: Option<i64>,
+    /// 90th percentile.
+    pub p90_us: Option<i64>,
+    /// 95th percentile.
+    pub p95_us: Option<i64>,
+    /// 99th percentile.
+    pub p99_us: Option<i64>,
+    /// 99.9th percentile.
+    pub p999_us: Option<i64>,
+    /// Largest sample; `null` when it is infinite.
+    pub max_us: Option<i64>,
+    /// The same quantiles over finite samples only.
+    pub finite: FiniteQuantiles,
+    /// The finite samples ≥ 0: HdrHistogram V2, deflated, base64. Read it with any HdrHistogram library.
+    pub histogram: String,
+    /// The negative samples, mirrored; empty when there are none.
+    pub histogram_negative: String,
+}
+
+/// Quantiles over the samples that are finite: what a tool that forgets failures would print.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FiniteQuantiles {
+    /// Median.
+    pub p50_us: Option<i64>,
+    /// 90th percentile.
+    pub p90_us: Option<i64>,
+    /// 95th percentile.
+    pub p95_us: Option<i64>,
+    /// 99th percentile.
+    pub p99_us: Option<i64>,
+    /// 99.9th percentile.
+    pub p999_us: Option<i64>,
+    /// Largest.
+    pub max_us: Option<i64>,
+}
+
+/// Failures of one class.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FailureGroup {
+    /// The class, for example `closed_1011`.
+    pub class: String,
+    /// What it means and what to look at.
+    pub explanation: String,
+    /// Failed turns.
+    pub turns: u64,
+    /// Failed connection attempts and lost connections.
+    pub connections: u64,
+    /// The first one, in detail.
+    pub example: FailureExample,
+}
+
+/// The first failure of a class.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FailureExample {
+    /// The device.
+    pub device: u32,
+    /// Its turn, if it was in one.
+    pub turn: Option<u32>,
+    /// When.
+    pub at_us: i64,
+    /// What was seen, without secrets.
+    pub detail: String,
+}
+
+/// Playback at one prebuffer, over all replies that had audio.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PlaybackResult {
+    /// The prebuffer.
+    pub prebuffer_us: i64,
+    /// Replies played.
+    pub replies: u64,
+    /// Replies with at least one stall.
+    pub stalled_replies: u64,
+    /// Stalls.
+    pub stalls: u64,
+    /// Time stalled in all.
+    pub stalled_us: i64,
+    /// Time that replies take to play without stalls.
+    pub media_us: i64,
+    /// Time to first audio at this prebuffer.
+    pub ttfa_p50_us: Option<i64>,
+    /// Likewise.
+    pub ttfa_p95_us: Option<i64>,
+}
+
+/// Interruptions.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct BargeInCounts {
+    /// Interruptions made.
+    pub made: u64,
+    /// Of these: the reply stopped.
+    pub stopped: u64,
+    /// Coughs and "mm-hm"s made.
+    pub backchannels: u64,
+    /// Of these: the reply stopped, which it should not.
+    pub false_stops: u64,
+    /// Messages of interrupted turns that came late and were dropped as they should be.
+    pub stale_messages: u64,
+}
+
+/// The generator's own health.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Generator {
+    /// Most devices connected at once.
+    pub devices: u32,
+    /// Threads that drive devices.
+    pub shards: u32,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Payload bytes sent.
+    pub bytes_sent: u64,
+    /// Payload bytes received.
+    pub bytes_received: u64,
+    /// User and system time of the harness process while load was applied.
+    pub cpu_us: i64,
+    /// The same, as a share of all its cores.
+    pub cpu_share: f64,
+    /// CPU time per message, sent and received.
+    pub cpu_us_per_message: f64,
+    /// Resident memory before the first device.
+    pub rss_base_bytes: u64,
+    /// Most resident memory.
+    pub rss_peak_bytes: u64,
+    /// (peak − base) / devices.
+    pub rss_bytes_per_device: u64,
+    /// CPU time taken by other guests of the same hardware, share; `null` when it cannot be read.
+    pub steal_share: Option<f64>,
+}
+
+/// One point of the series.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct IntervalPoint {
+    /// Start.
+    pub start_us: i64,
+    /// Width.
+    pub width_us: i64,
+    /// Devices connected at its end.
+    pub connected: u32,
+    /// Devices in a turn at its end.
+    pub in_turn: u32,
+    /// Turns begun.
+    pub started: u64,
+    /// Turns that succeeded (or were interrupted as planned).
+    pub succeeded: u64,
+    /// Turns that failed or timed out.
+    pub failed: u64,
+    /// Connections lost or refused.
+    pub connection_failures: u64,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Turns that ended in it, by TTFA; failures as +∞ (`null`).
+    pub ttfa_count: u64,
+    /// Median TTFA.
+    pub ttfa_p50_us: Option<i64>,
+    /// 95th percentile.
+    pub ttfa_p95_us: Option<i64>,
+    /// Largest finite.
+    pub ttfa_max_us: Option<i64>,
+    /// Median TTFT.
+    pub ttft_p50_us: Option<i64>,
+    /// 95th percentile.
+    pub ttft_p95_us: Option<i64>,
+    /// Send lateness, 99th percentile.
+    pub send_lateness_p99_us: Option<i64>,
+    /// Stalls at the scenario's prebuffer.
+    pub stalls: u64,
+}
+
+/// One row of `turns.csv`. Instants are since the start of the run; empty when it did not happen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TurnRow {
+    /// The device.
+    pub device: u32,
+    /// The turn of the device.
+    pub turn: u32,
+    /// The turn on its connection.
+    pub session_turn: u32,
+    /// The connection's local port.
+    pub local_port: u16,
+    /// The fixture spoken.
+    pub fixture: String,
+    /// True: during warm-up, not counted.
+    pub warmup: bool,
+    /// `ok`, `interrupted`, `cancelled`, or the failure class.
+    pub outcome: String,
+    /// `t0`: planned start of the utterance.
+    pub planned_start_us: i64,
+    /// `T_eos`: planned end of speech.
+    pub end_of_speech_us: i64,
+    /// Planned instant of the last send.
+    pub last_send_planned_us: i64,
+    /// When it was written.
+    pub last_send_done_us: Option<i64>,
+    /// First token − end of speech.
+    pub ttft_us: Option<i64>,
+    /// First audible sample played − end of speech.
+    pub ttfa_us: Option<i64>,
+    /// First audio arrived − end of speech.
+    pub ttfa_first_byte_us: Option<i64>,
+    /// First audible sample played − last send written.
+    pub ttfa_from_last_send_us: Option<i64>,
+    /// Server's end-of-turn event − end of speech.
+    pub endpoint_delay_us: Option<i64>,
+    /// First partial transcript − end of speech.
+    pub first_partial_us: Option<i64>,
+    /// Final transcript − end of speech.
+    pub final_transcript_us: Option<i64>,
+    /// Leading silence of the reply.
+    pub lead_silence_us: Option<i64>,
+    /// Last audio arrived − end of speech.
+    pub last_byte_us: Option<i64>,
+    /// Server's "reply complete" − end of speech.
+    pub reply_done_us: Option<i64>,
+    /// Non-empty tokens.
+    pub tokens: u32,
+    /// Audio messages.
+    pub audio_messages: u32,
+    /// Playing time of the audio received.
+    pub reply_media_us: i64,
+    /// Wall clock from the first to the last audio per second of audio; ≤ 1 keeps up.
+    pub rtf: Option<f64>,
+    /// Stalls at the scenario's prebuffer.
+    pub stalls: u32,
+    /// Time stalled at the scenario's prebuffer.
+    pub stalled_us: i64,
+    /// Time stalled at prebuffer 0, 60, 120 and 200 ms.
+    pub stalled_0_us: i64,
+    /// Likewise.
+    pub stalled_60_us: i64,
+    /// Likewise.
+    pub stalled_120_us: i64,
+    /// Likewise.
+    pub stalled_200_us: i64,
+    /// The prebuffer that would have avoided every stall.
+    pub required_prebuffer_us: i64,
+    /// Planned onset of a barge-in.
+    pub barge_in_us: Option<i64>,
+    /// Last audible agent sample played − that onset.
+    pub barge_in_stop_us: Option<i64>,
+    /// Last audio received − that onset.
+    pub barge_in_last_byte_us: Option<i64>,
+    /// When a cough or "mm-hm" was made.
+    pub backchannel_us: Option<i64>,
+    /// True: it stopped the reply.
+    pub false_barge_in: bool,
+    /// When the turn ended.
+    pub ended_us: i64,
+    /// What was seen, for failures; without secrets.
+    pub detail: String,
+}
+
+/// A fixture that was spoken.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FixtureInfo {
+    /// Its name.
+    pub id: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Length of the file.
+    pub length_us: i64,
+    /// First audible sample.
+    pub speech_start_us: i64,
+    /// End of speech.
+    pub speech_end_us: i64,
+}
+
+/// The audio settings.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct AudioInfo {
+    /// The codec.
+    pub codec: String,
+    /// Samples per second, up.
+    pub sample_rate: u32,
+    /// Samples per second, down.
+    pub reply_sample_rate: u32,
+    /// Target bit rate; 0 for codecs without.
+    pub bitrate: u32,
+    /// Codec frame.
+    pub frame_us: i64,
+    /// Audio per message.
+    pub chunk_us: i64,
+    /// The codec's look-ahead.
+    pub lookahead_us: i64,
+    /// `binary` or `base64`.
+    pub encoding: String,
+    /// `signal` or `vad`.
+    pub end_of_turn: String,
+    /// The prebuffer that TTFA and stalls are judged at.
+    pub prebuffer_us: i64,
+    /// While speaking, computed: kbit/s up on the wire with WebSocket, TLS, TCP (20) and IPv4 headers.
+    pub wire_kbps_up: f64,
+    /// While speaking: messages per second up.
+    pub messages_per_s_up: f64,
+}
+
+/// The machine that measured.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct HostInfo {
+    /// Operating system and kernel.
+    pub os: String,
+    /// Processor.
+    pub cpu: String,
+    /// Cores available to the process.
+    pub cores: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Soft limit of open files.
+    pub open_files: u64,
+}
+
+/// Harness against reference server: the same instants, seen from both sides.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Agreement {
+    /// Turns found in both logs.
+    pub turns: u64,
+    /// Turns of the harness (with a first audio) that the server's log does not have.
+    pub unmatched: u64,
+    /// First token: harness − server.
+    pub ttft: Difference,
+    /// First audio: harness − server.
+    pub ttfa: Difference,
+}
+
+/// Differences, harness minus server: what the network and the harness add.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Difference {
+    /// Pairs compared.
+    pub count: u64,
+    /// Median.
+    pub p50_us: Option<i64>,
+    /// 99th percentile of the absolute difference.
+    pub p99_abs_us: Option<i64>,
+    /// Largest absolute difference.
+    pub max_abs_us: Option<i64>,
+    /// Share of pairs within 5 ms.
+    pub within_5ms: Option<f64>,
+}

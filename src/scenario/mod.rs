@@ -1,0 +1,455 @@
+//! Scenarios: what a run does, checked and resolved.
+//!
+//! `keys.rs` is the one table of keys (type, range, default, documentation); the check, `--set`, the JSON Schema, the
+//! starter file of `voxload init` and the reference in `docs/` are made from it. `file.rs` reads TOML with positions,
+//! `check.rs` turns it into the [`Scenario`] below, or into every [`Diagnostic`] at once.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::audio::{AudioFormat, CodecSettings};
+use crate::dialect::{Dialect, Encoding};
+use crate::time::Micros;
+
+mod dist;
+
+pub use dist::Dist;
+
+/// A run, fully resolved: defaults filled in, overrides applied, every value in range.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Name: titles the report and names its folder.
+    pub name: String,
+    /// Decides arrivals, think times, fixtures and faults.
+    pub seed: u64,
+    /// Where the file came from, for messages; `<built-in>` for shipped scenarios.
+    pub origin: String,
+    /// The effective scenario as TOML: defaults and overrides in, secrets out.
+    pub effective: String,
+    /// The server under test.
+    pub target: Target,
+    /// How many devices, when.
+    pub fleet: Fleet,
+    /// What they say, and how it is encoded.
+    pub audio: AudioPlan,
+    /// How a conversation goes.
+    pub turn: TurnPlan,
+    /// How a connection is kept.
+    pub session: SessionPlan,
+    /// The device's loudspeaker.
+    pub playback: PlaybackPlan,
+    /// The embedded reference server; used when `target.url` is not set, and by `voxload serve`.
+    pub reference: ReferencePlan,
+    /// Threshold expressions, for example `ttfa:p(95)<300ms`.
+    pub thresholds: Vec<String>,
+    /// When the run is INVALID.
+    pub validity: ValidityLimits,
+    /// Which report files to write.
+    pub report: ReportPlan,
+}
+
+/// A value that must never be printed.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The secret itself: for the wire only.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// The server under test.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `ws://` or `wss://`; may hold `{placeholders}`. `None`: the embedded reference server. Secret, because it may
+    /// carry a token: print [`Target::shown`].
+    pub url: Option<Secret>,
+    /// The URL as it may be printed: no user info, no query values.
+    pub shown: String,
+    /// What the server speaks.
+    pub dialect: Dialect,
+    /// Extra headers of the upgrade request; values may hold `{placeholders}`.
+    pub headers: Vec<(String, Secret)>,
+    /// Accept any certificate.
+    pub insecure: bool,
+    /// PEM file of the certificate authority to trust, besides the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files of a client certificate and its key.
+    pub client_cert: Option<(PathBuf, PathBuf)>,
+    /// With the embedded server: speak wss, with a certificate made on the spot.
+    pub secure: bool,
+    /// Values per device for the placeholders.
+    pub values: Arc<DeviceValues>,
+}
+
+/// A table of values per device, from CSV: device n uses row n modulo the number of rows. `{device}` always exists.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceValues {
+    /// Column names, in the order of the row's values.
+    pub columns: Vec<String>,
+    /// One row per device.
+    pub rows: Vec<Vec<Secret>>,
+}
+
+impl DeviceValues {
+    /// Fills the `{placeholders}` of a template in for a device.
+    pub fn fill(&self, template: &str, device: u32) -> String {
+        if !template.contains('{') {
+            return template.to_owned();
+        }
+        let mut text = template.replace("{device}", &device.to_string());
+        if let Some(row) = self.rows.get(device as usize % self.rows.len().max(1)) {
+            for (column, value) in self.columns.iter().zip(row) {
+                text = text.replace(&format!("{{{column}}}"), value.reveal());
+            }
+        }
+        text
+    }
+}
+
+/// How many devices, when.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// Most devices at once.
+    pub devices: u32,
+    /// Load is applied for this long, ramp and warm-up included.
+    pub duration: Micros,
+    /// Devices arrive evenly over this time.
+    pub ramp: Micros,
+    /// Turns that start within this time from the start are not counted.
+    pub warmup: Micros,
+    /// How long turns that have begun may take to end after `duration`.
+    pub graceful_stop: Micros,
+    /// Piecewise linear number of devices over time; empty: the ramp, then `devices`.
+    pub stages: Vec<Stage>,
+    /// Closed loop, or arrivals at a rate.
+    pub arrivals: Arrivals,
+}
+
+/// One stage: within `duration`, go linearly to `devices`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// How long it takes.
+    pub duration: Micros,
+    /// The number of devices at its end.
+    pub devices: u32,
+}
+
+/// When devices come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrivals {
+    /// A fixed fleet: each device starts its next turn when its reply has been played and its think time is over.
+    Closed,
+    /// Sessions arrive at a rate, whatever the server does, and leave after `turn.count` turns. Arrivals that find
+    /// `fleet.devices` sessions open are missed turns.
+    Open {
+        /// Sessions per second.
+        rate: f64,
+        /// Poisson arrivals; otherwise evenly spaced.
+        poisson: bool,
+    },
+}
+
+/// What devices say, and how it is encoded.
+#[derive(Clone, Debug)]
+pub struct AudioPlan {
+    /// Names of shipped fixtures, or paths of WAV files (relative to the scenario file). Empty: all shipped utterances.
+    pub fixtures: Vec<String>,
+    /// The folder that relative paths start from.
+    pub base: PathBuf,
+    /// The codec and its settings.
+    pub settings: CodecSettings,
+    /// What is asked of the server.
+    pub down: AudioFormat,
+    /// Binary frames, or base64 in JSON.
+    pub encoding: Encoding,
+}
+
+/// Who finds the end of speech.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndOfTurn {
+    /// The device says so: a talk button.
+    Signal,
+    /// The server finds it, in silence that the device keeps streaming.
+    Vad,
+}
+
+/// What happens to a part-filled chunk when the button is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flush {
+    /// It goes at the next codec-frame boundary.
+    Frame,
+    /// It goes when the whole chunk has passed.
+    Chunk,
+}
+
+/// How a conversation goes.
+#[derive(Clone, Debug)]
+pub struct TurnPlan {
+    /// Turns per device; `None`: until the run ends.
+    pub count: Option<u32>,
+    /// From the end of a reply's playback to the next utterance.
+    pub think: Dist,
+    /// Who finds the end of speech.
+    pub end: EndOfTurn,
+    /// What the last chunk of a turn waits for.
+    pub flush: Flush,
+    /// From the end of speech to the first audio.
+    pub timeout: Micros,
+    /// Longest silence in the middle of a reply.
+    pub gap_timeout: Micros,
+    /// The user speaks over the reply.
+    pub barge_in: Option<BargeInPlan>,
+    /// The user coughs or hums during the reply.
+    pub backchannel: Option<BackchannelPlan>,
+}
+
+/// The user speaks over the reply.
+#[derive(Clone, Debug)]
+pub struct BargeInPlan {
+    /// Share of the turns.
+    pub share: f64,
+    /// From the first audible sample of the reply to the interruption.
+    pub after: Dist,
+}
+
+/// The user coughs or hums during the reply, which must not stop it.
+#[derive(Clone, Debug)]
+pub struct BackchannelPlan {
+    /// Share of the turns.
+    pub share: f64,
+    /// From the first audible sample of the reply to the sound.
+    pub after: Dist,
+    /// Fixtures to use.
+    pub sounds: Vec<String>,
+}
+
+/// How a connection is kept.
+#[derive(Clone, Debug)]
+pub struct SessionPlan {
+    /// TCP, TLS and upgrade together.
+    pub connect_timeout: Micros,
+    /// Heartbeats at this interval; `None`: none.
+    pub keep_alive: Option<Micros>,
+    /// A connection whose heartbeat is not answered within this time is lost.
+    pub keep_alive_timeout: Micros,
+    /// Largest message accepted, bytes.
+    pub max_message: u32,
+    /// First upper limit of the random delay before reconnecting (full jitter, doubled each time).
+    pub reconnect_base: Micros,
+    /// Largest upper limit of that delay.
+    pub reconnect_cap: Micros,
+    /// Locale given in the session's opening.
+    pub locale: String,
+    /// Voice asked for.
+    pub voice: String,
+}
+
+/// The device's loudspeaker.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaybackPlan {
+    /// How much audio is buffered before playback starts.
+    pub prebuffer: Micros,
+    /// A turn whose stalled share exceeds this fails.
+    pub max_stall_ratio: f64,
+}
+
+/// When the run is INVALID.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ValidityLimits {
+    /// Send lateness, p99, without the time in which the socket was not writable.
+    pub send_lateness_p99: Micros,
+    /// Send lateness, worst.
+    pub send_lateness_max: Micros,
+    /// CPU of the harness, share of its cores.
+    pub cpu: f64,
+    /// CPU steal, share.
+    pub steal: f64,
+}
+
+/// Which report files to write; `result.json`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.
+#[derive(Clone, Debug)]
+pub struct ReportPlan {
+    /// Where; `None`: `reports/<name>-<UTC time>`.
+    pub dir: Option<PathBuf>,
+    /// `report.html` and `charts/`.
+    pub html: bool,
+    /// `histograms.hlog` and `percentiles/`.
+    pub histograms: bool,
+    /// `junit.xml`.
+    pub junit: bool,
+    /// Width of an interval.
+    pub interval: Micros,
+}
+
+/// How the reference server's stages are arranged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pipeline {
+    /// Synthesis starts with the first sentence, while the model still writes.
+    Overlapped,
+    /// Each stage waits for the one before to finish.
+    Serial,
+}
+
+/// The embedded reference server. Travels to the child process as JSON on standard input.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReferencePlan {
+    /// The preset that the stages were filled in from.
+    pub preset: String,
+    /// Seed of its latencies.
+    pub seed: u64,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Recogniser: end of speech → final transcript.
+    pub stt: Dist,
+    /// Language model: final transcript → first token.
+    pub llm: Dist,
+    /// Tokens per second after the first.
+    pub token_rate: f64,
+    /// Synthesiser: text → first audio.
+    pub tts: Dist,
+    /// Seconds of speech made per second.
+    pub tts_speed: f64,
+    /// Overlapped or serial.
+    pub pipeline: Pipeline,
+    /// Requests that a stage works on at once; 0: no limit.
+    pub stt_slots: u32,
+    /// Likewise.
+    pub llm_slots: u32,
+    /// Likewise.
+    pub tts_slots: u32,
+    /// Partial transcripts at this interval while the user speaks; zero: none.
+    pub partials: Micros,
+    /// Audio per reply message.
+    pub chunk: Micros,
+    /// Reply audio sent at once before pacing in real time.
+    pub burst: Micros,
+    /// Silence that ends a turn, with server-side detection.
+    pub vad_silence: Micros,
+    /// RMS level above which a frame counts as speech, dBFS.
+    pub vad_level: f64,
+    /// Speech during a reply, uninterrupted, that counts as a barge-in, with server-side detection; zero: never.
+    pub vad_barge_in: Micros,
+    /// The bearer token that devices must show.
+    pub token: Option<Secret>,
+    /// Most connections; 0: no limit. More are answered with 503.
+    pub max_connections: u32,
+    /// Connections without a message for this long are closed.
+    pub idle_timeout: Micros,
+    /// Largest message accepted, bytes; larger ones are answered with close code 1009.
+    pub max_message: u32,
+    /// Reply messages waiting for a slow device before the reply is held back, bytes.
+    pub max_backlog: u32,
+    /// Threads.
+    pub threads: u32,
+    /// Misbehaviour, each with its share of the turns or connections.
+    pub faults: Vec<(Fault, f64)>,
+}
+
+/// What the reference server can be told to do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Connections: upgrade refused with 503.
+    RefuseUpgrade,
+    /// Connections: 401, whatever the token.
+    RefuseAuth,
+    /// Turns: close with 1011 in the middle of the reply.
+    CloseMidReply,
+    /// Turns: reset in the middle of the reply.
+    ResetMidReply,
+    /// Turns: text that is not JSON.
+    Garbage,
+    /// Turns: reply audio as a text frame.
+    TextForBinary,
+    /// Turns: a frame of 100 MB is announced and begun.
+    HugeFrame,
+    /// Turns: reply messages with another turn's id.
+    WrongTurn,
+    /// Turns: no answer at all.
+    Silence,
+    /// Turns: the reply begins, then stops without an end.
+    StallMidReply,
+    /// Turns: an `error` message instead of a reply.
+    Error,
+    /// Turns: reply audio in another format than agreed.
+    WrongFormat,
+    /// Turns: a reply of silence.
+    SilentReply,
+}
+
+impl Fault {
+    /// Every fault.
+    pub const ALL: [Self; 13] = [
+        Self::RefuseUpgrade,
+        Self::RefuseAuth,
+        Self::CloseMidReply,
+        Self::ResetMidReply,
+        Self::Garbage,
+        Self::TextForBinary,
+        Self::HugeFrame,
+        Self::WrongTurn,
+        Self::Silence,
+        Self::StallMidReply,
+        Self::Error,
+        Self::WrongFormat,
+        Self::SilentReply,
+    ];
+
+    /// The name used in scenarios.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RefuseUpgrade => "refuse_upgrade",
+            Self::RefuseAuth => "refuse_auth",
+            Self::CloseMidReply => "close_mid_reply",
+            Self::ResetMidReply => "reset_mid_reply",
+            Self::Garbage => "garbage",
+            Self::TextForBinary => "text_for_binary",
+            Self::HugeFrame => "huge_frame",
+            Self::WrongTurn => "wrong_turn",
+            Self::Silence => "silence",
+            Self::StallMidReply => "stall_mid_reply",
+            Self::Error => "error",
+            Self::WrongFormat => "wrong_format",
+            Self::SilentReply => "silent_reply",
+        }
+    }
+}
+
+/// One thing that is wrong with a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The file, or `--set`, or `environment`.
+    pub origin: String,
+    /// Line and column, from 1; `None` for values that do not come from the file.
+    pub position: Option<(u32, u32)>,
+    /// What is wrong.
+    pub message: String,
+    /// What was expected, or what to try.
+    pub help: Option<String>,
+}
