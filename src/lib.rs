@@ -19,6 +19,7 @@
 pub mod audio;
 pub mod cli;
 pub mod dialect;
+pub mod drive;
 pub mod event;
 pub mod exit;
 pub mod measure;

@@ -1,0 +1,3 @@
+//! The edge: clocks, sockets, threads. Drives the state machines and feeds the recorders.
+
+pub mod timer;
