@@ -18,6 +18,7 @@
 
 pub mod audio;
 pub mod cli;
+pub mod device;
 pub mod dialect;
 pub mod drive;
 pub mod event;

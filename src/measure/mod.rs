@@ -6,6 +6,8 @@
 
 mod distribution;
 mod metric;
+mod recorder;
 
 pub use distribution::{Distribution, Quantile, fewest_samples};
 pub use metric::{Metric, Unit};
+pub use recorder::{Counts, Failures, Interval, Recorder};

@@ -14,6 +14,7 @@ use crate::audio::{AudioFormat, CodecSettings};
 use crate::dialect::{Dialect, Encoding};
 use crate::time::Micros;
 
+pub mod arrival;
 mod dist;
 
 pub use dist::Dist;
