@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub mod ear;
 mod hear;
 pub mod plan;
-mod playback;
+pub mod playback;
 mod speech;
 mod turn;
 
@@ -419,7 +419,7 @@ impl Device {
         let Some(start) = self.next_start.take() else { return };
         let mut record = self.new_record(start);
         self.event(Event::TurnStarted { warmup: record.warmup });
-        let (class, detail) = self.last_failure.clone().unwrap_or((FailureClass::Network, "not connected".to_owned()));
+        let (class, detail) = self.last_failure.clone().unwrap_or_else(|| (FailureClass::Network, "not connected".to_owned()));
         record.outcome = Outcome::Failed(class, format!("not connected when the user spoke; last failure: {detail}").into());
         record.ended = now;
         let end = record.end_of_speech;
@@ -527,8 +527,7 @@ impl Device {
     /// Gives up on replies that are overdue.
     fn give_up_due(&mut self, now: Micros) {
         let (timeout, gap) = (self.plan.turn.timeout, self.plan.turn.gap_timeout);
-        let late = |t: &&Box<Turn>| t.deadline(timeout, gap) <= now;
-        if let Some(turn) = self.turn.as_ref().filter(late) {
+        if let Some(turn) = self.turn.as_deref().filter(|t| t.deadline(timeout, gap) <= now) {
             let fault = match turn.record.first_byte {
                 None => {
                     let got = if turn.record.first_token.is_some() { "text came, but no audio" } else { "no answer" };

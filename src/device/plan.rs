@@ -90,6 +90,6 @@ impl Plan {
         let limit = self.session.reconnect_base.0.saturating_mul(1 << attempt.min(30)).min(self.session.reconnect_cap.0);
         // A golden-ratio walk from the turn's draw, so that successive attempts of one turn differ.
         let at = jitter.wrapping_add(attempt.wrapping_mul(0x9e37_79b9));
-        Micros((i128::from(limit) * i128::from(at) >> 32) as i64)
+        Micros(((i128::from(limit) * i128::from(at)) >> 32) as i64)
     }
 }

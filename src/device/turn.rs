@@ -118,11 +118,11 @@ impl Turn {
     /// The reply is complete: the verdict on it.
     pub(super) fn complete(&mut self, now: Micros, ear: &mut Ear, max_stall_ratio: f64) -> Outcome {
         self.record.reply_done = Some(now);
-        self.playback.finish(now);
-        if self.playback.lead().is_none() && !self.unheard.is_empty() {
-            if let Err(why) = self.listen(ear, true) {
-                return Outcome::Failed(FailureClass::FormatMismatch, format!("reply audio: {why}").into());
-            }
+        if self.playback.lead().is_none()
+            && !self.unheard.is_empty()
+            && let Err(why) = self.listen(ear, true)
+        {
+            return Outcome::Failed(FailureClass::FormatMismatch, format!("reply audio: {why}").into());
         }
         if self.playback.lead().is_none() {
             let media = self.playback.media();

@@ -7,7 +7,9 @@
 mod distribution;
 mod metric;
 mod recorder;
+mod totals;
 
 pub use distribution::{Distribution, Quantile, fewest_samples};
 pub use metric::{Metric, Unit};
 pub use recorder::{Counts, Failures, Interval, Recorder};
+pub use totals::{Milestones, Totals};

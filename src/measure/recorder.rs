@@ -119,7 +119,7 @@ impl Interval {
 
 impl Counts {
     /// Adds everything, levels too: right for shards at one time. Along time the levels of the sum mean nothing.
-    fn absorb(&mut self, o: &Self) {
+    pub(super) fn absorb(&mut self, o: &Self) {
         self.connected += o.connected;
         self.in_turn += o.in_turn;
         self.media += o.media;
