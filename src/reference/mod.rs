@@ -15,6 +15,7 @@ mod connection;
 mod ears;
 mod fault;
 mod pipeline;
+mod plan;
 mod replies;
 mod server;
 mod session;
@@ -27,3 +28,6 @@ mod vad;
 pub use replies::Spoken;
 pub use server::{Counts, Options, Server};
 pub use sound::shipped;
+
+#[cfg(test)]
+mod testing;

@@ -344,3 +344,6 @@ fn finished(stage: &mut Stage, now: Micros) -> Option<Micros> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
