@@ -170,3 +170,66 @@ impl Ear {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::sound;
+    use crate::reference::testing::{MS, OPUS, PCM, tone};
+
+    fn payloads(format: AudioFormat) -> Vec<bytes::Bytes> {
+        let sound = [tone(MS(300), 0.0), tone(MS(600), 0.3), tone(MS(300), 0.0)].concat();
+        let chunks = sound::encode(&sound, 16_000, format, MS(60)).unwrap();
+        chunks.into_iter().map(|c| c.payload).collect()
+    }
+
+    #[test]
+    fn hears_where_it_is_loud_in_either_codec() {
+        for format in [PCM, OPUS] {
+            let (mut ear, mut memory) = (Ear::new(format).unwrap(), Memory::new(-40.0));
+            let mut at = MS(0);
+            let mut loud = Vec::new();
+            for p in payloads(format) {
+                let heard = ear.hear(&p, &mut memory).unwrap();
+                loud.extend(heard.loud.iter().map(|(a, b)| (at + *a, at + *b)));
+                at += heard.duration;
+            }
+            let (from, to) = (loud[0].0, loud[loud.len() - 1].1);
+            assert!((from - MS(300)).0.abs() <= 20_000, "{format:?}: {from:?}");
+            assert!((to - MS(900)).0.abs() <= 20_000, "{format:?}: {to:?}");
+        }
+    }
+
+    #[test]
+    fn the_second_device_with_the_same_fixture_is_not_decoded() {
+        let mut memory = Memory::new(-40.0);
+        let all = payloads(OPUS);
+        let mut ear = Ear::new(OPUS).unwrap();
+        let first: Vec<_> = all.iter().map(|p| ear.hear(p, &mut memory).unwrap()).collect();
+        let misses = memory.misses;
+        for _ in 0..3 {
+            ear.reset();
+            let again: Vec<_> = all.iter().map(|p| ear.hear(p, &mut memory).unwrap()).collect();
+            assert_eq!(again, first);
+        }
+        assert_eq!(memory.misses, misses);
+        assert!(misses <= all.len() as u64);
+    }
+
+    #[test]
+    fn what_is_not_audio_is_remembered_as_such() {
+        let (mut ear, mut memory) = (Ear::new(OPUS).unwrap(), Memory::new(-40.0));
+        let first = ear.hear(&[3, 0], &mut memory).unwrap_err();
+        assert_eq!(ear.hear(&[3, 0], &mut memory).unwrap_err(), first);
+        assert_eq!(memory.misses, 1);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (mut ear, mut memory) = (Ear::new(PCM).unwrap(), Memory::new(-40.0));
+        for n in 0..3 * GENERATION as u32 {
+            ear.hear(&n.to_le_bytes(), &mut memory).unwrap();
+        }
+        assert!(memory.young.len() + memory.old.len() <= 2 * GENERATION);
+    }
+}

@@ -756,3 +756,6 @@ fn transcript(media: Micros) -> String {
 fn turn_stream(seed: u64, session: u64, turn: u32) -> Stream {
     Seed(seed).stream("reference turn", session << 32 | u64::from(turn))
 }
+
+#[cfg(test)]
+mod tests;
