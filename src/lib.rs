@@ -24,6 +24,7 @@ pub mod drive;
 pub mod event;
 pub mod exit;
 pub mod measure;
+pub mod reference;
 pub mod report;
 pub mod scenario;
 pub mod seed;

@@ -12,6 +12,7 @@ pub use tokio_tungstenite::tungstenite::Utf8Bytes as Text;
 use crate::event::FailureClass;
 use crate::time::Micros;
 
+pub mod accept;
 pub mod tls;
 pub mod websocket;
 
