@@ -5,11 +5,13 @@
 //! ```
 
 mod distribution;
+pub mod health;
 mod metric;
 mod recorder;
 mod totals;
+pub mod validity;
 
 pub use distribution::{Distribution, Quantile, fewest_samples};
 pub use metric::{Metric, Unit};
 pub use recorder::{Counts, Failures, Interval, Recorder};
-pub use totals::{Milestones, Totals};
+pub use totals::Totals;
