@@ -2,4 +2,7 @@
 
 pub mod connection;
 pub mod shard;
+pub mod outcome;
+pub mod prepare;
+pub mod run;
 pub mod timer;

@@ -282,7 +282,7 @@ impl Interval {
             if f.example.as_ref().is_none_or(|e| e.1.is_none()) {
                 f.example = Some((t.device, Some(t.turn), t.ended, detail.clone()));
             }
-            let gated = [Metric::Ttfa, Metric::TtfaFirstByte, Metric::TtfaAt60, Metric::TtfaAt120, Metric::TtfaAt200];
+            let gated = [Metric::Ttfa, Metric::TtfaFirstByte, Metric::TtfaAt0, Metric::TtfaAt60, Metric::TtfaAt120, Metric::TtfaAt200];
             for m in gated.into_iter().chain(has_text.then_some(Metric::Ttft)) {
                 self.metrics[m as usize].record_infinite();
             }
@@ -300,6 +300,7 @@ impl Interval {
             (Metric::TtfaUncorrected, t.ttfa().map(|v| v - uncorrected)),
             (Metric::TtftUncorrected, t.ttft().map(|v| v - uncorrected)),
             (Metric::TtfaFromLastSend, t.judged.first_audible.zip(t.last_send_done).map(|(a, b)| a - b)),
+            (Metric::TtfaAt0, late(t.playout[0].first_audible)),
             (Metric::TtfaAt60, late(t.playout[1].first_audible)),
             (Metric::TtfaAt120, late(t.playout[2].first_audible)),
             (Metric::TtfaAt200, late(t.playout[3].first_audible)),
