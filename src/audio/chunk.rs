@@ -180,6 +180,7 @@ impl Line {
         for priming in input[..primed as usize].chunks(frame as usize) {
             encoder.encode(priming)?;
         }
+        encoder.settle()?;
         input.drain(..primed as usize);
         Ok(Self {
             encoder,

@@ -150,7 +150,7 @@ fn resolve(name: &str, base: &Path, shipped: &[Shipped]) -> Result<Found, String
 }
 
 fn split(path: &Path) -> (&Path, String) {
-    let folder = path.parent().unwrap_or(Path::new(""));
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let file = path.file_name().unwrap_or_default();
     (folder, file.to_string_lossy().into_owned())
 }

@@ -62,7 +62,7 @@ pub fn detect(samples: &[f32], rate: u32) -> Option<Speech> {
     };
     let (from, part) = loud(first).next()?;
     let start = from + part.iter().position(|s| s.abs() >= near)?;
-    let (from, part) = loud(last).last()?;
+    let (from, part) = loud(last).next_back()?;
     let end = from + part.iter().rposition(|s| s.abs() >= near)? + 1;
     Some(Speech {
         start: start as u64,

@@ -151,6 +151,14 @@ impl Encoder {
         }
     }
 
+    /// Called when the encoder has warmed up: from here on it keeps its configuration.
+    pub(super) fn settle(&mut self) -> Result<(), EncodeError> {
+        match self {
+            Self::Opus(encoder) => encoder.hold_bandwidth(),
+            Self::Pcm16 | Self::Mulaw => Ok(()),
+        }
+    }
+
     pub(super) fn encode(&mut self, frame: &[f32]) -> Result<Vec<u8>, EncodeError> {
         let mut packet = Vec::new();
         match self {
@@ -197,6 +205,80 @@ impl Decoder {
             Kind::Mulaw => {
                 mulaw::decode(payload, out);
                 Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn format(codec: Codec, sample_rate: u32) -> AudioFormat {
+        AudioFormat { codec, sample_rate }
+    }
+
+    #[test]
+    fn durations() {
+        let of = |codec, rate, bytes: &[u8]| duration(format(codec, rate), bytes);
+        assert_eq!(of(Codec::Pcm16, 16_000, &[0; 640]), Ok(Micros::from_millis(20)));
+        assert_eq!(of(Codec::Mulaw, 8_000, &[0; 480]), Ok(Micros::from_millis(60)));
+        assert_eq!(
+            of(Codec::Opus, 16_000, &[0b0100_1000, 1, 2]),
+            Ok(Micros::from_millis(20))
+        );
+        assert_eq!(of(Codec::Pcm16, 0, &[]), Ok(Micros::ZERO));
+        insta::assert_snapshot!(of(Codec::Pcm16, 16_000, &[0; 5]).unwrap_err(), @"not PCM16: 5 bytes, an odd number");
+        insta::assert_snapshot!(of(Codec::Opus, 16_000, &[]).unwrap_err(), @"not Opus: an Opus packet has at least one byte");
+        insta::assert_snapshot!(of(Codec::Opus, 16_000, &[0x4b, 9]).unwrap_err(), @"not Opus: a packet of 180 ms, longer than the 120 ms that Opus allows");
+    }
+
+    #[test]
+    fn pcm_is_soon_noticed_not_to_be_opus() {
+        // 60 ms of a tone at 16 kHz, as a server with another idea of the format would send it.
+        let tone: Vec<f32> = (0..96_000).map(|i| 0.3 * (i as f32 * 0.11).sin()).collect();
+        let wrong = tone
+            .chunks(960)
+            .filter(|samples| {
+                let mut payload = Vec::new();
+                pcm::encode(samples, &mut payload);
+                duration(format(Codec::Opus, 16_000), &payload).is_err()
+            })
+            .count();
+        assert!(wrong > 50, "{wrong} of 100 messages");
+    }
+
+    #[test]
+    fn opus_decodes_at_its_rates_only() {
+        let error = Decoder::new(format(Codec::Opus, 44_100)).err();
+        assert_eq!(error, Some(PayloadError::Rate(44_100)));
+        assert!(
+            opus::RATES
+                .iter()
+                .all(|&rate| Decoder::new(format(Codec::Opus, rate)).is_ok())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_decoded_or_refused(
+            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..8),
+            codec in prop::sample::select(vec![Codec::Opus, Codec::Opus, Codec::Opus, Codec::Pcm16, Codec::Mulaw]),
+            rate in prop::sample::select(opus::RATES.to_vec()),
+        ) {
+            let format = format(codec, rate);
+            let mut decoder = Decoder::new(format).unwrap();
+            for payload in payloads {
+                let mut samples = Vec::new();
+                if decoder.decode(&payload, &mut samples).is_ok() {
+                    let length = Micros::of_samples(samples.len() as u64, rate);
+                    prop_assert_eq!(Ok(length), duration(format, &payload));
+                    prop_assert!(samples.iter().all(|s| s.is_finite()));
+                } else {
+                    prop_assert!(codec != Codec::Mulaw);
+                }
             }
         }
     }

@@ -25,7 +25,7 @@ fn compress(sample: i16) -> u8 {
 /// The 16-bit sample of a code.
 const fn expand(code: u8) -> i16 {
     let code = !code;
-    let magnitude = ((((code & 0x0f) as i32) << 3) + BIAS << ((code >> 4) & 7)) - BIAS;
+    let magnitude = (((((code & 0x0f) as i32) << 3) + BIAS) << ((code >> 4) & 7)) - BIAS;
     (if code & 0x80 == 0 { magnitude } else { -magnitude }) as i16
 }
 

@@ -1,6 +1,6 @@
 //! Opus (RFC 6716) by `ropus`, for speech: the VOIP application, variable bit rate, one channel.
 
-use ropus::{Application, Bitrate, Channels, DecodeMode, Signal};
+use ropus::{Channels, DecodeMode, OPUS_APPLICATION_VOIP, OPUS_OK, OPUS_SIGNAL_VOICE, OpusEncoder};
 
 use super::{EncodeError, PayloadError, packet};
 use crate::audio::{AudioFormat, CodecSettings};
@@ -23,42 +23,67 @@ pub const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=256_000;
 const MOST_BYTES: usize = 4_000;
 
 /// An encoder, always on: its state goes from frame to frame.
+///
+/// Built on the plain interface of libopus, as the typed one cannot hold the bandwidth.
 pub struct Encoder {
-    inner: ropus::Encoder,
+    inner: OpusEncoder,
+    frame: i32,
     buffer: Vec<u8>,
 }
 
 impl Encoder {
-    /// With settings that [`CodecSettings::check`](super::check) accepts.
+    /// With settings that [`check`](super::check) accepts.
     pub fn new(settings: &CodecSettings) -> Result<Self, EncodeError> {
-        // The signal is declared to be voice, so that the encoder does not change its mode within a chunk: frames
-        // of one mode share a packet.
-        let inner = ropus::Encoder::builder(settings.format.sample_rate, Channels::Mono, Application::Voip)
-            .bitrate(Bitrate::Bits(settings.bitrate))
-            .complexity(settings.complexity)
-            .dtx(settings.dtx)
-            .signal(Signal::Voice)
-            .build()
-            .map_err(|e| EncodeError::Opus(e.to_string()))?;
+        let rate = settings.format.sample_rate;
+        let int = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+        let mut inner = OpusEncoder::new(int(rate), 1, OPUS_APPLICATION_VOIP).map_err(refused)?;
+        // The signal is declared to be voice, so that the encoder does not guess.
+        for code in [
+            inner.set_bitrate(int(settings.bitrate)),
+            inner.set_complexity(i32::from(settings.complexity)),
+            inner.set_dtx(i32::from(settings.dtx)),
+            inner.set_signal(OPUS_SIGNAL_VOICE),
+        ] {
+            if code != OPUS_OK {
+                return Err(refused(code));
+            }
+        }
         Ok(Self {
             inner,
+            frame: settings.frame.to_samples(rate) as i32,
             buffer: vec![0; MOST_BYTES],
         })
     }
 
-    /// Look-ahead in samples at the encoder's rate (libopus counts it so, whatever its documentation says of 48 kHz).
+    /// Look-ahead in samples at the encoder's rate.
     pub fn lookahead(&self) -> u64 {
-        u64::from(self.inner.lookahead())
+        self.inner.get_lookahead().max(0) as u64
+    }
+
+    /// Keeps the bandwidth that the encoder has chosen so far. At complexity 7 and above it would follow what it
+    /// hears, and frames of different bandwidths cannot share a packet.
+    pub fn hold_bandwidth(&mut self) -> Result<(), EncodeError> {
+        match self.inner.set_bandwidth(self.inner.get_bandwidth()) {
+            OPUS_OK => Ok(()),
+            code => Err(refused(code)),
+        }
     }
 
     /// Encodes one frame. With DTX, silence gives packets of one or two bytes.
     pub fn encode(&mut self, samples: &[f32]) -> Result<Vec<u8>, EncodeError> {
+        if samples.len() != self.frame as usize {
+            return Err(EncodeError::Opus(format!("a frame of {} samples", samples.len())));
+        }
         let len = self
             .inner
-            .encode_float(samples, &mut self.buffer)
-            .map_err(|e| EncodeError::Opus(e.to_string()))?;
-        Ok(self.buffer.get(..len).unwrap_or_default().to_vec())
+            .encode_float(samples, self.frame, &mut self.buffer, MOST_BYTES as i32)
+            .map_err(refused)?;
+        Ok(self.buffer.get(..len as usize).unwrap_or_default().to_vec())
     }
+}
+
+fn refused(code: i32) -> EncodeError {
+    EncodeError::Opus(format!("libopus error {code}"))
 }
 
 /// A decoder.
