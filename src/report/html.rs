@@ -138,11 +138,10 @@ fn tiles(view: &View<'_>) -> Vec<Tile> {
         label: "Failed turns",
         value: count(failed),
         unit: "",
-        note: format!(
-            "{} of {} begun",
-            share(failed, r.turns.started),
-            count(r.turns.started)
-        ),
+        note: match r.turns.started {
+            0 => "none begun".to_owned(),
+            n => format!("{} of {} begun", share(failed, n), count(n)),
+        },
     });
     tiles
 }

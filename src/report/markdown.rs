@@ -77,10 +77,7 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
             )?;
         }
         writeln!(out)?;
-        for note in [view.budget(), view.insufficient(), Some(view.granularity())]
-            .into_iter()
-            .flatten()
-        {
+        for note in view.latency_notes() {
             writeln!(out, "- {}", escape(&note))?;
         }
         writeln!(out)?;

@@ -209,14 +209,7 @@ impl Summary<'_> {
         for line in table(&lines) {
             self.line(&line);
         }
-        for note in [
-            self.view.budget(),
-            self.view.insufficient(),
-            Some(self.view.granularity()),
-        ]
-        .into_iter()
-        .flatten()
-        {
+        for note in self.view.latency_notes() {
             let note = self.style.faint(&note);
             self.line(&format!("  {note}"));
         }

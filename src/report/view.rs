@@ -195,7 +195,7 @@ impl<'a> View<'a> {
     }
 
     /// The share of turns within the budget, in a sentence.
-    pub(super) fn budget(&self) -> Option<String> {
+    fn budget(&self) -> Option<String> {
         self.within_budget().map(|(within, of)| {
             format!(
                 "{} of {} answered within {BUDGET} ({})",
@@ -207,7 +207,7 @@ impl<'a> View<'a> {
     }
 
     /// What a first token is in this dialect.
-    pub(super) fn granularity(&self) -> String {
+    fn granularity(&self) -> String {
         match self.result.target.text_granularity.as_str() {
             "none" => "this dialect sends no text, so there is no TTFT".to_owned(),
             g => format!("the first text counted by TTFT is a {g}"),
@@ -249,7 +249,7 @@ impl<'a> View<'a> {
     }
 
     /// What "insufficient" means here; `None` when no quantile is.
-    pub(super) fn insufficient(&self) -> Option<String> {
+    fn insufficient(&self) -> Option<String> {
         let mut needs: Vec<String> = Vec::new();
         for (label, q) in QUANTILES {
             let lacks = LATENCY
@@ -261,6 +261,12 @@ impl<'a> View<'a> {
             }
         }
         (!needs.is_empty()).then(|| format!("insufficient: {} turns", needs.join(", ")))
+    }
+
+    /// What to know beside the table of latencies.
+    pub(super) fn latency_notes(&self) -> Vec<String> {
+        let notes = [self.budget(), self.insufficient(), Some(self.granularity())];
+        notes.into_iter().flatten().collect()
     }
 
     /// Turns, counted.

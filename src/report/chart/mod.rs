@@ -105,8 +105,13 @@ struct Axis {
 impl Axis {
     /// Evenly spaced round numbers from 0 to at least `most`.
     fn linear(most: f64, title: &'static str) -> Self {
+        Self::in_steps(most, 5.0, title)
+    }
+
+    /// The same in about so many steps.
+    fn in_steps(most: f64, steps: f64, title: &'static str) -> Self {
         let most = if most > 0.0 { most } else { 1.0 };
-        let rough = most / 5.0;
+        let rough = most / steps;
         let power = 10_f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0]
             .into_iter()
@@ -138,7 +143,7 @@ impl Axis {
             s if s <= 3.0 * 3_600.0 => (60.0, "minutes since the start"),
             _ => (3_600.0, "hours since the start"),
         };
-        let mut axis = Self::linear(s / unit, title);
+        let mut axis = Self::in_steps(s / unit, 8.0, title);
         axis.to = (s / unit).max(f64::MIN_POSITIVE);
         axis.ticks.retain(|(v, _)| *v <= axis.to);
         // Plotted in seconds, labelled in the unit.
@@ -147,23 +152,27 @@ impl Axis {
         axis
     }
 
-    /// Milliseconds on a log scale (plotted as log10), from `least` to at least `most`.
+    /// Milliseconds on a log scale: at most `least` (but 1) to at least `most`. Place values with [`Self::log`].
     fn log_millis(least: f64, most: f64, title: &'static str) -> Self {
-        let steps = |ms: &f64| *ms > least * 0.999;
-        let marks = (0..7).flat_map(|p| [1.0, 2.0, 5.0].map(|m| m * 10_f64.powi(p)));
-        let mut ticks = Vec::new();
-        for ms in marks.filter(steps) {
-            ticks.push((ms.log10(), format!("{ms:.0}")));
-            if ms >= most {
-                break;
-            }
-        }
+        let marks = (0..8).flat_map(|p| [1.0, 2.0, 5.0].map(|m| m * 10_f64.powi(p)));
+        let marks: Vec<f64> = marks.collect();
+        let first = marks.iter().rposition(|ms| *ms <= least).unwrap_or(0);
+        let last = marks.iter().position(|ms| *ms >= most).unwrap_or(marks.len() - 1);
+        let ticks: Vec<(f64, String)> = marks[first..=last.max(first + 1).min(marks.len() - 1)]
+            .iter()
+            .map(|ms| (ms.log10(), format!("{ms:.0}")))
+            .collect();
         Self {
-            from: least.log10(),
+            from: marks[first].log10(),
             to: ticks.last().map_or(1.0, |(v, _)| *v),
             ticks,
             title,
         }
+    }
+
+    /// Where a time lies on a log axis; what is too small for it (or negative) lies at its foot.
+    fn log(&self, us: i64) -> f64 {
+        (us.max(1) as f64 / 1e3).log10().max(self.from)
     }
 
     fn label(&self, v: f64) -> String {
@@ -227,7 +236,7 @@ fn svg(
     {
         let root = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
         root.fill(&GROUND.light).map_err(say)?;
-        write(&root, title, (16, 12), 19, TEXT, HPos::Left)?;
+        write(&root, title, (16, 10), 22, TEXT, HPos::Left)?;
         draw(&root.margin(36, 0, 0, 0))?;
         root.present().map_err(say)?;
     }
@@ -250,7 +259,7 @@ fn font(size: u32, ink: Ink) -> TextStyle<'static> {
 
 /// A legend in one row at the top of the area.
 fn legend(area: &Area<'_>, keys: &[Key]) -> Result<(), String> {
-    let mut x = 62;
+    let mut x = 68;
     for k in keys {
         let style = k.ink.light.stroke_width(3);
         let parts: &[(i32, i32)] = if k.dashed { &[(0, 8), (13, 21)] } else { &[(0, 21)] };
@@ -258,9 +267,9 @@ fn legend(area: &Area<'_>, keys: &[Key]) -> Result<(), String> {
             area.draw(&PathElement::new([(x + a, 9), (x + b, 9)], style))
                 .map_err(say)?;
         }
-        write(area, k.label, (x + 28, 3), 15, TEXT, HPos::Left)?;
+        write(area, k.label, (x + 28, 2), 17, TEXT, HPos::Left)?;
         // No font at hand: about half an em a character.
-        x += 28 + (k.label.chars().count() as f64 * 7.0) as i32 + 24;
+        x += 28 + (k.label.chars().count() as f64 * 7.6) as i32 + 24;
     }
     Ok(())
 }
@@ -271,8 +280,8 @@ fn plot<'a, 'b>(area: &'a Area<'b>, x: &Axis, y: &Axis) -> Result<Plot<'a, 'b>, 
         .margin_top(30)
         .margin_right(24)
         .margin_bottom(6)
-        .set_label_area_size(LabelAreaPosition::Left, 62)
-        .set_label_area_size(LabelAreaPosition::Bottom, 44)
+        .set_label_area_size(LabelAreaPosition::Left, 68)
+        .set_label_area_size(LabelAreaPosition::Bottom, 48)
         .build_cartesian_2d(x.clone(), y.clone())
         .map_err(say)?;
     chart
@@ -280,8 +289,8 @@ fn plot<'a, 'b>(area: &'a Area<'b>, x: &Axis, y: &Axis) -> Result<Plot<'a, 'b>, 
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID.light)
         .axis_style(FAINT.light)
-        .label_style(font(14, FAINT))
-        .axis_desc_style(font(14, FAINT))
+        .label_style(font(17, FAINT))
+        .axis_desc_style(font(16, FAINT))
         .x_label_formatter(&|v| x.label(*v))
         .y_label_formatter(&|v| y.label(*v))
         .x_desc(x.title)

@@ -6,12 +6,10 @@ use super::{Axis, BLUE, Chart, GREEN, ORANGE, dashed, key, legend, line, plot, s
 use crate::measure::{Distribution, Metric, Quantile};
 use crate::report::BUDGET;
 use crate::report::view::View;
+use crate::time::Micros;
 
 /// Points per power of ten of 1/(1 − p).
 const POINTS: u32 = 40;
-
-/// The lowest latency of the axis, ms: also where negative ones are drawn.
-const LEAST: f64 = 10.0;
 
 /// Percentiles that are marked, with the share above them.
 const MARKS: [(&str, f64); 9] = [
@@ -50,12 +48,15 @@ pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
         ticks: marks.filter(|(at, _)| *at <= end).collect(),
         title: "percentile of turns",
     };
-    let largest = curves.iter().filter_map(|(d, ..)| d.max()).max();
-    let ms = largest
-        .map_or(0.0, |t| t.as_millis_f64())
-        .max(BUDGET.as_millis_f64() * 1.2);
-    let y = Axis::log_millis(LEAST, ms, "ms after the end of speech");
 
+    let budget = BUDGET.as_millis_f64();
+    let smallest = curves.iter().filter_map(|(d, ..)| d.min()).min();
+    let largest = curves.iter().filter_map(|(d, ..)| d.max()).max();
+    let y = Axis::log_millis(
+        smallest.map_or(budget, Micros::as_millis_f64).min(budget / 3.0),
+        largest.map_or(budget, Micros::as_millis_f64).max(budget * 1.2),
+        "ms after the end of speech",
+    );
     let mut keys = vec![key("TTFA", BLUE)];
     if view.distribution(Metric::TtfaUncorrected).is_some() {
         keys.push(dashed("TTFA uncorrected", BLUE));
@@ -71,7 +72,7 @@ pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
     let svg = svg(470, title, |area| {
         legend(area, &keys)?;
         let mut plot = plot(area, &x, &y)?;
-        let budget = BUDGET.as_millis_f64().log10();
+        let budget = y.log(BUDGET.0);
         plot.draw_series([PathElement::new(
             [(0.0, budget), (end, budget)],
             GREEN.light.stroke_width(2),
@@ -80,7 +81,7 @@ pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
         for (d, ink, dash) in &curves {
             line(
                 &mut plot,
-                curve(d, y.to).into_iter().map(Some),
+                curve(d, &y).into_iter().map(Some),
                 *ink,
                 if *dash { 2 } else { 3 },
                 *dash,
@@ -106,19 +107,19 @@ pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
 }
 
 /// The curve of a distribution: from its smallest sample to its last, or out through the top at the first failure.
-fn curve(d: &Distribution, top: f64) -> Vec<(f64, f64)> {
+fn curve(d: &Distribution, y: &Axis) -> Vec<(f64, f64)> {
     let end = (d.count() as f64).log10();
     let steps = (end * f64::from(POINTS)).ceil().max(1.0) as u32;
     let mut points: Vec<(f64, f64)> = Vec::new();
     for i in 0..=steps {
         let x = end * f64::from(i) / f64::from(steps);
         match d.quantile(1.0 - 10_f64.powf(-x)) {
-            Some(Quantile::Finite(t)) => points.push((x, t.as_millis_f64().max(LEAST).log10())),
+            Some(Quantile::Finite(t)) => points.push((x, y.log(t.0))),
             Some(Quantile::Infinite) => {
                 // Straight up at the share of failures, not at the next point of the grid.
                 let at = -(d.infinite_count() as f64 / d.count() as f64).log10();
-                let level = points.last().map_or(top, |(_, y)| *y);
-                points.extend([(at, level), (at, top)]);
+                let level = points.last().map_or(y.to, |(_, level)| *level);
+                points.extend([(at, level), (at, y.to)]);
                 break;
             }
             None => break,
@@ -130,16 +131,19 @@ fn curve(d: &Distribution, top: f64) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Micros;
+
+    fn axis() -> Axis {
+        Axis::log_millis(10.0, 10_000.0, "")
+    }
 
     #[test]
     fn failures_leave_through_the_top() {
         let mut d = Distribution::default();
         (0..90).for_each(|_| d.record(Micros::from_millis(100)));
-        let flat = curve(&d, 4.0);
+        let flat = curve(&d, &axis());
         assert!(flat.iter().all(|(_, y)| (y - 2.0).abs() < 0.001), "{flat:?}");
         (0..10).for_each(|_| d.record_infinite());
-        let up = curve(&d, 4.0);
+        let up = curve(&d, &axis());
         let (x, y) = *up.last().unwrap();
         assert!((x - 1.0).abs() < 1e-9 && y == 4.0, "{up:?}");
     }
@@ -149,6 +153,6 @@ mod tests {
         let mut d = Distribution::default();
         d.record_infinite();
         d.record_infinite();
-        assert_eq!(curve(&d, 4.0), [(0.0, 4.0), (0.0, 4.0)]);
+        assert_eq!(curve(&d, &axis()), [(0.0, 4.0), (0.0, 4.0)]);
     }
 }

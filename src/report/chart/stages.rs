@@ -40,7 +40,7 @@ pub(super) fn waterfall(view: &View<'_>) -> Result<Option<Chart>, String> {
         for (v, label) in axis.ticks.iter().filter(|(v, _)| *v <= most) {
             let rule = PathElement::new([(px(*v), 4), (px(*v), height + 8)], GRID.light.stroke_width(1));
             area.draw(&rule).map_err(say)?;
-            write(area, label, (px(*v), height + 14), 14, FAINT, HPos::Center)?;
+            write(area, label, (px(*v), height + 14), 17, FAINT, HPos::Center)?;
         }
         for (i, (stage, from, to)) in bars.iter().enumerate() {
             let y = ROW * i as i32 + 8;
@@ -48,15 +48,15 @@ pub(super) fn waterfall(view: &View<'_>) -> Result<Option<Chart>, String> {
             let (left, right) = (px(from.min(*to)), px(from.max(*to)).max(px(from.min(*to)) + 2));
             area.draw(&Rectangle::new([(left, y), (right, y + BAR)], ink.light.filled()))
                 .map_err(say)?;
-            write(area, &stage.name, (LEFT - 12, y + 4), 15, TEXT, HPos::Right)?;
+            write(area, &stage.name, (LEFT - 12, y + 4), 18, TEXT, HPos::Right)?;
             let value = format!("{} ms", millis(stage.mean_us.round() as i64));
-            write(area, &value, (right + 8, y + 4), 15, TEXT, HPos::Left)?;
+            write(area, &value, (right + 8, y + 4), 18, TEXT, HPos::Left)?;
         }
         write(
             area,
             "ms after the end of speech",
             (LEFT, height + 33),
-            14,
+            17,
             FAINT,
             HPos::Left,
         )

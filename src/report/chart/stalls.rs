@@ -45,7 +45,7 @@ fn bars(
     rows: &[&PlaybackResult],
     share: impl Fn(&PlaybackResult) -> f64,
 ) -> Result<(), String> {
-    write(area, title, (62, 3), 15, TEXT, HPos::Left)?;
+    write(area, title, (62, 3), 18, TEXT, HPos::Left)?;
     let most = rows.iter().map(|p| share(p)).fold(0.0, f64::max);
     let axis = Axis::linear(most.max(0.001) * 100.0, "");
     let px = |p: f64| FOOT - (p / axis.to * f64::from(HEIGHT)).round() as i32;
@@ -56,7 +56,7 @@ fn bars(
             area,
             &format!("{label} %"),
             (50, px(*v) - 8),
-            13,
+            16,
             FAINT,
             HPos::Right,
         )?;
@@ -72,7 +72,7 @@ fn bars(
             area,
             &percent(value),
             (x + width / 2, top - 18),
-            14,
+            17,
             TEXT,
             HPos::Center,
         )?;
@@ -80,10 +80,10 @@ fn bars(
             area,
             &chosen(p.prebuffer_us),
             (x + width / 2, FOOT + 8),
-            14,
+            17,
             FAINT,
             HPos::Center,
         )?;
     }
-    write(area, "prebuffer", (256, FOOT + 30), 14, FAINT, HPos::Center)
+    write(area, "prebuffer", (256, FOOT + 30), 17, FAINT, HPos::Center)
 }

@@ -13,26 +13,22 @@ pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
         return Ok(None);
     }
     let budget = BUDGET.as_millis_f64();
-    let largest = r
+    let values = r
         .intervals
         .iter()
-        .flat_map(|i| [i.ttfa_p50_us, i.ttfa_p95_us, i.ttfa_max_us])
-        .flatten()
-        .max()
-        .unwrap_or(0);
+        .flat_map(|i| [i.ttfa_p50_us, i.ttfa_p95_us, i.ttfa_max_us]);
+    let ms: Vec<f64> = values.flatten().map(|us| us as f64 / 1e3).collect();
     let x = time_axis(r);
-    let y = Axis::log_millis(10.0, (largest as f64 / 1e3).max(budget * 1.2), "TTFA, ms");
+    let y = Axis::log_millis(
+        ms.iter().copied().fold(budget / 3.0, f64::min),
+        ms.iter().copied().fold(budget * 1.2, f64::max),
+        "TTFA, ms",
+    );
     // A quantile that is a failure is drawn at the top; an interval without turns interrupts the line.
     let points = |of: fn(&IntervalPoint) -> Option<i64>| {
         r.intervals
             .iter()
-            .map(|i| {
-                let level = match of(i) {
-                    Some(us) => (us as f64 / 1e3).max(10.0).log10(),
-                    None => y.to,
-                };
-                (i.ttfa_count > 0).then_some((middle(i), level))
-            })
+            .map(|i| (i.ttfa_count > 0).then(|| (middle(i), of(i).map_or(y.to, |us| y.log(us)))))
             .collect::<Vec<_>>()
     };
     let title = "TTFA over time";
@@ -41,21 +37,21 @@ pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
             key("median", BLUE),
             key("95th percentile", ORANGE),
             key("largest", FAINT),
-            key("failed turns", PURPLE),
+            key("× failed turns", PURPLE),
             key("budget 300 ms", GREEN),
         ];
         legend(area, &keys)?;
         let mut plot = plot(area, &x, &y)?;
         warmup(&mut plot, r, (y.from, y.to))?;
         plot.draw_series([PathElement::new(
-            [(0.0, budget.log10()), (x.to, budget.log10())],
+            [(0.0, y.log(BUDGET.0)), (x.to, y.log(BUDGET.0))],
             GREEN.light.stroke_width(2),
         )])
         .map_err(say)?;
         let largest = r
             .intervals
             .iter()
-            .map(|i| Some((middle(i), (i.ttfa_max_us? as f64 / 1e3).max(10.0).log10())));
+            .map(|i| Some((middle(i), y.log(i.ttfa_max_us?))));
         line(&mut plot, largest, FAINT, 1, false)?;
         line(&mut plot, points(|i| i.ttfa_p95_us), ORANGE, 2, false)?;
         line(&mut plot, points(|i| i.ttfa_p50_us), BLUE, 3, false)?;
