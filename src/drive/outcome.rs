@@ -13,8 +13,8 @@ use crate::report::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo, Generator,
     MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, Status, TargetInfo, TurnCounts, Verdict,
 };
-use crate::scenario::{Scenario, estimate};
-use crate::time::Micros;
+use crate::scenario::Scenario;
+use crate::scenario::estimate::Wire;
 
 /// Metrics that a run of the right kind always has, with or without samples.
 const HEADLINES: [Metric; 3] = [Metric::Ttfa, Metric::TtfaFirstByte, Metric::SendLateness];
@@ -84,7 +84,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         command,
         agreement,
     };
-    result.thresholds = scenario.thresholds.iter().map(|e| threshold::judge(e, &result)).collect();
+    result.thresholds = threshold::evaluate_all(&scenario.thresholds, &result);
     result.verdict = verdict(&result, run.interrupted);
     result
 }
@@ -236,7 +236,7 @@ fn barge_in(totals: &Totals) -> BargeInCounts {
 
 fn audio(scenario: &Scenario, plan: &Plan, tls: bool) -> AudioInfo {
     let s = &scenario.audio.settings;
-    let cost = estimate::uplink(scenario, tls);
+    let cost = Wire::up(s, plan.dialect, scenario.audio.encoding, tls);
     AudioInfo {
         codec: s.format.codec.name().to_owned(),
         sample_rate: s.format.sample_rate,
@@ -248,7 +248,7 @@ fn audio(scenario: &Scenario, plan: &Plan, tls: bool) -> AudioInfo {
         encoding: format!("{:?}", scenario.audio.encoding).to_lowercase(),
         end_of_turn: format!("{:?}", scenario.turn.end).to_lowercase(),
         prebuffer_us: scenario.playback.prebuffer.0,
-        wire_kbps_up: cost.wire_kbps,
-        messages_per_s_up: Micros::from_secs(1).0 as f64 / s.chunk.0.max(1) as f64,
+        wire_kbps_up: cost.kbps(),
+        messages_per_s_up: cost.messages_per_s,
     }
 }
