@@ -15,6 +15,7 @@ use crate::dialect::{Dialect, Encoding};
 use crate::time::Micros;
 
 mod dist;
+pub mod units;
 
 pub use dist::Dist;
 
