@@ -194,6 +194,8 @@ pub struct ConnectionCounts {
 /// One metric.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MetricResult {
+    /// The unit of the samples: `us`, or `ppm` for ratios (then read `_us` as millionths).
+    pub unit: String,
     /// Samples, failures included.
     pub count: u64,
     /// Of these: failures, which count as +∞.

@@ -1,0 +1,407 @@
+//! A distribution of times that also holds what a histogram cannot: values below zero and +∞.
+//!
+//! A first token can come before the end of speech; a turn that never answers took forever. Both are counted, and both
+//! enter every quantile, so that a server cannot look better by failing.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+
+use crate::report::result::{FiniteQuantiles, MetricResult};
+use crate::time::Micros;
+
+/// Significant digits kept: values are exact to 0.1 %.
+const DIGITS: u8 = 3;
+
+/// Largest value kept, a day: anything longer is clamped to it (and is a time-out long before).
+const LARGEST: i64 = 86_400_000_000;
+
+/// A quantile: a time, or +∞.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Quantile {
+    /// A time.
+    Finite(Micros),
+    /// So many samples are failures that the quantile is one of them.
+    Infinite,
+}
+
+impl Quantile {
+    /// The time, if it is one.
+    pub const fn finite(self) -> Option<Micros> {
+        match self {
+            Self::Finite(t) => Some(t),
+            Self::Infinite => None,
+        }
+    }
+}
+
+/// Samples from −∞ to +∞ at 0.1 % resolution. Costs nothing until the first sample.
+#[derive(Clone, Debug, Default)]
+pub struct Distribution {
+    positive: Option<Histogram<u64>>,
+    /// Mirrored: −5 ms is kept as 5 ms.
+    negative: Option<Histogram<u64>>,
+    infinite: u64,
+    /// Exact extremes and sum of the finite samples.
+    min: Option<i64>,
+    max: Option<i64>,
+    sum: i128,
+}
+
+impl Distribution {
+    /// Adds a sample.
+    pub fn record(&mut self, value: Micros) {
+        let us = value.0.clamp(-LARGEST, LARGEST);
+        let side = if us < 0 {
+            &mut self.negative
+        } else {
+            &mut self.positive
+        };
+        if side.is_none() {
+            *side = new_histogram();
+        }
+        if let Some(h) = side {
+            // In range by the clamp above, and the histogram grows by itself: this cannot fail.
+            let recorded = h.record(us.unsigned_abs());
+            debug_assert!(recorded.is_ok());
+        }
+        self.min = Some(self.min.map_or(us, |m| m.min(us)));
+        self.max = Some(self.max.map_or(us, |m| m.max(us)));
+        self.sum += i128::from(us);
+    }
+
+    /// Adds a failure.
+    pub fn record_infinite(&mut self) {
+        self.infinite += 1;
+    }
+
+    /// Adds all samples of another: lossless.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in [
+            (&mut self.positive, &other.positive),
+            (&mut self.negative, &other.negative),
+        ] {
+            match (mine.as_mut(), theirs) {
+                (Some(a), Some(b)) => {
+                    let added = a.add(b);
+                    debug_assert!(added.is_ok());
+                }
+                (None, Some(b)) => *mine = Some(b.clone()),
+                (_, None) => {}
+            }
+        }
+        self.infinite += other.infinite;
+        self.min = self.min.into_iter().chain(other.min).min();
+        self.max = self.max.into_iter().chain(other.max).max();
+        self.sum += other.sum;
+    }
+
+    /// Samples, failures included.
+    pub fn count(&self) -> u64 {
+        self.finite_count() + self.infinite
+    }
+
+    /// Samples that are finite.
+    pub fn finite_count(&self) -> u64 {
+        self.negative_count() + self.positive.as_ref().map_or(0, Histogram::len)
+    }
+
+    /// Samples below zero.
+    pub fn negative_count(&self) -> u64 {
+        self.negative.as_ref().map_or(0, Histogram::len)
+    }
+
+    /// Failures.
+    pub const fn infinite_count(&self) -> u64 {
+        self.infinite
+    }
+
+    /// Smallest finite sample, exact.
+    pub fn min(&self) -> Option<Micros> {
+        self.min.map(Micros)
+    }
+
+    /// Largest finite sample, exact.
+    pub fn max(&self) -> Option<Micros> {
+        self.max.map(Micros)
+    }
+
+    /// Mean of the finite samples, µs.
+    pub fn mean(&self) -> Option<f64> {
+        let n = self.finite_count();
+        (n > 0).then(|| self.sum as f64 / n as f64)
+    }
+
+    /// The smallest value that at least the share `q` of all samples, failures included, does not exceed.
+    pub fn quantile(&self, q: f64) -> Option<Quantile> {
+        let n = self.count();
+        (n > 0).then(|| {
+            let rank = rank_of(q, n);
+            self.at_rank(rank).map_or(Quantile::Infinite, Quantile::Finite)
+        })
+    }
+
+    /// The same over finite samples only: what a tool that forgets failures would print.
+    pub fn finite_quantile(&self, q: f64) -> Option<Micros> {
+        let n = self.finite_count();
+        if n == 0 { None } else { self.at_rank(rank_of(q, n)) }
+    }
+
+    /// How many samples exceed `limit`, failures included (to the resolution of the histogram).
+    pub fn count_above(&self, limit: Micros) -> u64 {
+        let above = |h: &Histogram<u64>, v: u64| h.len() - h.count_between(0, v).min(h.len());
+        let (mut n, v) = (self.infinite, limit.0.unsigned_abs());
+        if limit.0 >= 0 {
+            n += self.positive.as_ref().map_or(0, |h| above(h, v));
+        } else {
+            n += self.positive.as_ref().map_or(0, Histogram::len);
+            n += self
+                .negative
+                .as_ref()
+                .map_or(0, |h| h.count_between(0, v.saturating_sub(1)));
+        }
+        n
+    }
+
+    /// The finite samples that are not negative: what goes into `.hlog` and `.hgrm` files.
+    pub fn positive(&self) -> Option<&Histogram<u64>> {
+        self.positive.as_ref()
+    }
+
+    /// For `result.json`. Quantiles are `null` where the number of samples does not support them.
+    pub fn to_result(&self, unit: &str) -> MetricResult {
+        let n = self.count();
+        let claim = |q: f64| {
+            let enough = n >= fewest_samples(q);
+            if enough {
+                self.quantile(q).and_then(Quantile::finite).map(|t| t.0)
+            } else {
+                None
+            }
+        };
+        let finite_n = self.finite_count();
+        let finite = |q: f64| {
+            let enough = finite_n >= fewest_samples(q);
+            if enough {
+                self.finite_quantile(q).map(|t| t.0)
+            } else {
+                None
+            }
+        };
+        MetricResult {
+            unit: unit.to_owned(),
+            count: n,
+            infinite: self.infinite,
+            negative: self.negative_count(),
+            min_us: self.min,
+            mean_us: self.mean(),
+            p50_us: claim(0.5),
+            p90_us: claim(0.9),
+            p95_us: claim(0.95),
+            p99_us: claim(0.99),
+            p999_us: claim(0.999),
+            max_us: if self.infinite > 0 { None } else { self.max },
+            finite: FiniteQuantiles {
+                p50_us: finite(0.5),
+                p90_us: finite(0.9),
+                p95_us: finite(0.95),
+                p99_us: finite(0.99),
+                p999_us: finite(0.999),
+                max_us: self.max,
+            },
+            histogram: encode(self.positive.as_ref()),
+            histogram_negative: encode(self.negative.as_ref()),
+        }
+    }
+
+    /// Back from `result.json`.
+    pub fn from_result(r: &MetricResult) -> Result<Self, String> {
+        let me = Self {
+            positive: decode(&r.histogram)?,
+            negative: decode(&r.histogram_negative)?,
+            infinite: r.infinite,
+            min: r.min_us,
+            max: r.finite.max_us,
+            sum: 0,
+        };
+        if me.count() != r.count {
+            return Err(format!(
+                "its histograms hold {} samples where `count` says {}",
+                me.count(),
+                r.count
+            ));
+        }
+        let sum = (r.mean_us.unwrap_or(0.0) * me.finite_count() as f64).round() as i128;
+        Ok(Self { sum, ..me })
+    }
+
+    /// The value of the `rank`-th smallest sample (from 1); `None` when it is a failure.
+    fn at_rank(&self, rank: u64) -> Option<Micros> {
+        let below = self.negative_count();
+        if rank <= below {
+            // The mirrored histogram is sorted the other way round.
+            let value = value_at_rank(self.negative.as_ref()?, below - rank + 1);
+            return Some(Micros(-(value as i64).min(-self.min?)));
+        }
+        let value = value_at_rank(self.positive.as_ref()?, rank - below);
+        // A bucket's upper end may lie above the largest sample.
+        (rank - below <= self.positive.as_ref()?.len())
+            .then(|| Micros((value as i64).min(self.max.unwrap_or(i64::MAX))))
+    }
+}
+
+/// Fewest samples from which a quantile is printed: one-sided 95 % bounds (p90: 29, p95: 59, p99.9: 2,995), and for
+/// p99 the 1,000 from which its confidence interval is narrow enough to act on (`docs/METRICS.md`).
+pub fn fewest_samples(q: f64) -> u64 {
+    match q {
+        q if q <= 0.5 => 1,
+        q if q <= 0.9 => 29,
+        q if q <= 0.95 => 59,
+        q if q <= 0.99 => 1_000,
+        q => ((0.05_f64).ln() / q.ln()).ceil().min(1e15) as u64,
+    }
+}
+
+fn rank_of(q: f64, n: u64) -> u64 {
+    // Guard against 0.95 · 20 = 19.000000000000004.
+    ((q * n as f64 - 1e-9).ceil() as u64).clamp(1, n)
+}
+
+fn value_at_rank(h: &Histogram<u64>, rank: u64) -> u64 {
+    let mut seen = 0;
+    for bucket in h.iter_recorded() {
+        seen += bucket.count_since_last_iteration();
+        if seen >= rank {
+            return h.highest_equivalent(bucket.value_iterated_to());
+        }
+    }
+    h.max()
+}
+
+fn new_histogram() -> Option<Histogram<u64>> {
+    Histogram::new(DIGITS).ok()
+}
+
+fn encode(h: Option<&Histogram<u64>>) -> String {
+    let Some(h) = h else { return String::new() };
+    let mut bytes = Vec::new();
+    match V2DeflateSerializer::new().serialize(h, &mut bytes) {
+        Ok(_) => BASE64.encode(bytes),
+        Err(_) => String::new(),
+    }
+}
+
+fn decode(text: &str) -> Result<Option<Histogram<u64>>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let bytes = BASE64
+        .decode(text)
+        .map_err(|e| format!("its histogram is not base64: {e}"))?;
+    let mut h: Histogram<u64> = Deserializer::new()
+        .deserialize(&mut bytes.as_slice())
+        .map_err(|e| format!("its histogram cannot be read: {e:?}"))?;
+    h.auto(true);
+    Ok(Some(h))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(values: &[i64], infinite: u64) -> Distribution {
+        let mut d = Distribution::default();
+        values.iter().for_each(|&v| d.record(Micros(v)));
+        (0..infinite).for_each(|_| d.record_infinite());
+        d
+    }
+
+    /// What the quantile is by sorting.
+    fn sorted(values: &[i64], infinite: u64, q: f64) -> Option<i64> {
+        let mut v = values.to_vec();
+        v.sort_unstable();
+        let n = v.len() as u64 + infinite;
+        v.get(rank_of(q, n) as usize - 1).copied()
+    }
+
+    #[test]
+    fn failures_are_infinite_and_not_absent() {
+        let d = of(&[100_000; 90], 10);
+        assert_eq!(d.quantile(0.9), Some(Quantile::Finite(Micros(100_000))));
+        assert_eq!(d.quantile(0.91), Some(Quantile::Infinite));
+        assert_eq!(d.finite_quantile(0.99), Some(Micros(100_000)));
+        let r = d.to_result("us");
+        assert_eq!(
+            (r.count, r.infinite, r.p50_us, r.p95_us, r.max_us),
+            (100, 10, Some(100_000), None, None)
+        );
+    }
+
+    #[test]
+    fn empty_has_no_quantile() {
+        assert_eq!(Distribution::default().quantile(0.5), None);
+        assert_eq!(of(&[], 3).quantile(0.5), Some(Quantile::Infinite));
+        assert_eq!(of(&[], 3).finite_quantile(0.5), None);
+    }
+
+    #[test]
+    fn quantiles_need_enough_samples() {
+        let r = of(&(0..999).collect::<Vec<_>>(), 0).to_result("us");
+        assert!(r.p95_us.is_some() && r.p99_us.is_none() && r.p999_us.is_none());
+        assert!(
+            of(&(0..1_000).collect::<Vec<_>>(), 0)
+                .to_result("us")
+                .p99_us
+                .is_some()
+        );
+        assert_eq!(fewest_samples(0.999), 2_995);
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_those_of_the_sorted_samples(
+            values in prop::collection::vec(-2_000_000_i64..20_000_000, 0..200),
+            infinite in 0_u64..20,
+            q in 0.001_f64..1.0,
+        ) {
+            prop_assume!(values.len() as u64 + infinite > 0);
+            let d = of(&values, infinite);
+            let got = d.quantile(q).and_then(Quantile::finite).map(|t| t.0);
+            match (got, sorted(&values, infinite, q)) {
+                (Some(got), Some(want)) => prop_assert!((got - want).abs() <= want.abs() / 1000 + 1, "{got} {want}"),
+                (got, want) => prop_assert_eq!(got, want),
+            }
+        }
+
+        #[test]
+        fn merging_and_storing_lose_nothing(
+            a in prop::collection::vec(-2_000_000_i64..20_000_000, 0..100),
+            b in prop::collection::vec(-2_000_000_i64..20_000_000, 0..100),
+            infinite in 0_u64..5,
+        ) {
+            let mut merged = of(&a, infinite);
+            merged.merge(&of(&b, 1));
+            let both = of(&[a, b].concat(), infinite + 1);
+            let stored = Distribution::from_result(&both.to_result("us")).unwrap();
+            for d in [&merged, &stored] {
+                prop_assert_eq!(d.count(), both.count());
+                prop_assert_eq!((d.min(), d.max()), (both.min(), both.max()));
+                for q in [0.01, 0.5, 0.95, 1.0] {
+                    prop_assert_eq!(d.quantile(q), both.quantile(q));
+                }
+            }
+        }
+
+        #[test]
+        fn counting_above_agrees_with_the_samples(
+            values in prop::collection::vec(-1_000_i64..1_000, 0..100),
+            limit in -1_000_i64..1_000,
+        ) {
+            let above = values.iter().filter(|&&v| v > limit).count() as u64;
+            prop_assert_eq!(of(&values, 2).count_above(Micros(limit)), above + 2);
+        }
+    }
+}

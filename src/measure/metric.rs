@@ -1,0 +1,137 @@
+//! The metrics: their names, units and meaning. Definitions: `docs/METRICS.md`.
+
+/// The unit of a metric's samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Microseconds.
+    Micros,
+    /// Millionths: a ratio of 1 is 1,000,000.
+    Ppm,
+}
+
+impl Unit {
+    /// As written in `result.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Micros => "us",
+            Self::Ppm => "ppm",
+        }
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $unit:ident;)+) => {
+        /// A metric with a distribution.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(usize)]
+        pub enum Metric { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Metric {
+            /// Every metric, in the order of reports.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name in `result.json`, thresholds and logs.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The unit of its samples.
+            pub const fn unit(self) -> Unit {
+                match self { $(Self::$variant => Unit::$unit,)+ }
+            }
+
+            /// One sentence for people.
+            pub fn doc(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_start(),)+ }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Time to first audio: end of speech → the first audible sample leaves the loudspeaker. Failures are +∞.
+    Ttfa = "ttfa", Micros;
+    /// Time to first token: end of speech → first non-empty token; may be negative. Failures are +∞.
+    Ttft = "ttft", Micros;
+    /// Time to first audio, first byte: end of speech → first decodable audio. Failures are +∞.
+    TtfaFirstByte = "ttfa_first_byte", Micros;
+    /// Diagnostic: last send written → first audible sample. Hides the chunk size; failures are absent.
+    TtfaFromLastSend = "ttfa_from_last_send", Micros;
+    /// TTFA without correction: clocks restart at late sends, failures are absent. What coordinated omission shows.
+    TtfaUncorrected = "ttfa_uncorrected", Micros;
+    /// TTFT without correction: clocks restart at late sends, failures are absent.
+    TtftUncorrected = "ttft_uncorrected", Micros;
+    /// End of speech → the server's own turn-end event (server-side detection).
+    EndpointDelay = "endpoint_delay", Micros;
+    /// End of speech → first partial transcript; usually negative.
+    FirstPartial = "first_partial", Micros;
+    /// End of speech → final transcript.
+    FinalTranscript = "final_transcript", Micros;
+    /// Leading silence of the reply.
+    LeadSilence = "lead_silence", Micros;
+    /// Between two tokens of one reply.
+    TokenGap = "token_gap", Micros;
+    /// Between two audio messages of one reply.
+    AudioGap = "audio_gap", Micros;
+    /// Wall clock per second of reply audio, first to last audio; at most 1 keeps up.
+    Rtf = "rtf", Ppm;
+    /// The prebuffer that would have avoided every stall of the reply.
+    RequiredPrebuffer = "required_prebuffer", Micros;
+    /// Stalled share of a reply's playback, prebuffer 0.
+    StallRatio0 = "stall_ratio@0ms", Ppm;
+    /// Stalled share of a reply's playback, prebuffer 60 ms.
+    StallRatio60 = "stall_ratio@60ms", Ppm;
+    /// Stalled share of a reply's playback, prebuffer 120 ms.
+    StallRatio120 = "stall_ratio@120ms", Ppm;
+    /// Stalled share of a reply's playback, prebuffer 200 ms.
+    StallRatio200 = "stall_ratio@200ms", Ppm;
+    /// TTFA if playback waited for 60 ms of audio. Failures are +∞.
+    TtfaAt60 = "ttfa@60ms", Micros;
+    /// TTFA if playback waited for 120 ms of audio. Failures are +∞.
+    TtfaAt120 = "ttfa@120ms", Micros;
+    /// TTFA if playback waited for 200 ms of audio. Failures are +∞.
+    TtfaAt200 = "ttfa@200ms", Micros;
+    /// Planned onset of an interruption → last audible agent sample played.
+    BargeInStop = "barge_in_stop", Micros;
+    /// Planned onset of an interruption → last audio of the old reply received.
+    BargeInLastByte = "barge_in_last_byte", Micros;
+    /// Planned connection attempt → session open.
+    Connect = "connect", Micros;
+    /// TCP handshake.
+    ConnectTcp = "connect_tcp", Micros;
+    /// TLS handshake.
+    ConnectTls = "connect_tls", Micros;
+    /// WebSocket upgrade.
+    ConnectUpgrade = "connect_upgrade", Micros;
+    /// Upgrade → the server's session message, in dialects that have one.
+    SessionReady = "session_ready", Micros;
+    /// Unplanned loss of the connection → session open again.
+    Reconnect = "reconnect", Micros;
+    /// Heartbeat → its answer.
+    HeartbeatRtt = "heartbeat_rtt", Micros;
+    /// Audio sends: planned → written to the socket.
+    SendLateness = "send_lateness", Micros;
+    /// Of it: planned → picked up by the harness. The harness's own lateness.
+    WokeLate = "woke_late", Micros;
+    /// Of it: picked up → written, when the socket was not writable. The server's or the network's.
+    SocketBlocked = "socket_blocked", Micros;
+}
+
+impl Metric {
+    /// The metric with that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|m| m.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for &m in Metric::ALL {
+            assert_eq!(Metric::from_name(m.name()), Some(m));
+        }
+    }
+}
