@@ -21,6 +21,7 @@ pub mod cli;
 pub mod dialect;
 pub mod event;
 pub mod exit;
+pub mod gate;
 pub mod measure;
 pub mod report;
 pub mod scenario;

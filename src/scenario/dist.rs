@@ -304,7 +304,22 @@ mod tests {
         ]
         .map(|text| format!("{text:?} {}", text.parse::<Dist>().unwrap_err()))
         .join("\n");
-        insta::assert_snapshot!(report, @"");
+        insta::assert_snapshot!(report, @r#"
+    "" column 1: a distribution is missing; expected `2s`, `uniform(1s, 3s)`, `exponential(2s)`, `normal(288ms, 28ms)`, `lognormal(250ms, 300ms)` or `mix(97: 250ms, 3: 2s)`
+    "5" column 1: a duration without a unit: `5`; expected a duration such as `300ms`, `2s`, `1m30s`
+    "lognormal(250ms)" column 16: expected `,`: `lognormal` takes two durations; expected `2s`, `uniform(1s, 3s)`, `exponential(2s)`, `normal(288ms, 28ms)`, `lognormal(250ms, 300ms)` or `mix(97: 250ms, 3: 2s)`
+    "lognorml(250ms, 300ms)" column 1: `lognorml` is neither a duration nor a distribution; did you mean `lognormal`? expected `2s`, `uniform(1s, 3s)`, `exponential(2s)`, `normal(288ms, 28ms)`, `lognormal(250ms, 300ms)` or `mix(97: 250ms, 3: 2s)`
+    "lognormal(0ms, 300ms)" column 1: a log-normal needs 0 < p50 ≤ p95; write `lognormal(p50, p95)`, for example `lognormal(250ms, 300ms)`
+    "uniform(3s, 1s)" column 1: the lower end is above the upper end
+    "uniform(1s, 3)" column 13: a duration without a unit: `3`; expected a duration such as `300ms`, `2s`, `1m30s`
+    "normal(288ms, )" column 15: an empty duration; expected a duration such as `300ms`, `2s`, `1m30s`
+    "mix(97 250ms)" column 8: expected `:` between weight and distribution; expected `2s`, `uniform(1s, 3s)`, `exponential(2s)`, `normal(288ms, 28ms)`, `lognormal(250ms, 300ms)` or `mix(97: 250ms, 3: 2s)`
+    "mix(-1: 250ms)" column 5: `-1` is not a weight; write `weight: distribution`, for example `mix(97: 250ms, 3: 2s)`
+    "mix(97: 250ms, 3: )" column 19: a distribution is missing; expected `2s`, `uniform(1s, 3s)`, `exponential(2s)`, `normal(288ms, 28ms)`, `lognormal(250ms, 300ms)` or `mix(97: 250ms, 3: 2s)`
+    "2s 3s" column 4: `3s` after the end of the distribution
+    "exponential 2s" column 13: expected `(` after `exponential`; expected `2s`, `uniform(1s, 3s)`, `exponential(2s)`, `normal(288ms, 28ms)`, `lognormal(250ms, 300ms)` or `mix(97: 250ms, 3: 2s)`
+    "mix(1: mix(1: mix(1: mix(1: mix(1: 2s)))))" column 29: mixes are nested too deeply: four levels are the most
+"#);
     }
 
     fn span() -> impl Strategy<Value = Micros> {

@@ -63,7 +63,7 @@ impl Kind {
 
 /// What a key is when nobody says.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Default {
+pub enum Fallback {
     /// Not set.
     Unset,
     /// A TOML value.
@@ -80,7 +80,7 @@ pub struct Key {
     /// What it may be.
     pub kind: Kind,
     /// What it is when nobody says.
-    pub default: Default,
+    pub default: Fallback,
     /// A TOML value that shows how it is written; where empty, the default does.
     pub example: &'static str,
     /// What it does, in a line or two.
@@ -128,7 +128,7 @@ pub fn find(path: &str) -> Option<&'static Key> {
     all().find(|k| k.path == path)
 }
 
-const fn key(path: &'static str, kind: Kind, default: Default, doc: &'static str) -> Key {
+const fn key(path: &'static str, kind: Kind, default: Fallback, doc: &'static str) -> Key {
     Key {
         path,
         kind,
@@ -157,7 +157,7 @@ const MONTH: Micros = seconds(31 * 86_400);
 const KIB: u32 = 1 << 10;
 const MIB: u32 = 1 << 20;
 
-use Default::{By, Toml, Unset};
+use Fallback::{By, Toml, Unset};
 use Kind::{
     Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, Faults, File, Float, Folder, Headers, Int, List,
     Secret, Share, Size, Stages, Text, Url,
@@ -383,7 +383,10 @@ pub const SECTIONS: &[Section] = &[
                     ("pcm16", "raw 16 bit samples"),
                     ("mulaw", "G.711 µ-law, as telephony sends"),
                 ]),
-                By("target.dialect", &[("envelope", "\"opus\""), ("plain", "\"pcm16\"")]),
+                By(
+                    "target.dialect",
+                    &[("envelope", "\"opus\""), ("plain", "\"pcm16\"")],
+                ),
                 "How speech is coded, both ways.",
             ),
             key(
@@ -439,7 +442,10 @@ pub const SECTIONS: &[Section] = &[
                 "audio.encoding",
                 Choice(&[
                     ("binary", "raw bytes in binary frames"),
-                    ("base64", "base64 inside JSON text frames: a third more, and an envelope"),
+                    (
+                        "base64",
+                        "base64 inside JSON text frames: a third more, and an envelope",
+                    ),
                 ]),
                 Toml("\"binary\""),
                 "How audio travels inside messages.",
@@ -466,7 +472,10 @@ pub const SECTIONS: &[Section] = &[
                 "turn.end",
                 Choice(&[
                     ("signal", "the device says so: a talk button"),
-                    ("vad", "the server finds it, in silence that the device keeps streaming"),
+                    (
+                        "vad",
+                        "the server finds it, in silence that the device keeps streaming",
+                    ),
                 ]),
                 Toml("\"signal\""),
                 "Who finds the end of speech.",
@@ -474,7 +483,10 @@ pub const SECTIONS: &[Section] = &[
             key(
                 "turn.flush",
                 Choice(&[
-                    ("frame", "the last chunk goes at the next codec-frame boundary, shorter than the others"),
+                    (
+                        "frame",
+                        "the last chunk goes at the next codec-frame boundary, shorter than the others",
+                    ),
                     ("chunk", "the last chunk goes when the whole chunk has passed"),
                 ]),
                 Toml("\"frame\""),
@@ -654,7 +666,10 @@ pub const SECTIONS: &[Section] = &[
             key(
                 "reference.pipeline",
                 Choice(&[
-                    ("overlapped", "synthesis starts with the first sentence, while the model still writes"),
+                    (
+                        "overlapped",
+                        "synthesis starts with the first sentence, while the model still writes",
+                    ),
                     ("serial", "each stage waits for the one before to finish"),
                 ]),
                 Toml("\"overlapped\""),
@@ -882,8 +897,10 @@ mod tests {
             names("target.dialect"),
             crate::dialect::Dialect::ALL.map(|d| d.capabilities().name)
         );
-        assert!(names("audio.codec")
-            .iter()
-            .all(|c| crate::audio::Codec::from_name(c).is_some()));
+        assert!(
+            names("audio.codec")
+                .iter()
+                .all(|c| crate::audio::Codec::from_name(c).is_some())
+        );
     }
 }

@@ -173,7 +173,8 @@ fn decimal(n: u64, scale: u64) -> String {
 /// Reads a share: `20%` or `0.2`. In 0..=1.
 pub fn parse_share(text: &str) -> Result<f64, TextError> {
     let bad = |message: String| {
-        TextError::new(0..text.len(), message).help("expected a share from 0 to 1, such as `0.2` or `\"20%\"`")
+        TextError::new(0..text.len(), message)
+            .help("expected a share from 0 to 1, such as `0.2` or `\"20%\"`")
     };
     let (number, scale) = text
         .strip_suffix('%')
@@ -283,7 +284,20 @@ mod tests {
             ["", "60", "1m30", "5 s", "2sec", "abc", "1..5s", ".5s", "0.3us", "99999999999999999999s", "-5s", "1m\u{1F984}"]
                 .map(|t| format!("{t:?}: {:?}", at(t)))
                 .join("\n"),
-            @""
+            @r#"
+    "": (0, "an empty duration")
+    "60": (0, "a duration without a unit: `60`")
+    "1m30": (2, "a duration without a unit: `30`")
+    "5 s": (1, "` s` is not a unit of time")
+    "2sec": (1, "`sec` is not a unit of time")
+    "abc": (0, "`abc` is not a duration")
+    "1..5s": (0, "`1..5s` is not a duration")
+    ".5s": (0, "`.5s` is not a duration")
+    "0.3us": (0, "`0.3us` is finer than a microsecond, or too long")
+    "99999999999999999999s": (0, "`99999999999999999999s` is finer than a microsecond, or too long")
+    "-5s": (0, "`-5s` is not a duration")
+    "1m🦄": (1, "`m🦄` is not a unit of time")
+"#
         );
     }
 
