@@ -23,6 +23,7 @@ pub mod dialect;
 pub mod drive;
 pub mod event;
 pub mod exit;
+pub mod gate;
 pub mod measure;
 pub mod reference;
 pub mod report;

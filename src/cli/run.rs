@@ -108,21 +108,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     enough_descriptors(&scenario)?;
     check_outs(&args.outs, &scenario)?;
     let speech = prepare::speech(&scenario)?;
-    for (sound, fixture) in speech.sounds.iter().zip(&speech.fixtures) {
-        if sound.detected {
-            say(&format!(
-                "{}: speech from {} to {} (detected)",
-                fixture.id,
-                crate::time::Micros(fixture.speech_start_us),
-                crate::time::Micros(fixture.speech_end_us)
-            ));
-        }
-    }
     let started = SystemTime::now();
     let root = Path::new(REPORTS);
     let dir = report::create_dir(scenario.report.dir.as_deref(), root, &scenario.name, started).map_err(Failure::usage)?;
     let sinks = sinks(&scenario, &speech, &dir, started)?;
-    let server = prepare::embedded_server(&scenario, Some(dir.join(TRUTH)))?;
+    let mut server = prepare::embedded_server(&scenario, Some(dir.join(TRUTH)))?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -134,7 +124,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         prepare::knock(&scenario, &endpoint, &Clock::start()).await?;
         say(&announcement(&scenario, server.as_ref()));
         let clock = Clock::start();
-        if let Some(server) = &server {
+        if let Some(server) = &mut server {
             server.set_epoch(clock.epoch_us());
         }
         let finished = run::run(Run {
@@ -158,7 +148,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         plan: &speech.plan,
         fixtures: speech.fixtures,
         started,
-        command: command_line(&scenario),
+        command: args.scenario.command_line("run", &scenario),
         url: embedded.clone().unwrap_or_else(|| scenario.target.shown.clone()),
         embedded: embedded.is_some(),
         tls: endpoint.tls.is_some(),
@@ -267,9 +257,4 @@ fn compare(server: Child, dir: &Path, problems: &mut Vec<String>) -> Option<repo
 fn report_files(dir: &Path, written: Vec<PathBuf>) -> Vec<PathBuf> {
     let streamed = ["turns.csv", "intervals.csv", "histograms.hlog", TRUTH];
     written.into_iter().chain(streamed.iter().map(|f| dir.join(f)).filter(|p| p.exists())).collect()
-}
-
-/// The command as it was typed, but for values that may be secret.
-fn command_line(_scenario: &Scenario) -> String {
-    super::redacted_command_line(std::env::args())
 }

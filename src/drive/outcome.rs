@@ -7,7 +7,7 @@ use super::run::Finished;
 use crate::device::plan::Plan;
 use crate::event::PREBUFFERS;
 use crate::exit::Exit;
-use crate::gate::threshold;
+use crate::gate;
 use crate::measure::{Metric, Quantile, Totals, health, turn_row, validity};
 use crate::report::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo, Generator,
@@ -84,7 +84,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         command,
         agreement,
     };
-    result.thresholds = threshold::evaluate_all(&scenario.thresholds, &result);
+    result.thresholds = gate::evaluate_all(&scenario.thresholds, &result);
     result.verdict = verdict(&result, run.interrupted);
     result
 }

@@ -4,6 +4,7 @@
 //! device ─▶ Event ─▶ Recorder (one per shard, no locks) ─▶ Interval (each second) ─▶ Totals ─▶ RunResult
 //! ```
 
+pub mod agreement;
 mod distribution;
 pub mod health;
 mod metric;

@@ -261,7 +261,7 @@ pub struct FailureGroup {
 }
 
 /// The first failure of a class.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct FailureExample {
     /// The device.
     pub device: u32,
