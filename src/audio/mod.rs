@@ -1,7 +1,8 @@
 //! Speech: from a WAV file to chunks that are ready to send, and from received payloads back to what an ear hears.
 //!
 //! ```text
-//! WAV ─▶ mono f32, resampled (wav) ─▶ Sound ─▶ codec ─▶ packets ─▶ chunk ─▶ Arc<[Chunk]>, encoded once, shared
+//! names ─▶ library, manifest ─▶ WAV ─▶ mono f32 (wav), speech found (speech) ─▶ Sound
+//! Sound ─▶ resampled ─▶ codec ─▶ packets ─▶ chunk ─▶ Arc<[Chunk]>, encoded once, shared
 //! reply payload ─▶ codec (decode, duration) ─▶ onset: the first audible sample
 //! ```
 
@@ -11,6 +12,21 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::time::Micros;
+
+pub mod chunk;
+pub mod codec;
+pub mod level;
+pub mod library;
+pub mod manifest;
+pub mod onset;
+pub mod speech;
+pub mod wav;
+
+pub use chunk::{encode, encode_all, encode_reply};
+pub use codec::{Decoder, EncodeError, PayloadError, duration};
+pub use level::rms_dbfs;
+pub use library::Library;
+pub use onset::{Onset, OnsetFinder};
 
 /// How speech is coded on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
