@@ -117,13 +117,16 @@ impl Timers {
         }
     }
 
+    /// Wakes everyone, whatever their deadlines.
+    pub fn wake_all(&self) {
+        let wakers: Vec<Waker> = self.inner.borrow().slots.iter().filter_map(|s| s.waker.clone()).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     fn set(&self, id: u32, at: Micros, waker: &Waker) {
         let mut inner = self.inner.borrow_mut();
         let slot = &mut inner.slots[id as usize];
         slot.deadline = at;
-        if at == Micros::NEVER {
-            return;
-        }
         match &mut slot.waker {
             Some(w) => w.clone_from(waker),
             None => slot.waker = Some(waker.clone()),

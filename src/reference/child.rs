@@ -3,6 +3,7 @@
 //! ```text
 //! parent ── one line of JSON: the order ──▶ stdin of `voxload serve --embedded`
 //!        ◀── one line of JSON: Ready ────── stdout, once it listens
+//!        ── the run's time zero ──────▶ stdin, when the first device is about to come
 //!            … closes stdin (or dies) …     the child stops
 //!        ◀── one line of JSON: Farewell ─── stdout, then exit
 //! ```
@@ -41,7 +42,7 @@ pub struct Order {
     pub secure: bool,
     /// Where the truth log goes.
     pub truth: Option<PathBuf>,
-    /// [`Clock::epoch_us`] of the parent.
+    /// [`Clock::epoch_us`] to count from until [`Child::set_epoch`] says otherwise.
     pub epoch_us: i64,
 }
 
@@ -168,6 +169,14 @@ impl Child {
         })
     }
 
+    /// The run begins now: the truth log's instants count from `epoch_us` on the machine's monotonic clock.
+    pub fn set_epoch(&mut self, epoch_us: i64) {
+        if let Some(stdin) = &mut self.stdin {
+            // A child that has died is found out when it is stopped.
+            let _ = writeln!(stdin, "{epoch_us}").and_then(|()| stdin.flush());
+        }
+    }
+
     /// Where it listens.
     pub fn url(&self) -> &str {
         &self.ready.url
@@ -234,8 +243,12 @@ pub fn embedded() -> Result<(), String> {
         ca_pem: server.ca_pem().map(str::to_owned),
         pid: std::process::id(),
     })?;
-    // Whatever comes is of no interest, the end is; a failing pipe is an end, too.
-    let _ = std::io::copy(&mut stdin, &mut std::io::sink());
+    // The parent may say when its run begins; then its end of the pipe closes. A failing pipe is an end, too.
+    for line in stdin.lines().map_while(Result::ok) {
+        if let Ok(epoch_us) = line.parse::<i64>() {
+            server.set_zero(Micros(epoch_us - order.epoch_us));
+        }
+    }
     let counts = server.stop()?;
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     // Nobody listens any more when the parent has died.

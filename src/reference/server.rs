@@ -35,7 +35,7 @@ use crate::dialect::Dialect;
 use crate::drive::timer::Timers;
 use crate::scenario::{Fault, ReferencePlan};
 use crate::seed::Seed;
-use crate::time::Clock;
+use crate::time::{Clock, Micros};
 use crate::transport::accept::{Refusal, accept};
 
 /// Connections that may wait to be accepted: a fleet may come all at once.
@@ -150,6 +150,13 @@ impl Server {
     }
 
     /// Where devices connect to.
+    /// Counts the truth log's instants from `zero` on the server's clock.
+    pub fn set_zero(&self, zero: Micros) {
+        if let Some(log) = &self.log {
+            log.set_zero(zero);
+        }
+    }
+
     pub fn url(&self) -> String {
         let scheme = if self.ca_pem.is_some() { "wss" } else { "ws" };
         // The address "any" is none to connect to.

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -102,6 +102,7 @@ impl Truth {
 pub(super) struct Writer {
     thread: JoinHandle<std::io::Result<()>>,
     lost: Arc<AtomicU64>,
+    zero: Arc<AtomicI64>,
     path: PathBuf,
 }
 
@@ -111,9 +112,11 @@ impl Writer {
         let cannot = |e| format!("cannot write the truth log {}: {e}", path.display());
         let file = File::create(path).map_err(cannot)?;
         let (rows, waiting) = sync_channel(WAITING);
+        let zero = Arc::<AtomicI64>::default();
+        let zero_of_thread = Arc::clone(&zero);
         let thread = std::thread::Builder::new()
             .name("truth".to_owned())
-            .spawn(move || write(file, &waiting))
+            .spawn(move || write(file, &waiting, &zero_of_thread))
             .map_err(cannot)?;
         let lost = Arc::<AtomicU64>::default();
         let truth = Truth {
@@ -121,7 +124,12 @@ impl Writer {
             lost: Arc::clone(&lost),
         };
         let path = path.to_owned();
-        Ok((truth, Self { thread, lost, path }))
+        Ok((truth, Self { thread, lost, zero, path }))
+    }
+
+    /// From now on rows count from `zero` on the server's clock: the run begins after the server does.
+    pub(super) fn set_zero(&self, zero: Micros) {
+        self.zero.store(zero.0, Ordering::Relaxed);
     }
 
     /// Waits until everything is on its way to the disk; the number of rows that were lost. Call when every
@@ -137,7 +145,8 @@ impl Writer {
     }
 }
 
-fn write(file: File, rows: &Receiver<Row>) -> std::io::Result<()> {
+fn write(file: File, rows: &Receiver<Row>, zero: &AtomicI64) -> std::io::Result<()> {
+    let since_zero = |row: Row| row.since(Micros(zero.load(Ordering::Relaxed)));
     let mut csv = csv::WriterBuilder::new()
         .has_headers(false)
         .from_writer(BufWriter::new(file));
@@ -145,10 +154,10 @@ fn write(file: File, rows: &Receiver<Row>) -> std::io::Result<()> {
     // The head is there at once, so that a reader never meets an empty file.
     csv.flush()?;
     while let Ok(row) = rows.recv() {
-        csv.serialize(row)?;
+        csv.serialize(since_zero(row))?;
         // Drain what waits, then flush: whole rows on the disk whenever the server is quiet.
         while let Ok(row) = rows.try_recv() {
-            csv.serialize(row)?;
+            csv.serialize(since_zero(row))?;
         }
         csv.flush()?;
     }
@@ -158,6 +167,24 @@ fn write(file: File, rows: &Receiver<Row>) -> std::io::Result<()> {
 }
 
 impl Row {
+    /// The row with its instants counted from `zero`.
+    fn since(mut self, zero: Micros) -> Self {
+        self.turn_end_in_us -= zero;
+        for instant in [
+            &mut self.first_audio_in_us,
+            &mut self.last_audio_in_us,
+            &mut self.speech_stopped_out_us,
+            &mut self.final_out_us,
+            &mut self.first_token_out_us,
+            &mut self.first_audio_out_us,
+            &mut self.last_audio_out_us,
+            &mut self.done_out_us,
+        ] {
+            *instant = instant.map(|t| t - zero);
+        }
+        self
+    }
+
     /// The column names, in order.
     pub const fn columns() -> [&'static str; 22] {
         [

@@ -1,8 +1,13 @@
 //! Scenarios: what a run does, checked and resolved.
 //!
-//! `keys.rs` is the one table of keys (type, range, default, documentation); the check, `--set`, the JSON Schema, the
-//! starter file of `voxload init` and the reference in `docs/` are made from it. `file.rs` reads TOML with positions,
-//! `check.rs` turns it into the [`Scenario`] below, or into every [`Diagnostic`] at once.
+//! ```text
+//! file, VOXLOAD_…, --set ─▶ file.rs ─▶ value.rs ─▶ Settings ─▶ check.rs ─▶ Scenario, or every Diagnostic at once
+//!                                          ▲                      └─▶ effective.rs ─▶ the scenario as it was run
+//!                                       keys.rs ─▶ reference.rs: JSON Schema, docs/scenario.md, `voxload init`
+//! ```
+//!
+//! `keys.rs` is the one table of keys (type, range, default, documentation); everything else that names keys is made
+//! from it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,9 +19,74 @@ use crate::audio::{AudioFormat, CodecSettings};
 use crate::dialect::{Dialect, Encoding};
 use crate::time::Micros;
 
+pub mod arrival;
+mod check;
+mod diagnostic;
 mod dist;
+mod effective;
+pub mod estimate;
+mod file;
+pub mod keys;
+mod presets;
+pub mod reference;
+mod source;
+mod template;
+pub mod units;
+mod value;
 
+pub use diagnostic::{Diagnostic, Diagnostics};
 pub use dist::Dist;
+pub use file::Environment;
+pub use source::{BUILT_IN, SHIPPED, Source};
+
+/// A value that outranks the file's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The key, for example `fleet.devices`; `target.headers.X-Device` is one entry of a table.
+    pub key: String,
+    /// The value as it was typed.
+    pub value: String,
+    /// The flag, for messages: `--set`, `--devices`, …
+    pub flag: &'static str,
+    /// True: adds to a list instead of replacing it.
+    pub append: bool,
+}
+
+/// Reads, checks and resolves a scenario, in the environment of the process.
+pub fn load(source: &Source, overrides: &[Override]) -> Result<Scenario, Diagnostics> {
+    load_in(source, overrides, &Environment::of_process())
+}
+
+/// Reads, checks and resolves a scenario. Precedence: override, environment, file, default.
+pub fn load_in(
+    source: &Source,
+    overrides: &[Override],
+    environment: &Environment,
+) -> Result<Scenario, Diagnostics> {
+    let mut out = Diagnostics::default();
+    let mut settings = file::Settings::empty();
+    let mut layers = file::Layers {
+        settings: &mut settings,
+        out: &mut out,
+        environment,
+    };
+    layers.file(&source.origin, &source.text);
+    layers.environment();
+    overrides.iter().for_each(|o| layers.flag(o));
+    let check = check::Check {
+        settings: &mut settings,
+        out: &mut out,
+        environment,
+        base: &source.base,
+    };
+    let mut scenario = check.scenario(&source.origin, &source.name);
+    if !out.is_empty() {
+        out.sort();
+        return Err(out);
+    }
+    scenario.effective = effective::effective(&settings, &scenario.name);
+    Ok(scenario)
+}
 
 /// A run, fully resolved: defaults filled in, overrides applied, every value in range.
 #[derive(Clone, Debug)]
@@ -441,15 +511,5 @@ impl Fault {
     }
 }
 
-/// One thing that is wrong with a scenario.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// The file, or `--set`, or `environment`.
-    pub origin: String,
-    /// Line and column, from 1; `None` for values that do not come from the file.
-    pub position: Option<(u32, u32)>,
-    /// What is wrong.
-    pub message: String,
-    /// What was expected, or what to try.
-    pub help: Option<String>,
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! The gate: what must hold for a run to pass.
+//!
+//! ```text
+//! "ttfa:p(95)<300ms" ─▶ Threshold (checked with the scenario) ─ RunResult ─▶ ThresholdResult ─▶ report, exit code 99
+//! ```
+
+mod threshold;
+
+pub use threshold::{COUNTERS, Counter, Statistic, Subject, Threshold, evaluate_all, fewest_for_bound};

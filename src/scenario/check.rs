@@ -1,0 +1,951 @@
+//! From settings to a [`Scenario`]: the checks that need more than one key, and the files that a scenario names.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::diagnostic::{Diagnostics, Place};
+use super::dist::Dist;
+use super::file::{Environment, Layer, Setting, Settings};
+use super::keys;
+use super::template::{Text, placeholders, shown_url};
+use super::units::{format_duration, nearest};
+use super::value::Value;
+use super::{
+    Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush,
+    Pipeline, PlaybackPlan, ReferencePlan, ReportPlan, Scenario, Secret, SessionPlan, Stage, Target,
+    TurnPlan, ValidityLimits,
+};
+use crate::audio::{AudioFormat, Codec, CodecSettings};
+use crate::dialect::{Dialect, Encoding, TextGranularity};
+use crate::gate::{Subject, Threshold};
+use crate::measure::Metric;
+use crate::time::Micros;
+
+/// Opus runs at these rates and with these frames (RFC 6716).
+const OPUS_RATES: [u32; 5] = [8_000, 12_000, 16_000, 24_000, 48_000];
+const OPUS_FRAMES: [i64; 6] = [2_500, 5_000, 10_000, 20_000, 40_000, 60_000];
+
+/// Looks at all settings together.
+pub(super) struct Check<'a> {
+    pub(super) settings: &'a mut Settings,
+    pub(super) out: &'a mut Diagnostics,
+    pub(super) environment: &'a Environment,
+    /// The folder that relative paths of the file start from.
+    pub(super) base: &'a Path,
+}
+
+impl Check<'_> {
+    /// Everything, in the order of the table. What it returns is good when there are no diagnostics.
+    pub(super) fn scenario(mut self, origin: &str, name: &str) -> Scenario {
+        self.stages();
+        self.settings.fill_defaults();
+        self.resolve_paths();
+        let name = match self.setting("name") {
+            Some(s) if s.layer > Layer::Default => self.text("name"),
+            _ => name.to_owned(),
+        };
+        self.name(&name);
+        let dialect = self.dialect();
+        let target = self.target(dialect);
+        self.fleet_rules();
+        self.audio_rules(dialect);
+        self.turn_rules(dialect);
+        if !self.any_broken(&["session.reconnect_base", "session.reconnect_cap"])
+            && self.time("session.reconnect_base") > self.time("session.reconnect_cap")
+        {
+            self.fail(
+                &["session.reconnect_base", "session.reconnect_cap"],
+                "`session.reconnect_base` is above `session.reconnect_cap`",
+                "the waiting time grows from the first to the second",
+            );
+        }
+        self.thresholds(dialect);
+        let seed = self.int("seed").unsigned_abs();
+        Scenario {
+            seed,
+            origin: origin.to_owned(),
+            effective: String::new(),
+            target,
+            fleet: self.fleet(),
+            audio: self.audio(),
+            turn: self.turn(),
+            session: self.session(),
+            playback: PlaybackPlan {
+                prebuffer: self.time("playback.prebuffer"),
+                max_stall_ratio: self.share("playback.max_stall_ratio"),
+            },
+            reference: self.reference(seed, dialect),
+            thresholds: self.list("thresholds").into_iter().map(|t| t.value).collect(),
+            validity: ValidityLimits {
+                send_lateness_p99: self.time("validity.send_lateness_p99"),
+                send_lateness_max: self.time("validity.send_lateness_max"),
+                cpu: self.share("validity.cpu"),
+                steal: self.share("validity.steal"),
+            },
+            report: ReportPlan {
+                dir: self.path("report.dir"),
+                html: self.bool("report.html"),
+                histograms: self.bool("report.histograms"),
+                junit: self.bool("report.junit"),
+                interval: self.time("report.interval"),
+            },
+            name,
+        }
+    }
+
+    // ── Checks ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn name(&mut self, name: &str) {
+        if name.is_empty()
+            || name.starts_with('.')
+            || name.contains(|c: char| c.is_control() || matches!(c, '/' | '\\' | ':'))
+        {
+            self.fail(
+                &["name"],
+                format!("`{name}` cannot name a folder"),
+                "the name titles the report folder: not empty, no `/`, `\\` or `:`, no `.` at its start",
+            );
+        }
+    }
+
+    /// Stages and the simple plan exclude each other; across layers, stages from above win.
+    fn stages(&mut self) {
+        let Some(stages) = self.setting("fleet.stages") else {
+            return;
+        };
+        let Some(Value::Stages(list)) = &stages.value else {
+            return;
+        };
+        if list.is_empty() {
+            return;
+        }
+        let (layer, most) = (stages.layer, list.iter().map(|s| s.devices).max().unwrap_or(0));
+        let total: i64 = list.iter().map(|s| s.duration.0).fold(0, i64::saturating_add);
+        for path in ["fleet.devices", "fleet.duration", "fleet.ramp"] {
+            let Some(setting) = self.setting(path) else {
+                continue;
+            };
+            if setting.layer >= layer {
+                self.fail(
+                    &[path],
+                    format!("`{path}` and `fleet.stages` both say how many devices there are, when"),
+                    "give either `fleet.stages` (`--stage`), or `fleet.devices`, `fleet.duration` and `fleet.ramp`",
+                );
+            } else {
+                self.settings.clear(path);
+            }
+        }
+        if most == 0 || total <= 0 {
+            self.fail(
+                &["fleet.stages"],
+                "the stages have no device at any time",
+                "for example `[\"10s:100\", \"30s:100\"]`",
+            );
+        }
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::from_name(&self.choice("target.dialect")).unwrap_or(Dialect::Envelope)
+    }
+
+    fn target(&mut self, dialect: Dialect) -> Target {
+        let url = self.optional_text("target.url");
+        let headers = match self.value("target.headers") {
+            Some(Value::Table(entries)) => entries.clone(),
+            _ => Vec::new(),
+        };
+        let tls = match &url {
+            Some(url) => self.url(url),
+            None => self.bool("target.secure"),
+        };
+        if url.is_some() && self.bool("target.secure") {
+            self.fail(
+                &["target.secure"],
+                "`target.secure` is for the embedded server",
+                "your own server decides by its URL: write `wss://`",
+            );
+        }
+        if !tls {
+            let without = if url.is_some() {
+                "`ws://`"
+            } else {
+                "the embedded server"
+            };
+            for path in ["target.insecure", "target.ca", "target.client_cert"] {
+                let given = match self.value(path) {
+                    Some(Value::Bool(on)) => *on,
+                    other => other.is_some(),
+                };
+                if given && !self.any_broken(&["target.url"]) {
+                    self.fail(
+                        &[path],
+                        format!("`{path}` with {without}, which has no certificates"),
+                        "write `wss://`, or leave it out",
+                    );
+                }
+            }
+        }
+        let cert = self.path("target.client_cert");
+        let key = self.path("target.client_key");
+        for (one, other, given, missing) in [
+            ("target.client_cert", "target.client_key", &cert, &key),
+            ("target.client_key", "target.client_cert", &key, &cert),
+        ] {
+            if given.is_some() && missing.is_none() && !self.any_broken(&[other]) {
+                self.fail(
+                    &[one],
+                    format!("`{one}` without `{other}`"),
+                    "a client certificate and its key come together",
+                );
+            }
+        }
+        for path in ["target.ca", "target.client_cert", "target.client_key"] {
+            self.file_exists(path);
+        }
+        let values = self.device_values();
+        let columns: Vec<&str> = values
+            .columns
+            .iter()
+            .map(String::as_str)
+            .chain(["device"])
+            .collect();
+        let url_place = self.setting("target.url").and_then(|s| s.place.clone());
+        if let Some(url) = &url {
+            self.placeholders(url, url_place, &columns);
+        }
+        let parts = self
+            .setting("target.headers")
+            .map(|s| s.parts.clone())
+            .unwrap_or_default();
+        for ((_, text), place) in headers.iter().zip(parts) {
+            self.placeholders(text, Some(place), &columns);
+        }
+        Target {
+            shown: match &url {
+                Some(url) => shown_url(url, &|name| self.environment.get(name)),
+                None => format!(
+                    "embedded reference server, preset {}",
+                    self.choice("reference.preset")
+                ),
+            },
+            url: url.map(|t| Secret::new(t.value)),
+            dialect,
+            headers: headers
+                .into_iter()
+                .map(|(name, t)| (name, Secret::new(t.value)))
+                .collect(),
+            insecure: self.bool("target.insecure"),
+            ca: self.path("target.ca"),
+            client_cert: cert.zip(key),
+            secure: self.bool("target.secure"),
+            values: Arc::new(values),
+        }
+    }
+
+    /// Checks a URL; true when it is wss.
+    fn url(&mut self, url: &Text) -> bool {
+        let mut plain = url.value.clone();
+        for (_, span) in placeholders(&url.value).into_iter().rev() {
+            plain.replace_range(span, "0");
+        }
+        let scheme = plain.split_once("://").map(|(scheme, _)| scheme);
+        let help = match scheme {
+            Some("http") => "write `ws://` instead of `http://`: it is the same server and port",
+            Some("https") => "write `wss://` instead of `https://`: it is the same server and port",
+            Some("ws" | "wss") => "",
+            _ => "expected `ws://host:port/path` or `wss://host/path`",
+        };
+        if !help.is_empty() {
+            self.fail(&["target.url"], "the URL is not one of a WebSocket", help);
+        } else if plain
+            .parse::<tokio_tungstenite::tungstenite::http::Uri>()
+            .ok()
+            .and_then(|uri| uri.host().map(|h| !h.is_empty()))
+            != Some(true)
+        {
+            self.fail(
+                &["target.url"],
+                "the URL cannot be read",
+                "expected `ws://host:port/path` or `wss://host/path`, without spaces",
+            );
+        }
+        scheme == Some("wss")
+    }
+
+    fn placeholders(&mut self, text: &Text, place: Option<Place>, columns: &[&str]) {
+        for (name, _) in placeholders(&text.written) {
+            let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-. ".contains(c));
+            if !is_name || columns.contains(&name) {
+                continue;
+            }
+            let help = match (nearest(name, columns.iter().copied()), columns.len()) {
+                (Some(near), _) => format!("did you mean `{{{near}}}`?"),
+                (None, 1) => {
+                    "`target.data` names a CSV file with such a column; `{device}` always exists".to_owned()
+                }
+                (None, _) => format!("`target.data` has the columns {}", columns.join(", ")),
+            };
+            self.out.push(
+                place.clone(),
+                format!("no column `{name}` for the placeholder `{{{name}}}`"),
+                help,
+            );
+        }
+    }
+
+    fn device_values(&mut self) -> DeviceValues {
+        let Some(path) = self.path("target.data") else {
+            return DeviceValues::default();
+        };
+        match read_device_values(&path) {
+            Ok(values) => values,
+            Err((message, help)) => {
+                self.fail(&["target.data"], format!("{}: {message}", path.display()), help);
+                DeviceValues::default()
+            }
+        }
+    }
+
+    fn file_exists(&mut self, path: &str) {
+        if let Some(file) = self.path(path)
+            && let Err(e) = std::fs::File::open(&file)
+        {
+            self.fail(
+                &[path],
+                format!("{} cannot be read: {e}", file.display()),
+                "paths in a scenario file start from its folder, those on the command line from the current one",
+            );
+        }
+    }
+
+    fn fleet_rules(&mut self) {
+        let open = self.choice("fleet.arrivals") == "open";
+        let has_stages = !self.stage_list().is_empty();
+        let duration = self.duration();
+        if open && has_stages {
+            self.fail(
+                &["fleet.stages", "fleet.arrivals"],
+                "`fleet.stages` with open arrivals",
+                "open arrivals come at `fleet.rate`; stages are for `fleet.arrivals = \"closed\"`",
+            );
+        }
+        if open && self.value("fleet.rate").is_none() && !self.any_broken(&["fleet.rate"]) {
+            self.fail(
+                &["fleet.arrivals"],
+                "open arrivals without `fleet.rate`",
+                "for example `rate = 5.0`, in sessions per second",
+            );
+        }
+        if open && self.int("turn.count") == 0 && !self.any_broken(&["turn.count"]) {
+            self.fail(
+                &["turn.count", "fleet.arrivals"],
+                "open arrivals without `turn.count`",
+                "sessions leave after so many turns: for example `turn.count = 3`",
+            );
+        }
+        let arrivals = self.setting("fleet.arrivals").map(|s| s.layer);
+        let of_other_kind: &[&str] = if open {
+            &["fleet.ramp"]
+        } else {
+            &["fleet.rate", "fleet.spacing"]
+        };
+        for path in of_other_kind {
+            let given = self
+                .setting(path)
+                .filter(|s| s.layer > Layer::Default)
+                .map(|s| s.layer);
+            if given.is_some() && given >= arrivals && !self.any_broken(&["fleet.arrivals"]) {
+                let help = if open {
+                    "open arrivals come at `fleet.rate` from the start"
+                } else {
+                    "it is for `fleet.arrivals = \"open\"`"
+                };
+                let kind = if open { "open" } else { "closed" };
+                self.fail(
+                    &[path],
+                    format!("`{path}` has no effect with {kind} arrivals"),
+                    help,
+                );
+            }
+        }
+        if !self.any_broken(&["fleet.warmup", "fleet.duration", "fleet.stages"])
+            && self.time("fleet.warmup") >= duration
+        {
+            let message = format!(
+                "a warm-up of {} leaves nothing of a run of {}",
+                format_duration(self.time("fleet.warmup")),
+                format_duration(duration)
+            );
+            self.fail(
+                &["fleet.warmup", "fleet.duration"],
+                message,
+                "make the run longer (`-d`) or the warm-up shorter (`--warmup`)",
+            );
+        }
+        if !self.any_broken(&["fleet.ramp", "fleet.duration"])
+            && !has_stages
+            && self.time("fleet.ramp") > duration
+        {
+            let message = format!(
+                "a ramp of {} does not end within a run of {}",
+                format_duration(self.time("fleet.ramp")),
+                format_duration(duration)
+            );
+            self.fail(
+                &["fleet.ramp", "fleet.duration"],
+                message,
+                "make the run longer (`-d`) or the ramp shorter (`--set fleet.ramp=…`)",
+            );
+        }
+    }
+
+    fn audio_rules(&mut self, dialect: Dialect) {
+        let opus = self.choice("audio.codec") == "opus";
+        let (frame, chunk) = (self.time("audio.frame"), self.time("audio.chunk"));
+        if opus && !self.any_broken(&["audio.frame", "audio.codec"]) && !OPUS_FRAMES.contains(&frame.0) {
+            self.fail(
+                &["audio.frame"],
+                format!("Opus has no frame of {}", format_duration(frame)),
+                "expected `2.5ms`, `5ms`, `10ms`, `20ms`, `40ms` or `60ms`",
+            );
+        } else if !self.any_broken(&["audio.frame", "audio.chunk"]) && chunk.0 % frame.0.max(1) != 0 {
+            let message = format!(
+                "a chunk of {} is not a whole number of frames of {}",
+                format_duration(chunk),
+                format_duration(frame)
+            );
+            let (below, above) = (chunk.0 / frame.0.max(1), chunk.0 / frame.0.max(1) + 1);
+            let near: Vec<_> = [below, above]
+                .into_iter()
+                .filter(|n| *n > 0)
+                .map(|n| format!("`{}`", format_duration(frame * n)))
+                .collect();
+            self.fail(
+                &["audio.chunk", "audio.frame"],
+                message,
+                format!("the nearest are {}", near.join(" and ")),
+            );
+        }
+        for path in ["audio.rate", "audio.reply_rate"] {
+            let rate = u32::try_from(self.int(path)).unwrap_or(0);
+            if self.any_broken(&[path, "audio.codec"]) {
+                continue;
+            }
+            if opus && !OPUS_RATES.contains(&rate) {
+                self.fail(
+                    &[path],
+                    format!("Opus does not run at {rate} Hz"),
+                    "expected 8000, 12000, 16000, 24000 or 48000",
+                );
+            } else if frame.0 * i64::from(rate) % 1_000_000 != 0 && !self.any_broken(&["audio.frame"]) {
+                self.fail(
+                    &["audio.frame", path],
+                    format!(
+                        "a frame of {} is not a whole number of samples at {rate} Hz",
+                        format_duration(frame)
+                    ),
+                    "choose a frame such as `20ms`, or another rate",
+                );
+            }
+        }
+        let can = dialect.capabilities();
+        let settings = self.codec_settings();
+        for (path, format) in [("audio.rate", settings.format), ("audio.reply_rate", self.down())] {
+            if !can.formats.is_empty()
+                && !can.formats.contains(&format)
+                && !self.any_broken(&[path, "audio.codec"])
+            {
+                let carried: Vec<_> = can
+                    .formats
+                    .iter()
+                    .map(|f| format!("`{}` at {} Hz", f.codec.name(), f.sample_rate))
+                    .collect();
+                let codec_fits = can.formats.iter().any(|f| f.codec == format.codec);
+                let at = if codec_fits { path } else { "audio.codec" };
+                self.fail(
+                    &[at, "target.dialect"],
+                    format!(
+                        "the dialect `{}` does not carry `{}` at {} Hz",
+                        can.name,
+                        format.codec.name(),
+                        format.sample_rate
+                    ),
+                    format!("it carries {}", carried.join(", ")),
+                );
+            }
+        }
+        if !can.base64 && self.choice("audio.encoding") == "base64" {
+            self.fail(
+                &["audio.encoding"],
+                format!("the dialect `{}` has no base64 audio", can.name),
+                "write `encoding = \"binary\"`",
+            );
+        }
+        self.wav_files("audio.fixtures");
+        self.wav_files("turn.backchannel.sounds");
+    }
+
+    /// Names of shipped fixtures are looked up when they are loaded; files must exist now.
+    fn wav_files(&mut self, path: &str) {
+        let parts = self.setting(path).map(|s| s.parts.clone()).unwrap_or_default();
+        for (text, place) in self.list(path).into_iter().zip(parts) {
+            if looks_like_path(&text.value) && !Path::new(&text.value).is_file() {
+                let shown = if text.has_variables() {
+                    &text.written
+                } else {
+                    &text.value
+                };
+                self.out.push(
+                    Some(place),
+                    format!("no file {shown}"),
+                    "paths in a scenario file start from its folder; `voxload fixtures` lists the names of shipped utterances",
+                );
+            }
+        }
+    }
+
+    fn turn_rules(&mut self, dialect: Dialect) {
+        let can = dialect.capabilities();
+        let vad = self.choice("turn.end") == "vad";
+        let (barge_in, backchannel) = (
+            self.share("turn.barge_in.share"),
+            self.share("turn.backchannel.share"),
+        );
+        if vad && !can.vad {
+            self.fail(
+                &["turn.end"],
+                format!(
+                    "with the dialect `{}` the server cannot find the end of speech",
+                    can.name
+                ),
+                "write `end = \"signal\"`",
+            );
+        }
+        if barge_in > 0.0 && !can.interrupt && !(vad && can.vad) {
+            self.fail(
+                &["turn.barge_in.share"],
+                format!("the dialect `{}` has no way to interrupt a reply", can.name),
+                "leave `[turn.barge_in]` out",
+            );
+        }
+        if backchannel > 0.0 && !vad {
+            self.fail(
+                &["turn.backchannel.share"],
+                "a cough cannot be heard: with a talk button the microphone is closed during the reply",
+                "write `turn.end = \"vad\"`, or leave `[turn.backchannel]` out",
+            );
+        }
+        if backchannel > 0.0 && self.list("turn.backchannel.sounds").is_empty() {
+            self.fail(
+                &["turn.backchannel.sounds", "turn.backchannel.share"],
+                "`turn.backchannel.sounds` is empty",
+                "for example `sounds = [\"mm-hm\"]`",
+            );
+        }
+        if barge_in + backchannel > 1.0 {
+            self.fail(
+                &["turn.backchannel.share", "turn.barge_in.share"],
+                "more than all turns: `turn.barge_in.share` and `turn.backchannel.share` add up to more than 1",
+                "a turn has at most one of them",
+            );
+        }
+    }
+
+    fn thresholds(&mut self, dialect: Dialect) {
+        let parts = self
+            .setting("thresholds")
+            .map(|s| s.parts.clone())
+            .unwrap_or_default();
+        for (text, place) in self.list("thresholds").into_iter().zip(parts) {
+            let threshold = match Threshold::parse(&text.value) {
+                Ok(threshold) => threshold,
+                Err(e) => {
+                    let source = self.out.slice(&place);
+                    let at = source.find(&text.value).unwrap_or(0);
+                    let span = place.span.start + at + e.span.start..place.span.start + at + e.span.end;
+                    let place = Place {
+                        span: if text.has_variables() {
+                            place.span.clone()
+                        } else {
+                            span
+                        },
+                        ..place
+                    };
+                    self.out.push(Some(place), e.message, e.help.unwrap_or_default());
+                    continue;
+                }
+            };
+            let never = match threshold.subject() {
+                Subject::Metric(Metric::Ttft | Metric::TtftUncorrected | Metric::TokenGap)
+                    if dialect.capabilities().text == TextGranularity::None =>
+                {
+                    format!("the dialect `{}` has no reply text", dialect.capabilities().name)
+                }
+                Subject::Metric(Metric::BargeInStop | Metric::BargeInLastByte)
+                    if self.share("turn.barge_in.share") == 0.0 =>
+                {
+                    "`turn.barge_in.share` is 0".to_owned()
+                }
+                _ => continue,
+            };
+            self.out.push(
+                Some(place),
+                format!("`{}` would have no sample, and fail", text.written),
+                never,
+            );
+        }
+    }
+
+    // ── Values ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn fleet(&self) -> Fleet {
+        let stages = self.stage_list();
+        let most = stages.iter().map(|s| s.devices).max();
+        Fleet {
+            devices: most.unwrap_or_else(|| self.u32("fleet.devices")),
+            duration: self.duration(),
+            ramp: if stages.is_empty() {
+                self.time("fleet.ramp")
+            } else {
+                Micros::ZERO
+            },
+            warmup: self.time("fleet.warmup"),
+            graceful_stop: self.time("fleet.graceful_stop"),
+            arrivals: match self.value("fleet.rate") {
+                Some(Value::Float(rate)) if self.choice("fleet.arrivals") == "open" => Arrivals::Open {
+                    rate: *rate,
+                    poisson: self.choice("fleet.spacing") == "poisson",
+                },
+                _ => Arrivals::Closed,
+            },
+            stages,
+        }
+    }
+
+    fn stage_list(&self) -> Vec<Stage> {
+        match self.value("fleet.stages") {
+            Some(Value::Stages(stages)) => stages.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn duration(&self) -> Micros {
+        let stages = self.stage_list();
+        if stages.is_empty() {
+            self.time("fleet.duration")
+        } else {
+            Micros(stages.iter().map(|s| s.duration.0).fold(0, i64::saturating_add))
+        }
+    }
+
+    fn codec(&self) -> Codec {
+        Codec::from_name(&self.choice("audio.codec")).unwrap_or(Codec::Opus)
+    }
+
+    fn codec_settings(&self) -> CodecSettings {
+        let codec = self.codec();
+        let opus = codec == Codec::Opus;
+        CodecSettings {
+            format: AudioFormat {
+                codec,
+                sample_rate: self.u32("audio.rate"),
+            },
+            // What the other codecs do not have is the same for all of them, so that they share what is encoded.
+            bitrate: if opus { self.u32("audio.bitrate") } else { 0 },
+            frame: self.time("audio.frame"),
+            chunk: self.time("audio.chunk"),
+            complexity: if opus {
+                u8::try_from(self.int("audio.complexity")).unwrap_or(10)
+            } else {
+                0
+            },
+            dtx: opus && self.bool("audio.dtx"),
+        }
+    }
+
+    fn down(&self) -> AudioFormat {
+        AudioFormat {
+            codec: self.codec(),
+            sample_rate: self.u32("audio.reply_rate"),
+        }
+    }
+
+    fn audio(&self) -> AudioPlan {
+        AudioPlan {
+            fixtures: self.list("audio.fixtures").into_iter().map(|t| t.value).collect(),
+            base: self.base.to_owned(),
+            settings: self.codec_settings(),
+            down: self.down(),
+            encoding: match self.choice("audio.encoding").as_str() {
+                "base64" => Encoding::Base64,
+                _ => Encoding::Binary,
+            },
+        }
+    }
+
+    fn turn(&self) -> TurnPlan {
+        let (barge_in, backchannel) = (
+            self.share("turn.barge_in.share"),
+            self.share("turn.backchannel.share"),
+        );
+        TurnPlan {
+            count: Some(self.u32("turn.count")).filter(|n| *n > 0),
+            think: self.dist("turn.think"),
+            end: match self.choice("turn.end").as_str() {
+                "vad" => EndOfTurn::Vad,
+                _ => EndOfTurn::Signal,
+            },
+            flush: match self.choice("turn.flush").as_str() {
+                "chunk" => Flush::Chunk,
+                _ => Flush::Frame,
+            },
+            timeout: self.time("turn.timeout"),
+            gap_timeout: self.time("turn.gap_timeout"),
+            barge_in: (barge_in > 0.0).then(|| BargeInPlan {
+                share: barge_in,
+                after: self.dist("turn.barge_in.after"),
+            }),
+            backchannel: (backchannel > 0.0).then(|| BackchannelPlan {
+                share: backchannel,
+                after: self.dist("turn.backchannel.after"),
+                sounds: self
+                    .list("turn.backchannel.sounds")
+                    .into_iter()
+                    .map(|t| t.value)
+                    .collect(),
+            }),
+        }
+    }
+
+    fn session(&self) -> SessionPlan {
+        SessionPlan {
+            connect_timeout: self.time("session.connect_timeout"),
+            keep_alive: Some(self.time("session.keep_alive")).filter(|t| *t > Micros::ZERO),
+            keep_alive_timeout: self.time("session.keep_alive_timeout"),
+            max_message: self.u32("session.max_message"),
+            reconnect_base: self.time("session.reconnect_base"),
+            reconnect_cap: self.time("session.reconnect_cap"),
+            locale: self.text("session.locale"),
+            voice: self.text("session.voice"),
+        }
+    }
+
+    fn reference(&self, seed: u64, dialect: Dialect) -> ReferencePlan {
+        ReferencePlan {
+            preset: self.choice("reference.preset"),
+            seed,
+            dialect,
+            stt: self.dist("reference.stt"),
+            llm: self.dist("reference.llm"),
+            token_rate: self.float("reference.token_rate"),
+            tts: self.dist("reference.tts"),
+            tts_speed: self.float("reference.tts_speed"),
+            pipeline: match self.choice("reference.pipeline").as_str() {
+                "serial" => Pipeline::Serial,
+                _ => Pipeline::Overlapped,
+            },
+            stt_slots: self.u32("reference.stt_slots"),
+            llm_slots: self.u32("reference.llm_slots"),
+            tts_slots: self.u32("reference.tts_slots"),
+            partials: self.time("reference.partials"),
+            chunk: self.time("reference.chunk"),
+            burst: self.time("reference.burst"),
+            vad_silence: self.time("reference.vad_silence"),
+            vad_level: self.float("reference.vad_level"),
+            vad_barge_in: self.time("reference.vad_barge_in"),
+            token: self
+                .optional_text("reference.token")
+                .map(|t| Secret::new(t.value)),
+            max_connections: self.u32("reference.max_connections"),
+            idle_timeout: self.time("reference.idle_timeout"),
+            max_message: self.u32("reference.max_message"),
+            max_backlog: self.u32("reference.max_backlog"),
+            threads: self.u32("reference.threads"),
+            faults: self.faults(),
+        }
+    }
+
+    fn faults(&self) -> Vec<(Fault, f64)> {
+        match self.value("reference.faults") {
+            Some(Value::Faults(faults)) => faults.iter().copied().filter(|(_, share)| *share > 0.0).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    // ── Access ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn setting(&self, path: &str) -> Option<&Setting> {
+        debug_assert!(keys::find(path).is_some(), "no key `{path}` in the table");
+        self.settings.get(path)
+    }
+
+    fn value(&self, path: &str) -> Option<&Value> {
+        self.setting(path).and_then(|s| s.value.as_ref())
+    }
+
+    fn any_broken(&self, paths: &[&str]) -> bool {
+        paths.iter().any(|p| self.setting(p).is_some_and(|s| s.broken))
+    }
+
+    /// Says what is wrong, at the first of the keys that somebody wrote.
+    fn fail(&mut self, paths: &[&str], message: impl Into<String>, help: impl Into<String>) {
+        let place = paths
+            .iter()
+            .find_map(|p| self.setting(p).and_then(|s| s.place.clone()));
+        self.out.push(place, message, help);
+    }
+
+    fn bool(&self, path: &str) -> bool {
+        matches!(self.value(path), Some(Value::Bool(true)))
+    }
+
+    fn int(&self, path: &str) -> i64 {
+        match self.value(path) {
+            Some(Value::Int(n)) => *n,
+            _ => 0,
+        }
+    }
+
+    fn u32(&self, path: &str) -> u32 {
+        match self.value(path) {
+            Some(Value::Int(n)) => u32::try_from(*n).unwrap_or(u32::MAX),
+            Some(Value::Bitrate(n) | Value::Size(n)) => *n,
+            _ => 0,
+        }
+    }
+
+    fn float(&self, path: &str) -> f64 {
+        match self.value(path) {
+            Some(Value::Float(x)) => *x,
+            _ => 0.0,
+        }
+    }
+
+    fn share(&self, path: &str) -> f64 {
+        match self.value(path) {
+            Some(Value::Share(x)) => *x,
+            _ => 0.0,
+        }
+    }
+
+    fn time(&self, path: &str) -> Micros {
+        match self.value(path) {
+            Some(Value::Duration(t)) => *t,
+            _ => Micros::ZERO,
+        }
+    }
+
+    fn dist(&self, path: &str) -> Dist {
+        match self.value(path) {
+            Some(Value::Dist(d)) => d.clone(),
+            _ => Dist::Constant(Micros::ZERO),
+        }
+    }
+
+    fn choice(&self, path: &str) -> String {
+        match self.value(path) {
+            Some(Value::Choice(name)) => (*name).to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    fn optional_text(&self, path: &str) -> Option<Text> {
+        match self.value(path) {
+            Some(Value::Text(t)) => Some(t.clone()),
+            _ => None,
+        }
+    }
+
+    fn text(&self, path: &str) -> String {
+        self.optional_text(path).map(|t| t.value).unwrap_or_default()
+    }
+
+    fn path(&self, path: &str) -> Option<PathBuf> {
+        self.optional_text(path).map(|t| PathBuf::from(t.value))
+    }
+
+    fn list(&self, path: &str) -> Vec<Text> {
+        match self.value(path) {
+            Some(Value::List(items)) => items.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Makes paths absolute, so that the effective scenario works from any folder.
+    fn resolve_paths(&mut self) {
+        for path in [
+            "target.data",
+            "target.ca",
+            "target.client_cert",
+            "target.client_key",
+        ] {
+            self.settings.resolve(path, self.base, |_| true);
+        }
+        for path in ["audio.fixtures", "turn.backchannel.sounds"] {
+            self.settings.resolve(path, self.base, looks_like_path);
+        }
+    }
+}
+
+/// A WAV file rather than the name of a shipped fixture.
+fn looks_like_path(fixture: &str) -> bool {
+    fixture.contains(['/', '\\'])
+        || Path::new(fixture)
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("wav"))
+}
+
+/// Reads a CSV file with a header row. The error is what is wrong, and what to try; never a value.
+fn read_device_values(path: &Path) -> Result<DeviceValues, (String, &'static str)> {
+    let expected = "expected a header row with the names of the columns, then one row per device";
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_path(path)
+        .map_err(|e| {
+            (
+                format!("cannot be read: {e}"),
+                "paths start from the scenario file's folder",
+            )
+        })?;
+    let fail = |e: &csv::Error| match e.kind() {
+        csv::ErrorKind::UnequalLengths {
+            pos,
+            expected_len,
+            len,
+        } => {
+            let line = pos.as_ref().map_or(0, csv::Position::line);
+            format!("line {line} has {len} values where the header has {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { pos, .. } => {
+            format!(
+                "line {} is not UTF-8",
+                pos.as_ref().map_or(0, csv::Position::line)
+            )
+        }
+        _ => format!("cannot be read: {e}"),
+    };
+    let columns: Vec<String> = reader
+        .headers()
+        .map_err(|e| (fail(&e), expected))?
+        .iter()
+        .map(str::to_owned)
+        .collect();
+    if columns.iter().any(String::is_empty) || columns.is_empty() {
+        return Err(("a column has no name".to_owned(), expected));
+    }
+    if columns.iter().any(|c| c == "device") {
+        return Err((
+            "a column is named `device`".to_owned(),
+            "`{device}` is the number of the device; choose another name",
+        ));
+    }
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| (fail(&e), expected))?;
+        rows.push(record.iter().map(Secret::new).collect());
+    }
+    if rows.is_empty() {
+        return Err(("no row after the header".to_owned(), expected));
+    }
+    Ok(DeviceValues { columns, rows })
+}

@@ -1,0 +1,906 @@
+//! The one table of keys: type, range, default, unit and documentation of everything a scenario can say.
+//!
+//! ```text
+//!              ┌─▶ check of files, --set and the environment   (value.rs, layers.rs)
+//! SECTIONS ────┼─▶ defaults and the effective scenario         (check.rs, effective.rs)
+//!              ├─▶ JSON Schema, docs/scenario.md               (schema.rs, reference.rs)
+//!              └─▶ the starter file of `voxload init`          (reference.rs)
+//! ```
+
+use crate::time::Micros;
+
+use super::presets;
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number within a range, both ends included.
+    Int(i64, i64),
+    /// A number within a range, both ends included.
+    Float(f64, f64),
+    /// A duration within a range, both ends included.
+    Duration(Micros, Micros),
+    /// A duration within a range, or `"off"`.
+    DurationOrOff(Micros, Micros),
+    /// One of several words, each with what it means.
+    Choice(&'static [(&'static str, &'static str)]),
+    /// Any text.
+    Text,
+    /// Text that is never printed.
+    Secret,
+    /// A `ws://` or `wss://` URL; user info and query values are never printed.
+    Url,
+    /// The path of a file, relative to the scenario file.
+    File,
+    /// The path of a folder to write to, relative to where voxload runs.
+    Folder,
+    /// A list of texts.
+    List,
+    /// A table of texts; the values are never printed.
+    Headers,
+    /// A distribution of times.
+    Dist,
+    /// A share: `0.2` or `"20%"`.
+    Share,
+    /// Stages of a fleet.
+    Stages,
+    /// Bits per second, within a range: `24000` or `"24k"`.
+    Bitrate(u32, u32),
+    /// Bytes, within a range: `65536` or `"64 KiB"`.
+    Size(u32, u32),
+    /// A table of shares by fault.
+    Faults,
+}
+
+impl Kind {
+    /// True for values of which at least a part must never be printed.
+    pub const fn is_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::Url | Self::Headers)
+    }
+}
+
+/// What a key is when nobody says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fallback {
+    /// Not set.
+    Unset,
+    /// A TOML value.
+    Toml(&'static str),
+    /// A TOML value that depends on what another key is.
+    By(&'static str, &'static [(&'static str, &'static str)]),
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its path, for example `fleet.devices`.
+    pub path: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// What it is when nobody says.
+    pub default: Fallback,
+    /// A TOML value that shows how it is written; where empty, the default does.
+    pub example: &'static str,
+    /// What it does, in a line or two.
+    pub doc: &'static str,
+}
+
+impl Key {
+    /// The section: `fleet`, `turn.barge_in`, or empty for the keys at the top.
+    pub fn section(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// The last part of the path.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or(self.path, |(_, name)| name)
+    }
+
+    /// The environment variable that overrides it: `VOXLOAD_FLEET_DEVICES`.
+    pub fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.path.replace('.', "_").to_uppercase())
+    }
+}
+
+/// How environment variables that override keys begin.
+pub const VARIABLE_PREFIX: &str = "VOXLOAD_";
+
+/// A table of keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Its path; empty for the keys at the top.
+    pub path: &'static str,
+    /// What it is about.
+    pub doc: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// Every key, in the order of the documentation.
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.iter().flat_map(|s| s.keys)
+}
+
+/// The key with that path.
+pub fn find(path: &str) -> Option<&'static Key> {
+    all().find(|k| k.path == path)
+}
+
+const fn key(path: &'static str, kind: Kind, default: Fallback, doc: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        default,
+        example: "",
+        doc,
+    }
+}
+
+const fn shown(key: Key, example: &'static str) -> Key {
+    Key { example, ..key }
+}
+
+const fn ms(n: i64) -> Micros {
+    Micros::from_millis(n)
+}
+
+const fn seconds(n: i64) -> Micros {
+    Micros::from_secs(n)
+}
+
+const ZERO: Micros = Micros::ZERO;
+const DAY: Micros = seconds(86_400);
+/// The longest run: a soak of a month.
+const MONTH: Micros = seconds(31 * 86_400);
+const KIB: u32 = 1 << 10;
+const MIB: u32 = 1 << 20;
+
+use Fallback::{By, Toml, Unset};
+use Kind::{
+    Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, Faults, File, Float, Folder, Headers, Int, List,
+    Secret, Share, Size, Stages, Text, Url,
+};
+
+/// Every section with its keys.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        path: "",
+        doc: "The scenario itself.",
+        keys: &[
+            key(
+                "name",
+                Text,
+                Toml("\"scenario\""),
+                "Titles the report and names its folder. When it is not set: the name of the file.",
+            ),
+            key(
+                "seed",
+                Int(0, i64::MAX),
+                Toml("1"),
+                "Decides arrivals, think times, fixtures and faults: the same seed gives the same plan, to the microsecond.",
+            ),
+            shown(
+                key(
+                    "thresholds",
+                    List,
+                    Toml("[]"),
+                    "What must hold, or the run ends with exit code 99: `metric:statistic operator value`. Turns that fail or never \
+                     answer count as infinitely slow. A metric that does not exist, or has no sample, fails.",
+                ),
+                "[\"ttfa:p(95)<300ms\", \"turns.failed:rate<1%\"]",
+            ),
+        ],
+    },
+    Section {
+        path: "target",
+        doc: "The server under test. Without `url`, the embedded reference server is started and tested.",
+        keys: &[
+            shown(
+                key(
+                    "target.url",
+                    Url,
+                    Unset,
+                    "`ws://` or `wss://`. `${NAME}` is replaced by an environment variable, `{column}` by the device's value from \
+                     `target.data`, `{device}` by its number. User info and query values never reach a report.",
+                ),
+                "\"wss://voice.example.com/v1/talk\"",
+            ),
+            key(
+                "target.dialect",
+                Choice(&[
+                    (
+                        "envelope",
+                        "JSON for control and text, binary frames for audio; everything can be measured",
+                    ),
+                    (
+                        "plain",
+                        "raw PCM16 at 16 kHz, the text `end_stream`, one binary message back; no reply text, so no TTFT",
+                    ),
+                ]),
+                Toml("\"envelope\""),
+                "What the server speaks.",
+            ),
+            shown(
+                key(
+                    "target.headers",
+                    Headers,
+                    Toml("{}"),
+                    "Headers added to the upgrade request. Values may hold `${NAME}` and `{column}` and never reach a report.",
+                ),
+                "{ Authorization = \"Bearer ${TOKEN}\" }",
+            ),
+            shown(
+                key(
+                    "target.data",
+                    File,
+                    Unset,
+                    "CSV file with one row of values per device (tokens, serial numbers) and a header row that names the columns. \
+                     Device n uses row n, and starts over when there are fewer rows. Values are treated as secrets.",
+                ),
+                "\"devices.csv\"",
+            ),
+            shown(
+                key(
+                    "target.ca",
+                    File,
+                    Unset,
+                    "PEM file of a certificate authority to trust, besides the system's.",
+                ),
+                "\"ca.pem\"",
+            ),
+            shown(
+                key(
+                    "target.client_cert",
+                    File,
+                    Unset,
+                    "PEM file of the client certificate, for servers that want one. Needs `target.client_key`.",
+                ),
+                "\"client.pem\"",
+            ),
+            shown(
+                key(
+                    "target.client_key",
+                    File,
+                    Unset,
+                    "PEM file of the key that belongs to `target.client_cert`.",
+                ),
+                "\"client.key\"",
+            ),
+            key(
+                "target.insecure",
+                Bool,
+                Toml("false"),
+                "Accept any certificate of the server. The report says so: someone in between could have answered.",
+            ),
+            key(
+                "target.secure",
+                Bool,
+                Toml("false"),
+                "Let the embedded server speak wss, with a certificate made on the spot. With `target.url`, write `wss://` instead.",
+            ),
+        ],
+    },
+    Section {
+        path: "fleet",
+        doc: "How many devices, when. Either `devices`, `duration` and `ramp`, or `stages`.",
+        keys: &[
+            key(
+                "fleet.devices",
+                Int(1, 1_000_000),
+                Toml("10"),
+                "Most devices at once. With `fleet.stages` it follows from them.",
+            ),
+            key(
+                "fleet.duration",
+                Duration(ms(100), MONTH),
+                Toml("\"30s\""),
+                "Load is applied for this long, ramp and warm-up included. With `fleet.stages` it is their sum.",
+            ),
+            key(
+                "fleet.ramp",
+                Duration(ZERO, MONTH),
+                Toml("\"0ms\""),
+                "Devices connect evenly over this time instead of all at once.",
+            ),
+            key(
+                "fleet.warmup",
+                Duration(ZERO, MONTH),
+                Toml("\"0ms\""),
+                "Turns that start within this time are played and not counted: caches fill, the ramp is over.",
+            ),
+            key(
+                "fleet.graceful_stop",
+                Duration(ZERO, seconds(3_600)),
+                Toml("\"15s\""),
+                "After `fleet.duration` no turn starts any more; turns that have begun get this long to end.",
+            ),
+            shown(
+                key(
+                    "fleet.stages",
+                    Stages,
+                    Toml("[]"),
+                    "Piecewise linear number of devices over time, from 0: within each `duration`, go to `devices`. Each is a \
+                     `\"30s:500\"` or a table. A plateau is a stage with the number of the one before. Instead of `devices`, `duration` and `ramp`.",
+                ),
+                "[\"10s:100\", \"30s:100\", \"10s:0\"]",
+            ),
+            key(
+                "fleet.arrivals",
+                Choice(&[
+                    (
+                        "closed",
+                        "a fixed fleet: each device starts its next turn when its reply has been played and it has thought",
+                    ),
+                    (
+                        "open",
+                        "sessions arrive at `fleet.rate` whatever the server does, and leave after `turn.count` turns",
+                    ),
+                ]),
+                Toml("\"closed\""),
+                "Who decides when the next conversation starts. A closed fleet slows down with a slow server; open arrivals do not, as \
+                 customers don't.",
+            ),
+            shown(
+                key(
+                    "fleet.rate",
+                    Float(0.001, 1_000_000.0),
+                    Unset,
+                    "Open arrivals: sessions per second. Arrivals that find `fleet.devices` sessions open are counted as missed turns.",
+                ),
+                "5.0",
+            ),
+            key(
+                "fleet.spacing",
+                Choice(&[
+                    ("poisson", "random, as independent people arrive"),
+                    ("even", "one every 1/rate seconds"),
+                ]),
+                Toml("\"poisson\""),
+                "Open arrivals: how they are spread.",
+            ),
+        ],
+    },
+    Section {
+        path: "audio",
+        doc: "What devices say, and how it is encoded.",
+        keys: &[
+            shown(
+                key(
+                    "audio.fixtures",
+                    List,
+                    Toml("[]"),
+                    "Names of shipped utterances (`voxload fixtures`), or paths of WAV files, relative to the scenario file. Empty: all \
+                     shipped utterances.",
+                ),
+                "[\"my-recording.wav\"]",
+            ),
+            key(
+                "audio.codec",
+                Choice(&[
+                    ("opus", "compressed; what most toys should send"),
+                    ("pcm16", "raw 16 bit samples"),
+                    ("mulaw", "G.711 µ-law, as telephony sends"),
+                ]),
+                By(
+                    "target.dialect",
+                    &[("envelope", "\"opus\""), ("plain", "\"pcm16\"")],
+                ),
+                "How speech is coded, both ways.",
+            ),
+            key(
+                "audio.rate",
+                Int(8_000, 48_000),
+                By(
+                    "audio.codec",
+                    &[("opus", "16000"), ("pcm16", "16000"), ("mulaw", "8000")],
+                ),
+                "Samples per second from the device, in Hz. Opus: 8000, 12000, 16000, 24000 or 48000.",
+            ),
+            key(
+                "audio.reply_rate",
+                Int(8_000, 48_000),
+                By(
+                    "audio.codec",
+                    &[("opus", "24000"), ("pcm16", "16000"), ("mulaw", "8000")],
+                ),
+                "Samples per second asked of the server, in Hz. Opus: 8000, 12000, 16000, 24000 or 48000.",
+            ),
+            key(
+                "audio.bitrate",
+                Bitrate(6_000, 510_000),
+                Toml("\"24k\""),
+                "Target bit rate of Opus, in bit/s; the other codecs have none.",
+            ),
+            key(
+                "audio.frame",
+                Duration(Micros(2_500), ms(120)),
+                Toml("\"20ms\""),
+                "One codec frame. Opus: 2.5, 5, 10, 20, 40 or 60 ms. Otherwise: where the last chunk of a turn may be cut.",
+            ),
+            key(
+                "audio.chunk",
+                Duration(Micros(2_500), seconds(5)),
+                Toml("\"60ms\""),
+                "Audio per message: a whole number of frames. A chunk can only be sent when its last sample has been spoken, so a larger \
+                 one saves bandwidth and costs time.",
+            ),
+            key(
+                "audio.complexity",
+                Int(0, 10),
+                Toml("5"),
+                "Opus: effort of the encoder. A toy's processor manages about 0 to 5.",
+            ),
+            key(
+                "audio.dtx",
+                Bool,
+                Toml("false"),
+                "Opus: discontinuous transmission, which sends next to nothing during silence.",
+            ),
+            key(
+                "audio.encoding",
+                Choice(&[
+                    ("binary", "raw bytes in binary frames"),
+                    (
+                        "base64",
+                        "base64 inside JSON text frames: a third more, and an envelope",
+                    ),
+                ]),
+                Toml("\"binary\""),
+                "How audio travels inside messages.",
+            ),
+        ],
+    },
+    Section {
+        path: "turn",
+        doc: "How a conversation goes: the user speaks, the server replies, the user thinks, and again.",
+        keys: &[
+            key(
+                "turn.count",
+                Int(0, 1_000_000),
+                Toml("0"),
+                "Turns per device (or per session, with open arrivals). 0: until the run ends.",
+            ),
+            key(
+                "turn.think",
+                Dist,
+                Toml("\"uniform(1s, 3s)\""),
+                "From the end of a reply's playback to the next utterance.",
+            ),
+            key(
+                "turn.end",
+                Choice(&[
+                    ("signal", "the device says so: a talk button"),
+                    (
+                        "vad",
+                        "the server finds it, in silence that the device keeps streaming",
+                    ),
+                ]),
+                Toml("\"signal\""),
+                "Who finds the end of speech.",
+            ),
+            key(
+                "turn.flush",
+                Choice(&[
+                    (
+                        "frame",
+                        "the last chunk goes at the next codec-frame boundary, shorter than the others",
+                    ),
+                    ("chunk", "the last chunk goes when the whole chunk has passed"),
+                ]),
+                Toml("\"frame\""),
+                "When the button is released: what the last, part-filled chunk waits for.",
+            ),
+            key(
+                "turn.timeout",
+                Duration(ms(10), seconds(3_600)),
+                Toml("\"10s\""),
+                "No audio within this time of the end of speech: the turn has failed.",
+            ),
+            key(
+                "turn.gap_timeout",
+                Duration(ms(10), seconds(3_600)),
+                Toml("\"5s\""),
+                "Nothing for this long in the middle of a reply: the turn has failed.",
+            ),
+        ],
+    },
+    Section {
+        path: "turn.barge_in",
+        doc: "The user speaks over the reply, which must stop. How long that takes is `barge_in_stop`.",
+        keys: &[
+            key(
+                "turn.barge_in.share",
+                Share,
+                Toml("0.0"),
+                "Share of the turns whose reply is interrupted.",
+            ),
+            key(
+                "turn.barge_in.after",
+                Dist,
+                Toml("\"uniform(300ms, 1500ms)\""),
+                "From the first audible sample of the reply to the interruption.",
+            ),
+        ],
+    },
+    Section {
+        path: "turn.backchannel",
+        doc: "The user coughs or hums \"mm-hm\" during the reply, which must not stop. Needs `turn.end = \"vad\"`: with a talk \
+              button the microphone is closed while the server speaks.",
+        keys: &[
+            key(
+                "turn.backchannel.share",
+                Share,
+                Toml("0.0"),
+                "Share of the turns in which it happens.",
+            ),
+            key(
+                "turn.backchannel.after",
+                Dist,
+                Toml("\"uniform(300ms, 1500ms)\""),
+                "From the first audible sample of the reply to the sound.",
+            ),
+            key(
+                "turn.backchannel.sounds",
+                List,
+                Toml("[\"cough\", \"mm-hm\"]"),
+                "Fixtures to use, one drawn each time: shipped names, or paths of WAV files.",
+            ),
+        ],
+    },
+    Section {
+        path: "session",
+        doc: "How a connection is opened and kept.",
+        keys: &[
+            key(
+                "session.connect_timeout",
+                Duration(ms(10), seconds(600)),
+                Toml("\"10s\""),
+                "TCP, TLS and upgrade together.",
+            ),
+            key(
+                "session.keep_alive",
+                DurationOrOff(ms(100), DAY),
+                Toml("\"20s\""),
+                "A heartbeat at this interval, or `\"off\"`. Proxies cut connections that are idle for 60 to 120 s.",
+            ),
+            key(
+                "session.keep_alive_timeout",
+                Duration(ms(10), seconds(3_600)),
+                Toml("\"10s\""),
+                "A connection whose heartbeat is not answered within this time is lost.",
+            ),
+            key(
+                "session.max_message",
+                Size(KIB, 1024 * MIB),
+                Toml("\"4 MiB\""),
+                "Largest message accepted from the server.",
+            ),
+            key(
+                "session.reconnect_base",
+                Duration(ms(1), seconds(3_600)),
+                Toml("\"500ms\""),
+                "After a loss, a device waits a random time up to this before it connects again; doubled with each failure.",
+            ),
+            key(
+                "session.reconnect_cap",
+                Duration(ms(1), seconds(3_600)),
+                Toml("\"10s\""),
+                "The doubling stops here.",
+            ),
+            key(
+                "session.locale",
+                Text,
+                Toml("\"en-US\""),
+                "Locale given when the session is opened.",
+            ),
+            key(
+                "session.voice",
+                Text,
+                Toml("\"default\""),
+                "Voice asked for when the session is opened.",
+            ),
+        ],
+    },
+    Section {
+        path: "playback",
+        doc: "The device's loudspeaker.",
+        keys: &[
+            key(
+                "playback.prebuffer",
+                Duration(ZERO, seconds(10)),
+                Toml("\"0ms\""),
+                "Audio buffered before playback starts: it hides jitter, and delays the first sound by as much as it takes to arrive. \
+                 TTFA and stalls are judged at it; 0, 60, 120 and 200 ms are always computed beside it.",
+            ),
+            key(
+                "playback.max_stall_ratio",
+                Share,
+                Toml("0.05"),
+                "A reply that stutters for more than this share of its playing time has failed.",
+            ),
+        ],
+    },
+    Section {
+        path: "reference",
+        doc: "The embedded reference server: recogniser, language model and synthesiser with the latencies that you say. Used when \
+              `target.url` is not set, and by `voxload serve`.",
+        keys: &[
+            key(
+                "reference.preset",
+                Choice(presets::CHOICES),
+                Toml("\"local\""),
+                "Fills in the latencies below.",
+            ),
+            key(
+                "reference.stt",
+                Dist,
+                By("reference.preset", presets::STT),
+                "Recogniser: from the end of speech to the final transcript.",
+            ),
+            key(
+                "reference.llm",
+                Dist,
+                By("reference.preset", presets::LLM),
+                "Language model: from the transcript to the first token.",
+            ),
+            key(
+                "reference.tts",
+                Dist,
+                By("reference.preset", presets::TTS),
+                "Synthesiser: from a sentence to its first audio.",
+            ),
+            key(
+                "reference.token_rate",
+                Float(0.1, 1_000_000.0),
+                By("reference.preset", presets::TOKEN_RATE),
+                "Tokens per second after the first.",
+            ),
+            key(
+                "reference.tts_speed",
+                Float(0.1, 100_000.0),
+                By("reference.preset", presets::TTS_SPEED),
+                "Seconds of speech synthesised per second. Below 1, replies stutter.",
+            ),
+            key(
+                "reference.pipeline",
+                Choice(&[
+                    (
+                        "overlapped",
+                        "synthesis starts with the first sentence, while the model still writes",
+                    ),
+                    ("serial", "each stage waits for the one before to finish"),
+                ]),
+                Toml("\"overlapped\""),
+                "How the stages are arranged.",
+            ),
+            key(
+                "reference.stt_slots",
+                Int(0, 1_000_000),
+                Toml("0"),
+                "Utterances recognised at once, the others queue: this is how a real server saturates. 0: no limit.",
+            ),
+            key(
+                "reference.llm_slots",
+                Int(0, 1_000_000),
+                Toml("0"),
+                "Replies written at once; 0: no limit.",
+            ),
+            key(
+                "reference.tts_slots",
+                Int(0, 1_000_000),
+                Toml("0"),
+                "Sentences synthesised at once; 0: no limit.",
+            ),
+            key(
+                "reference.partials",
+                DurationOrOff(ms(20), seconds(60)),
+                Toml("\"off\""),
+                "Partial transcripts at this interval while the user speaks, or `\"off\"`.",
+            ),
+            key(
+                "reference.chunk",
+                Duration(Micros(2_500), seconds(5)),
+                Toml("\"60ms\""),
+                "Audio per reply message.",
+            ),
+            key(
+                "reference.burst",
+                Duration(ZERO, seconds(60)),
+                Toml("\"200ms\""),
+                "Reply audio sent at once, as fast as it is synthesised, before it is paced in real time.",
+            ),
+            key(
+                "reference.vad_silence",
+                Duration(ms(10), seconds(10)),
+                Toml("\"500ms\""),
+                "Server-side detection: this much silence ends a turn, and is part of every TTFA. Longer means fewer cut sentences.",
+            ),
+            key(
+                "reference.vad_level",
+                Float(-100.0, 0.0),
+                Toml("-40.0"),
+                "Server-side detection: RMS level above which a frame counts as speech, in dBFS.",
+            ),
+            key(
+                "reference.vad_barge_in",
+                DurationOrOff(ms(10), seconds(10)),
+                Toml("\"600ms\""),
+                "Server-side detection: this much uninterrupted speech during a reply stops it, or `\"off\"`. Longer means fewer coughs \
+                 that stop the toy, and a slower stop when the user means it.",
+            ),
+            shown(
+                key(
+                    "reference.token",
+                    Secret,
+                    Unset,
+                    "Bearer token that devices must show in `target.headers`. Never printed.",
+                ),
+                "\"${REFERENCE_TOKEN}\"",
+            ),
+            key(
+                "reference.max_connections",
+                Int(0, 1_000_000),
+                Toml("0"),
+                "Most connections; more are answered with HTTP status 503. 0: no limit.",
+            ),
+            key(
+                "reference.idle_timeout",
+                Duration(ms(100), DAY),
+                Toml("\"2m\""),
+                "Connections without a message for this long are closed, and their memory freed.",
+            ),
+            key(
+                "reference.max_message",
+                Size(KIB, 1024 * MIB),
+                Toml("\"1 MiB\""),
+                "Largest message accepted from a device; larger ones are answered with close code 1009.",
+            ),
+            key(
+                "reference.max_backlog",
+                Size(KIB, 1024 * MIB),
+                Toml("\"256 KiB\""),
+                "Reply audio that may wait for a slow device before the reply is held back.",
+            ),
+            key(
+                "reference.threads",
+                Int(1, 256),
+                Toml("1"),
+                "Threads of the server.",
+            ),
+            shown(
+                key(
+                    "reference.faults",
+                    Faults,
+                    Toml("{}"),
+                    "What the server does wrong, each with its share of the turns (or connections): to see that a client, or voxload, \
+                     copes.",
+                ),
+                "{ garbage = \"1%\", close_mid_reply = 0.005 }",
+            ),
+        ],
+    },
+    Section {
+        path: "validity",
+        doc: "When the run is INVALID (exit code 120): the generator itself was the bottleneck, and its numbers say nothing about \
+              the server.",
+        keys: &[
+            key(
+                "validity.send_lateness_p99",
+                Duration(Micros(100), seconds(60)),
+                Toml("\"5ms\""),
+                "Chunks sent late (99th percentile), without the time in which the socket was not writable.",
+            ),
+            key(
+                "validity.send_lateness_max",
+                Duration(Micros(100), seconds(60)),
+                Toml("\"250ms\""),
+                "The latest chunk.",
+            ),
+            key(
+                "validity.cpu",
+                Share,
+                Toml("0.9"),
+                "CPU time of the harness, as a share of its cores.",
+            ),
+            key(
+                "validity.steal",
+                Share,
+                Toml("0.05"),
+                "CPU time taken by other guests of the same hardware.",
+            ),
+        ],
+    },
+    Section {
+        path: "report",
+        doc: "Which files to write. `result.json`, `summary.md`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.",
+        keys: &[
+            shown(
+                key(
+                    "report.dir",
+                    Folder,
+                    Unset,
+                    "The folder. When it is not set: `reports/<name>-<UTC time>`.",
+                ),
+                "\"reports/nightly\"",
+            ),
+            key(
+                "report.html",
+                Bool,
+                Toml("true"),
+                "`report.html` (one file, for people) and `charts/*.svg`.",
+            ),
+            key(
+                "report.histograms",
+                Bool,
+                Toml("true"),
+                "`histograms.hlog` and `percentiles/*.hgrm`, for HdrHistogram's tools.",
+            ),
+            key(
+                "report.junit",
+                Bool,
+                Toml("true"),
+                "`junit.xml`, one test case per threshold, for CI.",
+            ),
+            key(
+                "report.interval",
+                Duration(ms(100), seconds(3_600)),
+                Toml("\"1s\""),
+                "Width of the intervals in `intervals.csv` and in the charts over time.",
+            ),
+        ],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn paths_are_unique_and_where_they_belong() {
+        let mut seen = HashSet::new();
+        let mut variables = HashSet::new();
+        for section in SECTIONS {
+            for key in section.keys {
+                assert!(seen.insert(key.path), "{} twice", key.path);
+                assert!(variables.insert(key.variable()), "{} twice", key.variable());
+                assert_eq!(key.section(), section.path);
+                assert!(key.doc.ends_with('.'), "{} has no documentation", key.path);
+            }
+        }
+    }
+
+    #[test]
+    fn defaults_that_depend_cover_every_choice() {
+        for key in all() {
+            if let By(on, values) = key.default {
+                let Some(Choice(choices)) = find(on).map(|k| k.kind) else {
+                    panic!("{} depends on {on}, which is not a choice", key.path);
+                };
+                let named: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+                let covered: Vec<_> = values.iter().map(|(name, _)| *name).collect();
+                assert_eq!(named, covered, "{}", key.path);
+            }
+        }
+    }
+
+    #[test]
+    fn choices_are_the_names_that_the_types_know() {
+        let names = |path: &str| match find(path).map(|k| k.kind) {
+            Some(Choice(choices)) => choices.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            other => panic!("{path}: {other:?}"),
+        };
+        assert_eq!(
+            names("target.dialect"),
+            crate::dialect::Dialect::ALL.map(|d| d.capabilities().name)
+        );
+        assert!(
+            names("audio.codec")
+                .iter()
+                .all(|c| crate::audio::Codec::from_name(c).is_some())
+        );
+    }
+}

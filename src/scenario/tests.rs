@@ -1,0 +1,432 @@
+//! Whole scenarios: what is refused and how it is said, what outranks what, what comes out again.
+
+use super::*;
+use crate::exit::Failure;
+
+fn environment() -> Environment {
+    [("TOKEN", "s3cret"), ("HOST", "voice.example.com")]
+        .into_iter()
+        .collect()
+}
+
+fn read(text: &str) -> Result<Scenario, Diagnostics> {
+    load_in(&Source::inline("my.toml", text), &[], &environment())
+}
+
+fn set(text: &str, pairs: &[(&str, &str)]) -> Result<Scenario, Diagnostics> {
+    let overrides: Vec<_> = pairs
+        .iter()
+        .map(|(key, value)| Override {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+            flag: "--set",
+            append: false,
+        })
+        .collect();
+    load_in(&Source::inline("my.toml", text), &overrides, &environment())
+}
+
+fn problems(text: &str) -> String {
+    match read(text) {
+        Ok(_) => "no problems".to_owned(),
+        Err(d) => d.to_string(),
+    }
+}
+
+/// One line per problem, for tables of cases.
+fn brief(text: &str) -> String {
+    let found = match read(text) {
+        Ok(_) => return format!("{text}\n    no problems"),
+        Err(d) => d,
+    };
+    let lines = found.items().iter().map(|d| {
+        let place = d
+            .position
+            .map_or_else(|| "-".to_owned(), |(line, column)| format!("{line}:{column}"));
+        format!("    {place} {} | {}", d.message, d.help.as_deref().unwrap_or(""))
+    });
+    std::iter::once(text.to_owned())
+        .chain(lines)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn shipped_scenarios_have_no_problems() {
+    for (name, _) in SHIPPED {
+        let loaded = load_in(&Source::find(name).unwrap(), &[], &Environment::default());
+        let scenario = loaded.unwrap_or_else(|d| panic!("{name}: {d}"));
+        assert_eq!(scenario.name, *name);
+    }
+}
+
+/// Without the comments that say where a value comes from.
+fn values(effective: &str) -> Vec<&str> {
+    effective
+        .lines()
+        .map(|l| l.rsplit_once("  # ").map_or(l, |(value, _)| value).trim_end())
+        .collect()
+}
+
+#[test]
+fn the_effective_scenario_is_a_fixed_point() {
+    let shipped = SHIPPED.iter().map(|(_, text)| (*text).to_owned());
+    let others = [
+        "fleet.stages = [\"10s:5\", { duration = \"1m\", devices = 7 }]".to_owned(),
+        "fleet.arrivals = \"open\"\nfleet.rate = 2.5\nturn.count = 2".to_owned(),
+        "[target]\nurl = \"wss://${HOST}/v1?key=${TOKEN}\"\n[target.headers]\nAuthorization = \"Bearer ${TOKEN}\"\n\
+         [reference]\nfaults = { garbage = \"1%\" }\npartials = \"200ms\"\ntoken = \"${TOKEN}\""
+            .to_owned(),
+        "audio.codec = \"mulaw\"\nsession.keep_alive = \"off\"".to_owned(),
+    ];
+    for text in shipped.chain(others) {
+        let first = read(&text).unwrap_or_else(|d| panic!("{d}"));
+        let second = read(&first.effective).unwrap_or_else(|d| panic!("{}\n{d}", first.effective));
+        assert_eq!(values(&first.effective), values(&second.effective));
+        assert_eq!(format!("{:?}", first.turn), format!("{:?}", second.turn));
+        assert_eq!(format!("{:?}", first.fleet), format!("{:?}", second.fleet));
+        assert_eq!(
+            format!("{:?}", first.reference),
+            format!("{:?}", second.reference)
+        );
+        assert_eq!(
+            first.target.url.map(|u| u.reveal().to_owned()),
+            second.target.url.map(|u| u.reveal().to_owned())
+        );
+    }
+}
+
+#[test]
+fn effective_says_where_values_come_from_and_keeps_secrets() {
+    let text = "[target]\nurl = \"wss://me:hush@${HOST}/talk?key=hush&k=${TOKEN}\"\n\
+                headers = { Authorization = \"Bearer ${TOKEN}\", X-Key = \"hush\" }\n\
+                [reference]\ntoken = \"hush\"\n[fleet]\ndevices = 5\n";
+    let s = set(text, &[("fleet.duration", "12s")]).unwrap_or_else(|d| panic!("{d}"));
+    assert_eq!(
+        s.target.shown,
+        "wss://***@voice.example.com/talk?key=***&k=${TOKEN}"
+    );
+    for secret in ["hush", "s3cret"] {
+        assert!(!s.effective.contains(secret), "{}", s.effective);
+        assert!(!format!("{s:?}").contains(secret), "{s:?}");
+    }
+    insta::assert_snapshot!(s.effective);
+}
+
+#[test]
+fn everything_that_is_wrong_at_once() {
+    insta::assert_snapshot!(problems(
+        r#"name = "bad"
+seeds = 3
+thresholds = ["ttfa:p(95)<300ms", "tffa:p(95)<300ms", "ttfa:p(95)<300"]
+
+[target]
+url = "https://voice.example.com?token=hush"
+headers = { Authorization = "Bearer ${NOT_SET}", X = "{tokn}" }
+tokn = "hush"
+
+[fleet]
+devices = "many"
+duration = 30
+ramp = "5sec"
+devcies = 4
+
+[audio]
+chunk = "50ms"
+codec = "opsu"
+bitrate = "1M"
+
+[turn]
+think = "lognormal(2s, 1s)"
+barge_in = { share = "30%", after = "unifrom(1s, 2s)" }
+
+[link]
+preset = "lte"
+
+[reference.faults]
+garbge = "1%"
+silence = 2.0
+"#
+    ));
+}
+
+#[test]
+fn not_toml() {
+    insta::assert_snapshot!(problems(
+        "[fleet]\ndevices = 1O\nduration = \"30s\nramp = \"2s\"\n\n[target]\nurl = \"wss://h?key=hush\n"
+    ));
+}
+
+#[test]
+fn values_against_each_other() {
+    let cases = [
+        "audio.chunk = \"50ms\"",
+        "audio.frame = \"30ms\"\naudio.chunk = \"60ms\"",
+        "audio.codec = \"pcm16\"\naudio.frame = \"30ms\"",
+        "audio.rate = 44100",
+        "fleet.warmup = \"30s\"",
+        "fleet.ramp = \"1m\"",
+        "fleet.stages = [\"10s:5\"]\nfleet.devices = 3",
+        "fleet.stages = [\"10s:0\"]",
+        "fleet.stages = [\"10s\", \"10s:many\", { duration = \"5s\" }, { devices = 1, durations = \"2s\" }]",
+        "fleet.arrivals = \"open\"",
+        "fleet.arrivals = \"open\"\nfleet.rate = 2\nturn.count = 1\nfleet.ramp = \"3s\"",
+        "fleet.rate = 2",
+        "target.url = \"wss://h\"\ntarget.client_cert = \"Cargo.toml\"",
+        "target.dialect = \"plain\"",
+        "target.dialect = \"plain\"\naudio.codec = \"opus\"\naudio.encoding = \"base64\"\nturn.end = \"vad\"\nturn.barge_in.share = 0.5",
+        "target.dialect = \"plain\"\naudio.rate = 8000",
+        "target.dialect = \"plain\"\nthresholds = [\"ttft:med<1s\"]",
+        "thresholds = [\"barge_in_stop:p(95)<1s\"]",
+        "turn.backchannel.share = \"10%\"",
+        "turn.end = \"vad\"\nturn.backchannel = { share = 0.6, sounds = [] }\nturn.barge_in.share = 0.6",
+        "target.url = \"http://localhost:80/x\"",
+        "target.url = \"localhost:80\"",
+        "target.url = \"ws://\"",
+        "target.url = \"ws://h/{serial}?n={device}\"",
+        "target.url = \"ws://h\"\ntarget.secure = true\ntarget.insecure = true",
+        "target.insecure = true",
+        "target.url = \"wss://h\"\ntarget.ca = \"no/such.pem\"",
+        "target.data = \"no/such.csv\"",
+        "audio.fixtures = [\"hello\", \"mine.wav\"]",
+        "session.reconnect_base = \"20s\"",
+        "name = \"a/b\"",
+        "fleet = 3",
+        "devices = 3",
+        "turn.think = \"5\"\nturn.timeout = 10",
+        "turn.count = \"${TOKEN}\"\nturn.think = \"${TOKEN}\"\nturn.end = \"${TOKEN}\"",
+        "session.keep_alive = \"10ms\"\nsession.max_message = \"2 GiB\"\nvalidity.cpu = \"120%\"",
+        "target.headers = { \"a b\" = \"x\", ok = \"line\\nbreak\" }",
+        "fleet.devices = 2\nfleet.devices = 3",
+        "seed = 1979-05-27",
+    ];
+    insta::assert_snapshot!(cases.map(brief).join("\n"));
+}
+
+#[test]
+fn flag_over_environment_over_file_over_default() {
+    let file = "fleet.devices = 2\nfleet.duration = \"20s\"\nfleet.warmup = \"1s\"";
+    let environment: Environment = [("VOXLOAD_FLEET_DEVICES", "3"), ("VOXLOAD_FLEET_DURATION", "21s")]
+        .into_iter()
+        .collect();
+    let flags = [Override {
+        key: "fleet.devices".to_owned(),
+        value: "4".to_owned(),
+        flag: "--devices",
+        append: false,
+    }];
+    let s = load_in(&Source::inline("my.toml", file), &flags, &environment).unwrap();
+    assert_eq!(s.fleet.devices, 4);
+    assert_eq!(s.fleet.duration, Micros::from_secs(21));
+    assert_eq!(s.fleet.warmup, Micros::from_secs(1));
+    assert_eq!(s.fleet.graceful_stop, Micros::from_secs(15));
+}
+
+#[test]
+fn the_environment_and_flags_are_checked_too() {
+    let environment: Environment = [
+        ("VOXLOAD_FLEET_DEVCIES", "3"),
+        ("VOXLOAD_FLEET_DEVICES", "few"),
+        ("VOXLOAD_LOG", "not ours"),
+        ("VOXLOAD_REFERENCE_TOKN", "hush"),
+    ]
+    .into_iter()
+    .collect();
+    let flags = [
+        ("--set", "fleet.durtion", "5s"),
+        ("--duration", "fleet.duration", "5"),
+        ("--set", "turn.think", "lognormal(1s)"),
+    ]
+    .map(|(flag, key, value)| Override {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        flag,
+        append: false,
+    });
+    let text = load_in(&Source::inline("my.toml", ""), &flags, &environment)
+        .unwrap_err()
+        .to_string();
+    assert!(!text.contains("hush"));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn bare_values_of_flags() {
+    let s = set(
+        "thresholds = [\"ttfa:p(95)<300ms\"]\n[target.headers]\nA = \"1\"",
+        &[
+            ("fleet.stages", "10s:5,20s:5"),
+            ("target.headers.X-Device", "7"),
+            ("target.headers.a", "2"),
+            ("reference.faults.garbage", "1%"),
+            ("audio.fixtures", "hello, why-sky"),
+            ("audio.bitrate", "16k"),
+            ("turn.barge_in.share", "20%"),
+            ("session.voice", "42"),
+            ("thresholds", "turns.failed:rate<1%"),
+        ],
+    )
+    .unwrap_or_else(|d| panic!("{d}"));
+    assert_eq!(s.fleet.stages.len(), 2);
+    let headers: Vec<_> = s
+        .target
+        .headers
+        .iter()
+        .map(|(n, v)| (n.as_str(), v.reveal()))
+        .collect();
+    assert_eq!(headers, [("a", "2"), ("X-Device", "7")]);
+    assert_eq!(s.reference.faults, [(Fault::Garbage, 0.01)]);
+    assert_eq!(s.audio.fixtures, ["hello", "why-sky"]);
+    assert_eq!(s.audio.settings.bitrate, 16_000);
+    assert_eq!(s.turn.barge_in.map(|b| b.share), Some(0.2));
+    assert_eq!(s.session.voice, "42");
+    assert_eq!(s.thresholds, ["turns.failed:rate<1%"]);
+}
+
+#[test]
+fn defaults_follow_dialect_and_codec() {
+    let s = read("target.dialect = \"plain\"").unwrap();
+    assert_eq!(s.audio.settings.format, crate::dialect::plain::FORMAT);
+    assert_eq!(s.audio.down, crate::dialect::plain::FORMAT);
+    let s = read("audio.codec = \"mulaw\"").unwrap();
+    assert_eq!(
+        (s.audio.settings.format.sample_rate, s.audio.down.sample_rate),
+        (8_000, 8_000)
+    );
+    let s = read("").unwrap();
+    assert_eq!(
+        (s.audio.settings.format.sample_rate, s.audio.down.sample_rate),
+        (16_000, 24_000)
+    );
+    let s = read("reference.preset = \"cloud\"\nreference.llm = \"1s\"").unwrap();
+    assert_eq!(s.reference.llm, Dist::Constant(Micros::from_secs(1)));
+    assert_eq!(
+        s.reference.stt,
+        Dist::LogNormal(Micros::from_millis(250), Micros::from_millis(300))
+    );
+}
+
+#[test]
+fn values_per_device_come_from_csv() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |text: &str| std::fs::write(dir.path().join("d.csv"), text).unwrap();
+    let source = Source {
+        base: dir.path().to_owned(),
+        ..Source::inline(
+            "my.toml",
+            "[target]\nurl = \"ws://h/{serial}\"\ndata = \"d.csv\"\nheaders = { Authorization = \"Bearer {token}\" }",
+        )
+    };
+    write("serial,token\n a1 , hush\nb2,quiet\n");
+    let s = load_in(&source, &[], &environment()).unwrap_or_else(|d| panic!("{d}"));
+    assert_eq!(s.target.values.fill("{serial}/{token}/{device}", 3), "b2/quiet/3");
+    assert!(!format!("{s:?}").contains("hush"));
+    let messages = [
+        "serial,token\na1,hush,more\n",
+        "serial,token\n",
+        "serial,tokens\na1,hush\n",
+        "device,serial,token\n1,2,3\n",
+        "serial,\n1,2\n",
+    ]
+    .map(|csv| {
+        write(csv);
+        let d = load_in(&source, &[], &environment()).unwrap_err();
+        assert!(!d.to_string().contains("hush"));
+        let lines: Vec<_> = d.items().iter().map(|d| d.message.as_str()).collect();
+        lines.join("; ").replace(&dir.path().display().to_string(), "DIR")
+    });
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn the_error_of_a_bad_file_exits_with_2() {
+    let failure = Failure::from(read("fleet.devices = 0").unwrap_err());
+    assert_eq!(failure.exit, crate::exit::Exit::Usage);
+    assert!(failure.message.starts_with("1 problem in my.toml\n"), "{failure}");
+}
+
+#[test]
+fn the_starter_file_has_no_problems_and_names_every_key() {
+    for (url, dialect) in [
+        (Some("wss://voice.example.com/v1"), "envelope"),
+        (Some("ws://h:1"), "plain"),
+        (None, "envelope"),
+    ] {
+        let text = reference::starter(url, dialect, "mine");
+        let s = read(&text).unwrap_or_else(|d| panic!("{d}"));
+        assert_eq!(s.name, "mine");
+        for key in keys::all() {
+            let line = format!("{} = ", key.name());
+            assert!(
+                text.lines()
+                    .any(|l| l.trim_start_matches("# ").starts_with(&line)),
+                "{}",
+                key.path
+            );
+        }
+        // What is commented out is as valid as the rest: uncomment each section's defaults.
+        for comment in text
+            .lines()
+            .filter(|l| l.starts_with("# ") && l.contains(" = \""))
+        {
+            assert!(comment.chars().count() <= 200, "{comment}");
+        }
+    }
+}
+
+#[test]
+fn generated_files_are_up_to_date() {
+    for (path, made, flag) in [
+        (
+            "docs/schema/scenario.json",
+            reference::json_schema(),
+            "--print-schema",
+        ),
+        ("docs/scenario.md", reference::markdown(), "--print-reference"),
+    ] {
+        let file =
+            std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default();
+        assert!(
+            file == made,
+            "{path} is out of date: regenerate it with `cargo run -- inspect {flag} > {path}`"
+        );
+    }
+}
+
+#[test]
+fn the_schema_accepts_what_is_accepted_and_little_else() {
+    let schema: serde_json::Value = serde_json::from_str(&reference::json_schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let json = |toml: &str| serde_json::to_value(toml.parse::<toml::Table>().unwrap()).unwrap();
+    for (name, text) in SHIPPED {
+        let errors: Vec<_> = validator
+            .iter_errors(&json(text))
+            .map(|e| e.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+        let effective = read(text).unwrap().effective;
+        assert!(validator.is_valid(&json(&effective)), "{name}: {effective}");
+    }
+    for bad in [
+        "fleet.devcies = 3",
+        "fleet.duration = 30",
+        "fleet.duration = \"30 sec\"",
+        "audio.codec = \"opsu\"",
+        "turn.think = \"unifrom(1s, 2s)\"",
+        "target.url = \"https://h\"",
+        "reference.faults = { garbge = 0.1 }",
+        "playback.max_stall_ratio = 2",
+    ] {
+        assert!(!validator.is_valid(&json(bad)), "{bad}");
+        assert!(read(bad).is_err(), "{bad}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_file_panics(text in "(\\[?[a-z_.]{0,8}\\]?( = )?[\"\\[{]?[0-9a-z${}%:(), ]{0,12}[\"\\]}]?\n){0,6}") {
+        if let Err(d) = read(&text) {
+            proptest::prop_assert!(!d.to_string().is_empty());
+        }
+    }
+}
