@@ -116,7 +116,7 @@ async fn speak(ws: &mut (impl futures_util::Sink<Message, Error = Error> + Unpin
     send(ws, json!({"type": "audio_end", "turn": turn})).await;
 }
 
-/// What comes until the turn ends (or the connection does): message types, `audio`, `close 1009`, or `lost`.
+/// What comes until the turn ends (or the connection does), each once, in order of its first coming: message types, `audio`, `close 1009`, or `lost`.
 async fn listen<S>(ws: &mut S) -> Vec<String>
 where
     S: futures_util::Stream<Item = Result<Message, Error>> + Unpin,
@@ -136,7 +136,7 @@ where
             Some(Err(_)) | None => "lost".to_owned(),
         };
         let last = what == "turn_end" || what == "lost" || what.starts_with("close");
-        if heard.last() != Some(&what) {
+        if !heard.contains(&what) {
             heard.push(what);
         }
         if last {
