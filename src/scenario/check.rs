@@ -203,6 +203,8 @@ impl Check<'_> {
             self.file_exists(path);
         }
         let values = self.device_values();
+        let complete = values.is_some();
+        let values = values.unwrap_or_default();
         let columns: Vec<&str> = values
             .columns
             .iter()
@@ -210,14 +212,14 @@ impl Check<'_> {
             .chain(["device"])
             .collect();
         let url_place = self.setting("target.url").and_then(|s| s.place.clone());
-        if let Some(url) = &url {
+        if let Some(url) = url.as_ref().filter(|_| complete) {
             self.placeholders(url, url_place, &columns);
         }
         let parts = self
             .setting("target.headers")
             .map(|s| s.parts.clone())
             .unwrap_or_default();
-        for ((_, text), place) in headers.iter().zip(parts) {
+        for ((_, text), place) in headers.iter().zip(parts).filter(|_| complete) {
             self.placeholders(text, Some(place), &columns);
         }
         Target {
@@ -293,15 +295,16 @@ impl Check<'_> {
         }
     }
 
-    fn device_values(&mut self) -> DeviceValues {
+    /// The values per device; `None` after saying what is wrong with their file.
+    fn device_values(&mut self) -> Option<DeviceValues> {
         let Some(path) = self.path("target.data") else {
-            return DeviceValues::default();
+            return (!self.any_broken(&["target.data"])).then(DeviceValues::default);
         };
         match read_device_values(&path) {
-            Ok(values) => values,
+            Ok(values) => Some(values),
             Err((message, help)) => {
                 self.fail(&["target.data"], format!("{}: {message}", path.display()), help);
-                DeviceValues::default()
+                None
             }
         }
     }
@@ -461,6 +464,9 @@ impl Check<'_> {
                     .map(|f| format!("`{}` at {} Hz", f.codec.name(), f.sample_rate))
                     .collect();
                 let codec_fits = can.formats.iter().any(|f| f.codec == format.codec);
+                if !codec_fits && path == "audio.reply_rate" {
+                    continue; // said already
+                }
                 let at = if codec_fits { path } else { "audio.codec" };
                 self.fail(
                     &[at, "target.dialect"],

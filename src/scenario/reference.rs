@@ -329,7 +329,7 @@ pub fn starter(url: Option<&str>, dialect: &str, name: &str) -> String {
     );
     for section in SECTIONS {
         if !section.path.is_empty() {
-            let _ = write!(text, "\n# {}\n[{}]\n\n", wrapped(section.doc), section.path);
+            let _ = write!(text, "# {}\n[{}]\n\n", wrapped(section.doc), section.path);
         }
         starter_section(&mut text, section, &set);
     }
