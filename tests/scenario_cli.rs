@@ -1,5 +1,7 @@
 //! Scenarios from the command line: `inspect` and `init`, as a user meets them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::Path;
 use std::process::Command;
 

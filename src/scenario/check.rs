@@ -387,6 +387,7 @@ impl Check<'_> {
         }
         if !self.any_broken(&["fleet.ramp", "fleet.duration"])
             && !has_stages
+            && !open
             && self.time("fleet.ramp") > duration
         {
             let message = format!(
@@ -607,23 +608,22 @@ impl Check<'_> {
     fn fleet(&self) -> Fleet {
         let stages = self.stage_list();
         let most = stages.iter().map(|s| s.devices).max();
+        let arrivals = match self.value("fleet.rate") {
+            Some(Value::Float(rate)) if self.choice("fleet.arrivals") == "open" => Arrivals::Open {
+                rate: *rate,
+                poisson: self.choice("fleet.spacing") == "poisson",
+            },
+            _ => Arrivals::Closed,
+        };
+        // Stages and open arrivals say by themselves when devices come.
+        let ramps = stages.is_empty() && arrivals == Arrivals::Closed;
         Fleet {
             devices: most.unwrap_or_else(|| self.u32("fleet.devices")),
             duration: self.duration(),
-            ramp: if stages.is_empty() {
-                self.time("fleet.ramp")
-            } else {
-                Micros::ZERO
-            },
+            ramp: if ramps { self.time("fleet.ramp") } else { Micros::ZERO },
             warmup: self.time("fleet.warmup"),
             graceful_stop: self.time("fleet.graceful_stop"),
-            arrivals: match self.value("fleet.rate") {
-                Some(Value::Float(rate)) if self.choice("fleet.arrivals") == "open" => Arrivals::Open {
-                    rate: *rate,
-                    poisson: self.choice("fleet.spacing") == "poisson",
-                },
-                _ => Arrivals::Closed,
-            },
+            arrivals,
             stages,
         }
     }

@@ -10,8 +10,8 @@ use super::units::{DURATION_PATTERN, format_duration, format_size};
 use crate::gate::COUNTERS;
 use crate::measure::Metric;
 
-/// The address that the schema goes by.
-const SCHEMA_ID: &str = "https://voxload.dev/schema/scenario.json";
+/// The name that the schema goes by.
+const SCHEMA_ID: &str = "urn:voxload:scenario";
 
 /// Text that holds a `${VARIABLE}`.
 const VARIABLE_PATTERN: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}";
