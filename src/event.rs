@@ -52,6 +52,10 @@ pub enum FailureClass {
     Silent,
     /// The reply stuttered more than the limit.
     Stalls,
+    /// The server answered before the end of speech: it cut its user off.
+    CutOff,
+    /// The reply stopped because of a cough or an "mm-hm".
+    FalseBargeIn,
     /// An `error` message from the server, with its code.
     Server(String),
     /// The server closed the connection with this code.
@@ -92,6 +96,8 @@ impl FailureClass {
             Self::ReplyStalled => "the reply began, then nothing came for turn.gap_timeout",
             Self::Silent => "the reply ended without an audible sound",
             Self::Stalls => "the reply stuttered more than playback.max_stall_ratio",
+            Self::CutOff => "the reply began before the user had finished speaking: the server's end-of-speech detection is too eager",
+            Self::FalseBargeIn => "a cough or an \"mm-hm\" stopped the reply",
             Self::Server(_) => "the server reported an error",
             Self::Closed(_) => "the server closed the connection in the middle",
             Self::Reset => "the connection ended without a goodbye",
@@ -121,6 +127,8 @@ impl fmt::Display for FailureClass {
             Self::ReplyStalled => f.write_str("reply_stalled"),
             Self::Silent => f.write_str("silent"),
             Self::Stalls => f.write_str("stalls"),
+            Self::CutOff => f.write_str("cut_off"),
+            Self::FalseBargeIn => f.write_str("false_barge_in"),
             Self::Server(code) if code.is_empty() => f.write_str("server_error"),
             Self::Server(code) => write!(f, "server_{code}"),
             Self::Closed(code) => write!(f, "closed_{code}"),
@@ -298,7 +306,7 @@ pub enum Event {
     },
     /// The server named the session, this long after the upgrade.
     SessionReady { after: Micros },
-    /// A connection attempt failed, or an open connection ended unasked.
+    /// A connection attempt failed, or an open connection was lost (the device hangs up after a failed turn, too).
     ConnectionLost {
         class: FailureClass,
         detail: Box<str>,
@@ -306,7 +314,7 @@ pub enum Event {
     },
     /// A connection ended as planned.
     Disconnected,
-    /// Back after an unplanned loss: from the loss to the open session.
+    /// Back after a loss: from the loss to the open session.
     Reconnected { after: Micros },
     /// A frame was written. Planned, picked up by the device, and written to the socket.
     Sent {

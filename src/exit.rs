@@ -25,6 +25,16 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// The one with that number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        use Exit::{
+            Good, Inconclusive, Interrupted, Invalid, NoTurns, Regression, Threshold, Unreachable, Usage,
+        };
+        [Good, Usage, Threshold, Invalid, NoTurns, Regression, Inconclusive, Unreachable, Interrupted]
+            .into_iter()
+            .find(|e| e.code() == code)
+    }
+
     /// The process exit code.
     pub const fn code(self) -> u8 {
         self as u8

@@ -18,11 +18,14 @@
 
 pub mod audio;
 pub mod cli;
+pub mod device;
 pub mod dialect;
+pub mod drive;
 pub mod event;
 pub mod exit;
 pub mod gate;
 pub mod measure;
+pub mod reference;
 pub mod report;
 pub mod scenario;
 pub mod seed;

@@ -12,6 +12,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Micros;
 
+pub mod chunk;
+pub mod codec;
+pub mod level;
+pub mod library;
+pub mod manifest;
+pub mod onset;
+pub mod speech;
+pub mod wav;
+
+pub use chunk::{encode, encode_all, encode_reply};
+pub use codec::{Decoder, EncodeError, PayloadError, duration};
+pub use level::rms_dbfs;
+pub use library::Library;
+pub use onset::{Onset, OnsetFinder};
+
 /// How speech is coded on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -12,6 +12,7 @@ mod fixtures;
 mod init;
 mod inspect;
 mod report;
+mod progress;
 mod run;
 mod scenario_args;
 mod serve;

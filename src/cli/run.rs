@@ -1,11 +1,260 @@
 //! `voxload run`.
 
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::progress::Reporter;
+use super::scenario_args::ScenarioArgs;
+use crate::drive::outcome::{self, Context};
+use crate::drive::prepare::{self, Speech};
+use crate::drive::run::{self, Finished, Run, Sinks};
 use crate::exit::{Exit, Failure};
+use crate::measure::{agreement, health};
+use crate::reference::child::Child;
+use crate::report::result::RunResult;
+use crate::report::terminal::{self, Style};
+use crate::report::{self, HlogWriter, IntervalsCsv, TurnsCsv};
+use crate::scenario::Scenario;
+use crate::time::Clock;
+
+/// Where reports go, unless the scenario says otherwise.
+const REPORTS: &str = "reports";
+
+/// The embedded server's own log.
+const TRUTH: &str = "reference-truth.csv";
+
+/// Descriptors that the harness needs besides one per device: files, timers, the runtime's own.
+const OWN_DESCRIPTORS: u64 = 64;
 
 /// Play a scenario and report.
+///
+/// Without `target.url` in the scenario (or `--url`) the devices talk to the embedded reference server, which is
+/// started for the run. Progress goes to standard error, the summary to standard output, and the report into a folder
+/// of its own under `reports/`. Ctrl-C once: no new turns, what has begun is finished, and reported. Twice: stops at
+/// once, and still reports.
 #[derive(clap::Args)]
-pub(super) struct Args {}
+#[command(after_help = "Examples:
+  voxload run quickstart
+  voxload run quickstart -u 200 -d 20s --set reference.preset=cloud
+  voxload run my-server.toml --url ws://localhost:8765/ --threshold 'ttfa:p(95)<300ms'
+  voxload run ci-gate --json | jq .metrics.ttfa.p95_us")]
+pub(super) struct Args {
+    #[command(flatten)]
+    scenario: ScenarioArgs,
 
-pub(super) fn run(_args: &Args) -> Result<Exit, Failure> {
-    Err(Failure::usage("not built yet"))
+    /// Print nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Print the result as JSON instead of the summary
+    #[arg(long)]
+    json: bool,
+
+    /// Write one more copy of a result file: json=FILE, csv=FILE (turns), md=FILE, html=FILE, junit=FILE; repeatable
+    #[arg(long = "out", value_name = "KIND=FILE", value_parser = parse_out)]
+    outs: Vec<(OutKind, PathBuf)>,
+}
+
+/// What `--out` can copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OutKind {
+    Json,
+    Csv,
+    Markdown,
+    Html,
+    Junit,
+}
+
+impl OutKind {
+    /// The file in the report's folder.
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Json => "result.json",
+            Self::Csv => "turns.csv",
+            Self::Markdown => "summary.md",
+            Self::Html => "report.html",
+            Self::Junit => "junit.xml",
+        }
+    }
+}
+
+fn parse_out(text: &str) -> Result<(OutKind, PathBuf), String> {
+    let (kind, file) = text.split_once('=').ok_or("expected KIND=FILE, for example json=result.json")?;
+    let kind = match kind {
+        "json" => OutKind::Json,
+        "csv" => OutKind::Csv,
+        "md" | "markdown" => OutKind::Markdown,
+        "html" => OutKind::Html,
+        "junit" => OutKind::Junit,
+        _ => return Err(format!("`{kind}` is not among json, csv, md, html, junit")),
+    };
+    if file.is_empty() { Err("the file's name is missing".to_owned()) } else { Ok((kind, file.into())) }
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    let scenario = args.scenario.load()?;
+    let say = |text: &str| {
+        if !args.quiet {
+            eprintln!("{text}");
+        }
+    };
+    say(&format!("voxload {} · {} · seed {}", env!("CARGO_PKG_VERSION"), scenario.name, scenario.seed));
+    if scenario.target.insecure {
+        // Said even with --quiet: it is a property of the result.
+        eprintln!("warning: target.insecure is set: certificates are NOT checked; anybody could be answering");
+    }
+    enough_descriptors(&scenario)?;
+    check_outs(&args.outs, &scenario)?;
+    let speech = prepare::speech(&scenario)?;
+    let started = SystemTime::now();
+    let root = Path::new(REPORTS);
+    let dir = report::create_dir(scenario.report.dir.as_deref(), root, &scenario.name, started).map_err(Failure::usage)?;
+    let sinks = sinks(&scenario, &speech, &dir, started)?;
+    let mut server = prepare::embedded_server(&scenario, Some(dir.join(TRUTH)))?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::usage(format!("cannot start: {e}")))?;
+    let mut reporter = Reporter::new(args.quiet);
+    let (finished, endpoint) = runtime.block_on(async {
+        let endpoint = Arc::new(prepare::endpoint(&scenario, server.as_ref()).await?);
+        prepare::knock(&scenario, &endpoint, &Clock::start()).await?;
+        say(&announcement(&scenario, server.as_ref()));
+        let clock = Clock::start();
+        if let Some(server) = &mut server {
+            server.set_epoch(clock.epoch_us());
+        }
+        let finished = run::run(Run {
+            scenario: &scenario,
+            plan: Arc::clone(&speech.plan),
+            endpoint: Arc::clone(&endpoint),
+            clock,
+            sinks,
+            progress: Box::new(|p| reporter.update(p)),
+        })
+        .await;
+        Ok::<_, Failure>((finished, endpoint))
+    })?;
+    reporter.finish();
+
+    let mut problems = finished.problems.clone();
+    let embedded = server.as_ref().map(|s| s.url().to_owned());
+    let agreement = server.and_then(|s| compare(s, &dir, &mut problems));
+    let context = Context {
+        scenario: &scenario,
+        plan: &speech.plan,
+        fixtures: speech.fixtures,
+        started,
+        command: args.scenario.command_line("run", &scenario),
+        url: embedded.clone().unwrap_or_else(|| scenario.target.shown.clone()),
+        embedded: embedded.is_some(),
+        tls: endpoint.tls.is_some(),
+        agreement,
+    };
+    let result = outcome::result(context, &finished);
+    publish(args, &scenario, &dir, &result, &finished, problems)
+}
+
+/// Writes the reports, prints the summary, and says what could not be written.
+fn publish(
+    args: &Args,
+    scenario: &Scenario,
+    dir: &Path,
+    result: &RunResult,
+    finished: &Finished,
+    mut problems: Vec<String>,
+) -> Result<Exit, Failure> {
+    let written = report::write_all(result, dir, &scenario.report);
+    problems.extend(written.problems);
+    for (kind, to) in &args.outs {
+        if let Err(e) = std::fs::copy(dir.join(kind.file()), to) {
+            problems.push(format!("--out {}: cannot write {}: {e}", kind.file(), to.display()));
+        }
+    }
+    let files = report_files(dir, written.files);
+    if args.json {
+        match serde_json::to_string_pretty(result) {
+            Ok(json) => println!("{json}"),
+            Err(e) => problems.push(format!("the result as JSON: {e}")),
+        }
+    } else if !args.quiet {
+        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        print!("{}", terminal::summary(result, &files, if colour { Style::colour() } else { Style::plain() }));
+    }
+    for p in &problems {
+        eprintln!("error: {p}");
+    }
+    debug_assert_eq!(finished.interrupted, result.verdict.exit_code == Exit::Interrupted.code());
+    let exit = Exit::from_code(result.verdict.exit_code).unwrap_or(Exit::Usage);
+    // A report that is not whole is no success, whatever it says.
+    Ok(if exit == Exit::Good && !problems.is_empty() { Exit::Usage } else { exit })
+}
+
+fn enough_descriptors(scenario: &Scenario) -> Result<(), Failure> {
+    let fleet = &scenario.fleet;
+    let most = fleet.stages.iter().map(|s| s.devices).max().unwrap_or(fleet.devices);
+    let needed = u64::from(most) + OWN_DESCRIPTORS;
+    match health::raise_open_files(needed) {
+        (_, true) => Ok(()),
+        (limit, false) => Err(Failure::usage(format!(
+            "{most} devices need {needed} open files, and the limit is {limit} even after raising it as far as allowed\n  \
+             raise it with `ulimit -n {needed}` (or LimitNOFILE= of the service), or use fewer devices: -u {}",
+            limit.saturating_sub(OWN_DESCRIPTORS)
+        ))),
+    }
+}
+
+/// A copy that cannot be made should fail before the run, not after it.
+fn check_outs(outs: &[(OutKind, PathBuf)], scenario: &Scenario) -> Result<(), Failure> {
+    for (kind, file) in outs {
+        let made = match kind {
+            OutKind::Html => scenario.report.html,
+            OutKind::Junit => scenario.report.junit,
+            _ => true,
+        };
+        if !made {
+            return Err(Failure::usage(format!("--out: the scenario's [report] leaves {} out", kind.file())));
+        }
+        let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        if !folder.is_dir() {
+            return Err(Failure::usage(format!("--out {}: the folder {} does not exist", file.display(), folder.display())));
+        }
+    }
+    Ok(())
+}
+
+fn sinks(scenario: &Scenario, speech: &Speech, dir: &Path, started: SystemTime) -> Result<Sinks, Failure> {
+    let log = scenario.report.histograms.then(|| HlogWriter::create(dir, started)).transpose();
+    Ok(Sinks {
+        turns: TurnsCsv::create(dir).map_err(Failure::usage)?,
+        intervals: IntervalsCsv::create(dir).map_err(Failure::usage)?,
+        histograms: log.map_err(Failure::usage)?,
+        fixtures: speech.fixtures.iter().map(|f| f.id.clone()).collect(),
+        problems: Vec::new(),
+    })
+}
+
+fn announcement(scenario: &Scenario, server: Option<&Child>) -> String {
+    let target = match server {
+        Some(server) => format!("the embedded reference server ({}), {}", scenario.reference.preset, server.url()),
+        None => scenario.target.shown.clone(),
+    };
+    let devices = scenario.fleet.stages.iter().map(|s| s.devices).max().unwrap_or(scenario.fleet.devices);
+    format!("{devices} devices for {} against {target}", scenario.fleet.duration)
+}
+
+/// Stops the embedded server and compares its log with ours.
+fn compare(server: Child, dir: &Path, problems: &mut Vec<String>) -> Option<report::result::Agreement> {
+    let stopped = server.stop().map_err(|e| problems.push(e)).ok();
+    let compared = agreement::compare(&dir.join("turns.csv"), &dir.join(TRUTH));
+    stopped.and(compared.map_err(|e| problems.push(e)).ok())
+}
+
+/// The files of the report, the streamed ones with them, in the order in which people look at them.
+fn report_files(dir: &Path, written: Vec<PathBuf>) -> Vec<PathBuf> {
+    let streamed = ["turns.csv", "intervals.csv", "histograms.hlog", TRUTH];
+    written.into_iter().chain(streamed.iter().map(|f| dir.join(f)).filter(|p| p.exists())).collect()
 }

@@ -85,6 +85,31 @@ impl ScenarioArgs {
         }
     }
 
+    /// The command that repeats this, without secrets.
+    pub(super) fn command_line(&self, verb: &str, scenario: &Scenario) -> String {
+        let quoted = |text: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+            if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+        };
+        let mut words = vec!["voxload".to_owned(), verb.to_owned()];
+        words.extend(self.scenario.as_deref().map(quoted));
+        for o in self.overrides() {
+            let root = o.key.split('.').take(2).collect::<Vec<_>>().join(".");
+            let value = match root.as_str() {
+                "target.url" => scenario.target.shown.clone(),
+                "target.headers" | "reference.token" => "***".to_owned(),
+                _ => o.value,
+            };
+            let (flag, value) = match o.flag {
+                "--threshold" => ("--threshold", value),
+                _ => ("--set", format!("{}={value}", o.key)),
+            };
+            words.push(flag.to_owned());
+            words.push(quoted(&value));
+        }
+        words.join(" ")
+    }
+
     fn load_from(&self, source: &Source) -> Result<Scenario, Failure> {
         scenario::load(source, &self.overrides()).map_err(Failure::from)
     }

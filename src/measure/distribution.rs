@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer, V2Serializer};
 
 use crate::report::result::{FiniteQuantiles, MetricResult};
 use crate::time::Micros;
@@ -49,7 +49,40 @@ pub struct Distribution {
     sum: i128,
 }
 
+/// A distribution at rest: a few bytes per distinct value instead of a histogram's counters.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Packed {
+    positive: Vec<u8>,
+    negative: Vec<u8>,
+    infinite: u64,
+    min: Option<i64>,
+    max: Option<i64>,
+    sum: i128,
+}
+
 impl Distribution {
+    /// Packs it for keeping.
+    pub(super) fn pack(&self) -> Packed {
+        let pack = |h: &Option<Histogram<u64>>| {
+            let mut bytes = Vec::new();
+            if let Some(h) = h {
+                // Writing to a `Vec` cannot fail.
+                let written = V2Serializer::new().serialize(h, &mut bytes);
+                debug_assert!(written.is_ok());
+            }
+            bytes.shrink_to_fit();
+            bytes
+        };
+        Packed {
+            positive: pack(&self.positive),
+            negative: pack(&self.negative),
+            infinite: self.infinite,
+            min: self.min,
+            max: self.max,
+            sum: self.sum,
+        }
+    }
+
     /// Adds a sample.
     pub fn record(&mut self, value: Micros) {
         let us = value.0.clamp(-LARGEST, LARGEST);
@@ -251,6 +284,20 @@ impl Distribution {
     }
 }
 
+impl Packed {
+    /// Back as it was.
+    pub(super) fn unpack(&self) -> Distribution {
+        Distribution {
+            positive: read_histogram(&self.positive).unwrap_or_default(),
+            negative: read_histogram(&self.negative).unwrap_or_default(),
+            infinite: self.infinite,
+            min: self.min,
+            max: self.max,
+            sum: self.sum,
+        }
+    }
+}
+
 /// Fewest samples from which a quantile is printed: one-sided 95 % bounds (p90: 29, p95: 59, p99.9: 2,995), and for
 /// p99 the 1,000 from which its confidence interval is narrow enough to act on (`docs/METRICS.md`).
 pub fn fewest_samples(q: f64) -> u64 {
@@ -293,15 +340,16 @@ fn encode(h: Option<&Histogram<u64>>) -> String {
 }
 
 fn decode(text: &str) -> Result<Option<Histogram<u64>>, String> {
-    if text.is_empty() {
+    let bytes = BASE64.decode(text).map_err(|e| format!("its histogram is not base64: {e}"))?;
+    read_histogram(&bytes)
+}
+
+fn read_histogram(mut bytes: &[u8]) -> Result<Option<Histogram<u64>>, String> {
+    if bytes.is_empty() {
         return Ok(None);
     }
-    let bytes = BASE64
-        .decode(text)
-        .map_err(|e| format!("its histogram is not base64: {e}"))?;
-    let mut h: Histogram<u64> = Deserializer::new()
-        .deserialize(&mut bytes.as_slice())
-        .map_err(|e| format!("its histogram cannot be read: {e:?}"))?;
+    let mut h: Histogram<u64> =
+        Deserializer::new().deserialize(&mut bytes).map_err(|e| format!("its histogram cannot be read: {e:?}"))?;
     h.auto(true);
     Ok(Some(h))
 }
@@ -386,7 +434,7 @@ mod tests {
             merged.merge(&of(&b, 1));
             let both = of(&[a, b].concat(), infinite + 1);
             let stored = Distribution::from_result(&both.to_result("us")).unwrap();
-            for d in [&merged, &stored] {
+            for d in [&merged, &stored, &both.pack().unpack()] {
                 prop_assert_eq!(d.count(), both.count());
                 prop_assert_eq!((d.min(), d.max()), (both.min(), both.max()));
                 for q in [0.01, 0.5, 0.95, 1.0] {

@@ -85,11 +85,13 @@ metrics! {
     StallRatio120 = "stall_ratio@120ms", Ppm;
     /// Stalled share of a reply's playback, prebuffer 200 ms.
     StallRatio200 = "stall_ratio@200ms", Ppm;
-    /// TTFA if playback waited for 60 ms of audio. Failures are +∞.
+    /// TTFA at prebuffer 0, whatever the scenario's own is. Failures are +∞.
+    TtfaAt0 = "ttfa@0ms", Micros;
+    /// TTFA at a prebuffer of 60 ms. Failures are +∞.
     TtfaAt60 = "ttfa@60ms", Micros;
-    /// TTFA if playback waited for 120 ms of audio. Failures are +∞.
+    /// TTFA at a prebuffer of 120 ms. Failures are +∞.
     TtfaAt120 = "ttfa@120ms", Micros;
-    /// TTFA if playback waited for 200 ms of audio. Failures are +∞.
+    /// TTFA at a prebuffer of 200 ms. Failures are +∞.
     TtfaAt200 = "ttfa@200ms", Micros;
     /// Planned onset of an interruption → last audible agent sample played.
     BargeInStop = "barge_in_stop", Micros;

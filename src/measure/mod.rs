@@ -4,8 +4,17 @@
 //! device ─▶ Event ─▶ Recorder (one per shard, no locks) ─▶ Interval (each second) ─▶ Totals ─▶ RunResult
 //! ```
 
+pub mod agreement;
 mod distribution;
+pub mod health;
 mod metric;
+mod recorder;
+mod row;
+mod totals;
+pub mod validity;
 
 pub use distribution::{Distribution, Quantile, fewest_samples};
 pub use metric::{Metric, Unit};
+pub use recorder::{Counts, Failures, Interval, Recorder};
+pub use row::turn_row;
+pub use totals::Totals;

@@ -44,6 +44,8 @@ pub struct RunResult {
     pub metrics: BTreeMap<String, MetricResult>,
     /// Failures by class, most frequent first.
     pub failures: Vec<FailureGroup>,
+    /// Where the time of a turn goes, from the end of speech to the first audible sample.
+    pub stages: Vec<StageMean>,
     /// Playback at each prebuffer.
     pub playback: Vec<PlaybackResult>,
     /// Interruptions.
@@ -259,7 +261,7 @@ pub struct FailureGroup {
 }
 
 /// The first failure of a class.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct FailureExample {
     /// The device.
     pub device: u32,
@@ -269,6 +271,18 @@ pub struct FailureExample {
     pub at_us: i64,
     /// What was seen, without secrets.
     pub detail: String,
+}
+
+/// One stage of a turn: the mean time between two consecutive milestones. All stages are over the same turns, so that
+/// they add up to those turns' mean TTFA, which quantiles would not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StageMean {
+    /// The milestones: `end of speech → last send`, …
+    pub name: String,
+    /// The turns: those that succeeded with the most common set of milestones.
+    pub turns: u64,
+    /// Mean; negative when the second milestone tends to come first.
+    pub mean_us: f64,
 }
 
 /// Playback at one prebuffer, over all replies that had audio.

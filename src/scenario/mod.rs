@@ -19,6 +19,7 @@ use crate::audio::{AudioFormat, CodecSettings};
 use crate::dialect::{Dialect, Encoding};
 use crate::time::Micros;
 
+pub mod arrival;
 mod check;
 mod diagnostic;
 mod dist;

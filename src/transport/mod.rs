@@ -12,6 +12,10 @@ pub use tokio_tungstenite::tungstenite::Utf8Bytes as Text;
 use crate::event::FailureClass;
 use crate::time::Micros;
 
+pub mod accept;
+pub mod tls;
+pub mod websocket;
+
 /// One message, either way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {

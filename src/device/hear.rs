@@ -1,0 +1,249 @@
+//! Listening: what the messages of the server do to the turns.
+
+use bytes::Bytes;
+
+use super::ear::Ear;
+use super::turn::Turn;
+use super::{Device, Link};
+use crate::dialect::Meaning;
+use crate::event::{Event, FailureClass, Outcome};
+use crate::scenario::EndOfTurn;
+use crate::time::Micros;
+use crate::transport::Frame;
+
+/// How long after an interruption messages without an id may still be of the old reply (a second, stale "stop" has
+/// been seen half a second after the first).
+const SWALLOW: Micros = Micros::from_secs(1);
+
+/// Which turn a message belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// The turn under way.
+    Current,
+    /// The turn whose reply was interrupted.
+    Interrupted,
+    /// A turn that is over.
+    Past,
+    /// No turn that there ever was.
+    Nobody,
+}
+
+impl Device {
+    /// A message arrived.
+    pub(super) fn hear(&mut self, now: Micros, frame: &Frame, ear: &mut Ear) {
+        self.received(frame.len());
+        let mut meanings = std::mem::take(&mut self.meanings);
+        if let Some(dialect) = &mut self.dialect {
+            dialect.read(frame, &mut meanings);
+        }
+        for meaning in meanings.drain(..) {
+            // A message may end the connection; what comes after it in the same frame is for nobody.
+            if matches!(self.link, Link::Online(_)) {
+                self.understand(now, meaning, ear);
+            }
+        }
+        self.meanings = meanings;
+    }
+
+    fn understand(&mut self, now: Micros, meaning: Meaning, ear: &mut Ear) {
+        match meaning {
+            Meaning::Ready { .. } => {
+                if let Link::Online(online) = self.link {
+                    self.event(Event::SessionReady { after: now - online.since });
+                }
+            }
+            Meaning::Pong => {
+                if let Link::Online(online) = &mut self.link
+                    && let Some(sent) = online.heartbeat_sent.take()
+                {
+                    self.event(Event::HeartbeatAnswered { rtt: now - sent });
+                }
+            }
+            Meaning::SpeechStopped { turn } => self.milestone(now, turn, |r| &mut r.endpoint, true),
+            Meaning::Partial { turn, .. } => self.milestone(now, turn, |r| &mut r.first_partial, false),
+            Meaning::Final { turn, .. } => self.milestone(now, turn, |r| &mut r.final_transcript, true),
+            Meaning::Token { turn, text } => self.token(now, turn, &text),
+            Meaning::Audio { turn, payload } => self.audio(now, turn, &payload, ear),
+            Meaning::ReplyDone { turn, interrupted } => self.reply_done(now, turn, interrupted, ear),
+            Meaning::Error { turn, code, message } => self.server_error(now, turn, &code, &message),
+            Meaning::Ignored(_) => {}
+            Meaning::Garbage(why) => self.fail(now, (FailureClass::Protocol, why)),
+        }
+    }
+
+    fn whose(&self, turn: Option<u32>) -> Whose {
+        let is = |t: &Option<Box<Turn>>| t.as_ref().is_some_and(|t| turn.is_none_or(|id| t.record.session_turn == id));
+        // Without an id a message belongs to the oldest turn whose reply is not complete.
+        if is(&self.interrupted) {
+            Whose::Interrupted
+        } else if is(&self.turn) {
+            Whose::Current
+        } else if turn.is_none_or(|id| id < self.session_turn) {
+            Whose::Past
+        } else {
+            Whose::Nobody
+        }
+    }
+
+    /// The turn that a message belongs to; what belongs to none has been dealt with.
+    fn turn_of(&mut self, now: Micros, turn: Option<u32>, what: &str) -> Option<&mut Turn> {
+        match self.whose(turn) {
+            Whose::Current => self.turn.as_deref_mut(),
+            Whose::Interrupted => self.interrupted.as_deref_mut(),
+            Whose::Past => {
+                self.event(Event::StaleMessage);
+                None
+            }
+            Whose::Nobody => {
+                let id = turn.unwrap_or_default();
+                let next = self.session_turn;
+                let detail = format!("{what} for turn {id}, but only {next} turns have begun on this connection");
+                self.fail(now, (FailureClass::WrongTurn, detail));
+                None
+            }
+        }
+    }
+
+    fn milestone(
+        &mut self,
+        now: Micros,
+        turn: Option<u32>,
+        field: impl Fn(&mut crate::event::TurnRecord) -> &mut Option<Micros>,
+        closes_microphone: bool,
+    ) {
+        // Transcripts are of what the user says: of the current turn, also while an old reply is being stopped.
+        let turn = turn.or_else(|| self.turn.as_ref().map(|t| t.record.session_turn));
+        let Some(found) = self.turn_of(now, turn, "a transcript") else { return };
+        field(&mut found.record).get_or_insert(now);
+        if closes_microphone && self.whose(turn) == Whose::Current {
+            self.hush();
+        }
+    }
+
+    /// The server has decided that the user has finished: the microphone closes once the utterance is out.
+    fn hush(&mut self) {
+        if let Some(speech) = &mut self.speech {
+            speech.hush();
+        }
+    }
+
+    fn token(&mut self, now: Micros, turn: Option<u32>, text: &str) {
+        if let Some(gap) = self.turn_of(now, turn, "a token").and_then(|t| t.token(now, text)) {
+            self.event(gap);
+        }
+    }
+
+    fn audio(&mut self, now: Micros, turn: Option<u32>, payload: &Bytes, ear: &mut Ear) {
+        let format = self.plan.setup.down;
+        if self.whose(turn) == Whose::Current
+            && let Some(t) = &self.turn
+            && now < t.record.end_of_speech
+        {
+            if turn.is_none() && now < self.stale_until {
+                return self.event(Event::StaleMessage);
+            }
+            let early = t.record.end_of_speech - now;
+            let fault = match self.plan.turn.end {
+                EndOfTurn::Vad => (FailureClass::CutOff, format!("reply audio {early} before the end of speech")),
+                EndOfTurn::Signal => {
+                    let detail = format!("reply audio {early} before the end of speech: it can only be for another turn");
+                    (FailureClass::WrongTurn, detail)
+                }
+            };
+            return self.fail(now, fault);
+        }
+        let Some(t) = self.turn_of(now, turn, "audio") else { return };
+        match t.audio(now, payload, format, ear) {
+            Ok(gap) => {
+                if let Some(barge_in) = &mut t.record.barge_in {
+                    barge_in.last_byte = Some(now);
+                } else {
+                    self.hush();
+                }
+                if let Some(gap) = gap {
+                    self.event(gap);
+                }
+            }
+            Err(fault) => self.fail(now, fault),
+        }
+    }
+
+    fn reply_done(&mut self, now: Micros, turn: Option<u32>, interrupted: bool, ear: &mut Ear) {
+        let limit = self.plan.playback.max_stall_ratio;
+        match self.whose(turn) {
+            Whose::Interrupted => {
+                let Some(mut t) = self.interrupted.take() else { return };
+                let outcome = t.complete(now, ear, limit);
+                let end = t.playback.end().unwrap_or(now);
+                if let Some(barge_in) = &mut t.record.barge_in {
+                    // The server's word empties the toy's buffer.
+                    barge_in.last_played = Some(if interrupted { end.min(now) } else { end }.max(barge_in.planned));
+                    barge_in.acknowledged = interrupted.then_some(now);
+                }
+                self.stale_until = now + SWALLOW;
+                // A cut reply is judged by having been cut, not by its length.
+                let outcome = if interrupted { Outcome::Interrupted } else { outcome };
+                self.finish(now, t, outcome);
+            }
+            Whose::Current => {
+                let Some(mut t) = self.turn.take() else { return };
+                if t.record.first_byte.is_none() && now < t.record.end_of_speech {
+                    self.turn = Some(t);
+                    if turn.is_none() && now < self.stale_until {
+                        return self.event(Event::StaleMessage);
+                    }
+                    let detail = "the end of a reply while the user still speaks: it can only be for another turn";
+                    return self.fail(now, (FailureClass::WrongTurn, detail.to_owned()));
+                }
+                let outcome = match (interrupted, &mut t.record.backchannel) {
+                    (true, Some(cough)) => {
+                        cough.stopped_reply = true;
+                        let after = now - cough.planned;
+                        let detail = format!("the reply stopped {after} after a cough or an \"mm-hm\"");
+                        Outcome::Failed(FailureClass::FalseBargeIn, detail.into())
+                    }
+                    (true, None) => {
+                        let detail = "the server says that the reply was interrupted, and nobody had interrupted it";
+                        Outcome::Failed(FailureClass::Protocol, detail.into())
+                    }
+                    (false, _) => t.complete(now, ear, limit),
+                };
+                let mismatch = matches!(outcome, Outcome::Failed(FailureClass::FormatMismatch, _));
+                self.finish(now, t, outcome);
+                if mismatch {
+                    self.hang_up(now, FailureClass::FormatMismatch, "reply audio that cannot be decoded");
+                }
+            }
+            Whose::Past | Whose::Nobody => {
+                let _ = self.turn_of(now, turn, "the end of a reply");
+            }
+        }
+    }
+
+    fn server_error(&mut self, now: Micros, turn: Option<u32>, code: &str, message: &str) {
+        let code: String = code
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+            .take(32)
+            .collect();
+        let class = match code.as_str() {
+            "auth" | "unauthorized" | "forbidden" | "invalid_token" | "invalid_api_key" => FailureClass::Auth,
+            "format_mismatch" | "unsupported_format" | "invalid_audio_format" => FailureClass::FormatMismatch,
+            _ => FailureClass::Server(code),
+        };
+        let detail: String = message.chars().take(200).collect();
+        let fatal = matches!(class, FailureClass::Auth | FailureClass::FormatMismatch);
+        if fatal || (self.turn.is_none() && self.interrupted.is_none()) {
+            return self.fail(now, (class, detail));
+        }
+        // Recoverable: this turn is lost, the connection is not.
+        let slot = match self.whose(turn) {
+            Whose::Interrupted => self.interrupted.take(),
+            Whose::Current => self.turn.take(),
+            Whose::Past | Whose::Nobody => None,
+        };
+        if let Some(t) = slot {
+            self.finish(now, t, Outcome::Failed(class, detail.into()));
+        }
+    }
+}

@@ -1,0 +1,616 @@
+//! The device: a sans-IO state machine that talks, listens, is cut off and comes back.
+//!
+//! ```text
+//!            ┌────────────── back-off ◀──────────────┐ lost, refused, or hung up after a failed turn
+//!            ▼                                        │
+//!   Offline ──▶ Connecting ──▶ Online: idle ──▶ speaking ──▶ waiting ──▶ listening ─┐
+//!                                ▲    ▲                                    │ barge-in│
+//!                                │    └────────────── think time ◀─────────┼─────────┘
+//!                                └── the next utterance starts at once ◀───┘
+//! ```
+//!
+//! Inputs come through [`Device::handle`], outputs leave through [`Device::poll`], and [`Device::deadline`] says when the
+//! device wants to be woken. Utterances start at planned instants: a device that is late keeps its schedule, and what it
+//! then measures includes the wait.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+pub mod ear;
+mod hear;
+pub mod plan;
+pub mod playback;
+mod speech;
+mod turn;
+
+use self::ear::Ear;
+use self::plan::{Draw, Plan};
+use self::speech::Speech;
+use self::turn::{Fault, Turn};
+use crate::dialect::{DeviceDialect, Meaning};
+use crate::event::{Backchannel, BargeIn, Event, FailureClass, Outcome, Sent, TurnRecord};
+use crate::scenario::EndOfTurn;
+use crate::time::Micros;
+use crate::transport::{Closed, ConnectTimes, Frame};
+
+/// Something that happens to a device.
+#[derive(Debug)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// The connection that was asked for is open.
+    Connected(ConnectTimes),
+    /// The connection that was asked for could not be opened, or the open one ended.
+    Closed(Closed),
+    /// A message arrived.
+    Frame(Frame),
+    /// The last frame of the utterance of this turn (counted on the connection) was written.
+    Written(u32),
+    /// Begin no more turns from this instant on.
+    LeaveAt(Micros),
+    /// Leave now. With `owed`, turns that the server has had a fair chance to answer count as failed.
+    Abort {
+        /// True at the end of the graceful stop; false when the user interrupts.
+        owed: bool,
+    },
+}
+
+/// Something that a device wants.
+#[derive(Debug)]
+pub enum Output {
+    /// Open a connection.
+    Connect,
+    /// Write a frame.
+    Send(Outgoing),
+    /// Drop the connection, or the attempt to open one.
+    Hangup,
+    /// Say goodbye; the device is finished with it.
+    Goodbye,
+    /// Tell the recorder.
+    Event(Event),
+    /// The device has left.
+    Done,
+}
+
+/// A frame to write.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The frame.
+    pub frame: Frame,
+    /// When it should have been written.
+    pub planned: Micros,
+    /// What it is.
+    pub what: Sent,
+    /// The end of this turn's speech: answer with [`Input::Written`]; the last such frame counts.
+    pub last_of_turn: Option<u32>,
+    /// True when it waited for a connection rather than for the harness.
+    pub waited: bool,
+}
+
+/// One simulated device.
+pub struct Device {
+    id: u32,
+    plan: Arc<Plan>,
+    link: Link,
+    dialect: Option<Box<dyn DeviceDialect>>,
+    leave_at: Micros,
+    /// Failed attempts since the last open connection.
+    attempts: u32,
+    opened: bool,
+    lost_at: Option<Micros>,
+    last_failure: Option<Fault>,
+    /// The next turn's number, draws and planned start; `None` when there is none.
+    next_turn: u32,
+    draw: Draw,
+    next_start: Option<Micros>,
+    session_turn: u32,
+    turn: Option<Box<Turn>>,
+    /// The turn whose reply was interrupted, until the server says that it stopped.
+    interrupted: Option<Box<Turn>>,
+    /// Until then, audio without an id is what an interrupted server had under way.
+    stale_until: Micros,
+    speech: Option<Speech>,
+    cough: Option<Speech>,
+    out: VecDeque<Output>,
+    meanings: Vec<Meaning>,
+    frames: Vec<Frame>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Link {
+    Offline { retry_at: Micros },
+    Connecting { planned: Micros },
+    Online(Online),
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Online {
+    since: Micros,
+    local_port: u16,
+    next_heartbeat: Micros,
+    /// A heartbeat that has not been answered yet.
+    heartbeat_sent: Option<Micros>,
+}
+
+impl Device {
+    /// A device that comes at `arrive` and begins no turn after `leave_at`.
+    pub fn new(id: u32, plan: Arc<Plan>, arrive: Micros, leave_at: Micros) -> Self {
+        let draw = plan.draw(id, 0);
+        Self {
+            id,
+            link: Link::Offline { retry_at: arrive },
+            dialect: None,
+            leave_at,
+            attempts: 0,
+            opened: false,
+            lost_at: None,
+            last_failure: None,
+            next_turn: 0,
+            draw,
+            next_start: Some(arrive + draw.think),
+            session_turn: 0,
+            turn: None,
+            interrupted: None,
+            stale_until: Micros::ZERO,
+            speech: None,
+            cough: None,
+            out: VecDeque::new(),
+            meanings: Vec::new(),
+            frames: Vec::new(),
+            plan,
+        }
+    }
+
+    /// The device's number.
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The next thing that the device wants.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When the device wants an [`Input::Tick`].
+    pub fn deadline(&self) -> Micros {
+        let mut at = Micros::NEVER;
+        let mut earliest = |t: Micros| at = at.min(t);
+        let next_start = self.next_start.filter(|&t| t < self.leave_at);
+        match self.link {
+            Link::Gone => return Micros::NEVER,
+            Link::Offline { retry_at } => {
+                earliest(retry_at);
+                earliest(next_start.unwrap_or(Micros::NEVER));
+            }
+            Link::Connecting { planned } => earliest(planned + self.plan.session.connect_timeout),
+            Link::Online(online) => {
+                earliest(online.next_heartbeat);
+                if let Some(sent) = online.heartbeat_sent {
+                    earliest(sent + self.plan.session.keep_alive_timeout);
+                }
+                if self.turn.is_none() {
+                    earliest(next_start.unwrap_or(Micros::NEVER));
+                }
+            }
+        }
+        for speech in self.speech.iter().chain(&self.cough) {
+            earliest(speech.due().unwrap_or(Micros::NEVER));
+        }
+        if let Some(turn) = &self.turn {
+            earliest(turn.deadline(self.plan.turn.timeout, self.plan.turn.gap_timeout));
+            earliest(self.barge_in_at(turn).unwrap_or(Micros::NEVER));
+            earliest(self.cough_at(turn).unwrap_or(Micros::NEVER));
+        } else if next_start.is_none() && self.interrupted.is_none() {
+            earliest(self.leave_at);
+        }
+        if let Some(turn) = &self.interrupted {
+            earliest(self.stop_deadline(turn));
+        }
+        at
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, now: Micros, input: Input, ear: &mut Ear) {
+        if self.link == Link::Gone {
+            return;
+        }
+        match input {
+            Input::Tick => {}
+            Input::Connected(times) => self.connected(now, times),
+            Input::Closed(Closed { class, detail }) => self.lost(now, class, detail),
+            Input::Frame(frame) => self.hear(now, &frame, ear),
+            Input::Written(session_turn) => {
+                let turns = [&mut self.turn, &mut self.interrupted];
+                for t in turns.into_iter().flatten().filter(|t| t.record.session_turn == session_turn) {
+                    t.record.last_send_done = Some(now);
+                }
+            }
+            Input::LeaveAt(at) => self.leave_at = self.leave_at.min(at),
+            Input::Abort { owed } => return self.abort(now, owed),
+        }
+        self.tick(now);
+    }
+
+    /// Does what is due.
+    fn tick(&mut self, now: Micros) {
+        if self.turn.is_none() && self.interrupted.is_none() && self.leaving(now) {
+            return self.leave();
+        }
+        match self.link {
+            Link::Offline { retry_at } if retry_at <= now => self.connect(retry_at),
+            Link::Connecting { planned } if planned + self.plan.session.connect_timeout <= now => {
+                self.out.push_back(Output::Hangup);
+                let limit = self.plan.session.connect_timeout;
+                self.lost(now, FailureClass::ConnectTimeout, format!("no open connection within {limit}"));
+            }
+            _ => {}
+        }
+        self.start_due(now);
+        self.speak(now);
+        self.interrupt_due(now);
+        self.give_up_due(now);
+        self.heartbeat(now);
+        if self.turn.is_none() && self.interrupted.is_none() && self.leaving(now) {
+            self.leave();
+        }
+    }
+
+    /// No turn will start any more.
+    fn leaving(&self, now: Micros) -> bool {
+        // A turn that was planned before the end is still owed, even when the connection for it is still opening.
+        self.next_start.is_none_or(|t| t >= self.leave_at && now >= self.leave_at)
+    }
+
+    fn leave(&mut self) {
+        match self.link {
+            Link::Online(_) => {
+                self.event(Event::Disconnected);
+                self.out.push_back(Output::Goodbye);
+            }
+            Link::Connecting { .. } => self.out.push_back(Output::Hangup),
+            Link::Offline { .. } | Link::Gone => {}
+        }
+        self.link = Link::Gone;
+        self.out.push_back(Output::Done);
+    }
+
+    fn abort(&mut self, now: Micros, owed: bool) {
+        if owed && self.turn.is_none() && self.next_start.is_some_and(|t| t <= now && t < self.leave_at) {
+            self.fail_unstarted(now);
+        }
+        for turn in [self.turn.take(), self.interrupted.take()].into_iter().flatten() {
+            let waited = now - turn.record.end_of_speech;
+            let outcome = if owed && turn.record.first_byte.is_none() && waited > Micros::ZERO {
+                let detail = format!("the run ended {waited} after the end of speech, without an answer");
+                Outcome::Failed(FailureClass::UnansweredAtStop, detail.into())
+            } else {
+                Outcome::Cancelled
+            };
+            self.finish(now, turn, outcome);
+        }
+        self.leave();
+    }
+
+    fn connect(&mut self, planned: Micros) {
+        self.link = Link::Connecting { planned };
+        self.event(Event::Connecting);
+        self.out.push_back(Output::Connect);
+    }
+
+    fn connected(&mut self, now: Micros, times: ConnectTimes) {
+        let Link::Connecting { planned } = self.link else { return };
+        let keep_alive = self.plan.session.keep_alive;
+        self.link = Link::Online(Online {
+            since: now,
+            local_port: times.local_port,
+            next_heartbeat: keep_alive.map_or(Micros::NEVER, |every| now + every),
+            heartbeat_sent: None,
+        });
+        self.event(Event::Connected { times, total: now - planned, reconnect: self.opened });
+        if let Some(lost) = self.lost_at.take() {
+            self.event(Event::Reconnected { after: now - lost });
+        }
+        (self.opened, self.attempts, self.session_turn) = (true, 0, 0);
+        let mut dialect = self.plan.dialect.device(&self.plan.setup, self.id);
+        dialect.open(&mut self.frames);
+        self.dialect = Some(dialect);
+        self.send_frames(now, None, true);
+    }
+
+    /// The connection, or the attempt to open one, is no more.
+    fn lost(&mut self, now: Micros, class: FailureClass, detail: String) {
+        let established = matches!(self.link, Link::Online(_));
+        let in_turn = self.turn.is_some() || self.interrupted.is_some();
+        for turn in [self.turn.take(), self.interrupted.take()].into_iter().flatten() {
+            self.finish(now, turn, Outcome::Failed(class.clone(), detail.as_str().into()));
+        }
+        self.event(Event::ConnectionLost { class: class.clone(), detail: detail.as_str().into(), established });
+        self.last_failure = Some((class, detail));
+        // A user who had begun to speak into a toy that was still connecting has been let down.
+        if !in_turn && !established && self.next_start.is_some_and(|t| t <= now) {
+            self.fail_unstarted(now);
+        }
+        self.offline(now);
+    }
+
+    fn offline(&mut self, now: Micros) {
+        (self.speech, self.cough, self.dialect) = (None, None, None);
+        self.lost_at.get_or_insert(now);
+        let delay = self.plan.backoff(self.attempts, self.draw.jitter);
+        self.attempts = self.attempts.saturating_add(1);
+        self.link = Link::Offline { retry_at: now + delay };
+    }
+
+    /// Hangs up on a server that has lost the thread, and comes back.
+    fn hang_up(&mut self, now: Micros, class: FailureClass, detail: &str) {
+        self.out.push_back(Output::Hangup);
+        self.event(Event::ConnectionLost { class: class.clone(), detail: detail.into(), established: true });
+        self.last_failure = Some((class, detail.to_owned()));
+        self.offline(now);
+    }
+
+    /// Starts the next turn if its time has come.
+    fn start_due(&mut self, now: Micros) {
+        let Some(start) = self.next_start.filter(|&t| t <= now && t < self.leave_at) else { return };
+        match self.link {
+            Link::Online(_) if self.turn.is_none() => self.start_turn(now, start),
+            Link::Offline { .. } => self.fail_unstarted(now),
+            _ => {}
+        }
+    }
+
+    fn new_record(&self, start: Micros) -> TurnRecord {
+        let clip = &self.plan.utterances[self.draw.utterance].clip;
+        let end_of_speech = start + clip.speech_end;
+        TurnRecord {
+            device: self.id,
+            turn: self.next_turn,
+            session_turn: self.session_turn,
+            local_port: if let Link::Online(o) = self.link { o.local_port } else { 0 },
+            fixture: self.draw.utterance as u16,
+            warmup: start < self.plan.warmup,
+            planned_start: start,
+            end_of_speech,
+            last_send_planned: end_of_speech,
+            last_send_done: None,
+            endpoint: None,
+            first_partial: None,
+            final_transcript: None,
+            first_token: None,
+            first_byte: None,
+            lead_silence: None,
+            last_byte: None,
+            reply_done: None,
+            tokens: 0,
+            audio_messages: 0,
+            reply_media: Micros::ZERO,
+            playout: Default::default(),
+            judged: Default::default(),
+            required_prebuffer: Micros::ZERO,
+            barge_in: None,
+            backchannel: None,
+            outcome: Outcome::Cancelled,
+            ended: start,
+        }
+    }
+
+    fn start_turn(&mut self, now: Micros, start: Micros) {
+        let mut record = self.new_record(start);
+        let vad = self.plan.turn.end == EndOfTurn::Vad;
+        let speech = Speech::utterance(&self.plan, self.draw.utterance, start, vad);
+        record.last_send_planned = speech.end_due();
+        self.event(Event::TurnStarted { warmup: record.warmup });
+        let session_turn = self.session_turn;
+        if let Some(dialect) = &mut self.dialect {
+            dialect.turn_start(session_turn, &mut self.frames);
+        }
+        self.send_frames(start, None, self.waited(start));
+        self.turn = Some(Box::new(Turn::new(record, self.draw, self.plan.playback.prebuffer)));
+        (self.speech, self.cough) = (Some(speech), None);
+        self.session_turn += 1;
+        self.next_start = None;
+        self.plan_next_draw();
+        self.speak(now);
+    }
+
+    /// The user spoke, and the toy was not connected.
+    fn fail_unstarted(&mut self, now: Micros) {
+        let Some(start) = self.next_start.take() else { return };
+        let mut record = self.new_record(start);
+        self.event(Event::TurnStarted { warmup: record.warmup });
+        let (class, detail) = self.last_failure.clone().unwrap_or_else(|| (FailureClass::Network, "not connected".to_owned()));
+        record.outcome = Outcome::Failed(class, format!("not connected when the user spoke; last failure: {detail}").into());
+        record.ended = now;
+        let end = record.end_of_speech;
+        self.event(Event::TurnEnded(Box::new(record)));
+        self.plan_next_draw();
+        self.plan_next_start(end.max(now));
+    }
+
+    fn plan_next_draw(&mut self) {
+        self.next_turn += 1;
+        self.draw = self.plan.draw(self.id, self.next_turn);
+    }
+
+    /// The next turn starts a think time after `from`, unless all turns have been had.
+    fn plan_next_start(&mut self, from: Micros) {
+        let more = self.plan.turn.count.is_none_or(|n| self.next_turn < n);
+        self.next_start = more.then(|| from + self.draw.think);
+    }
+
+    /// Sends the chunks that are due.
+    fn speak(&mut self, now: Micros) {
+        while let Some(mut speech) = self.speech.take() {
+            let Some(due) = speech.due().filter(|&t| t <= now) else {
+                self.speech = Some(speech);
+                break;
+            };
+            let Some(turn) = &mut self.turn else { break };
+            let session_turn = turn.record.session_turn;
+            let marks_end = turn.record.last_send_planned == due;
+            let (Some(dialect), Some(chunk)) = (&mut self.dialect, speech.take()) else { break };
+            let frame = dialect.audio(chunk);
+            let signal = self.plan.turn.end == EndOfTurn::Signal && speech.spoken_out();
+            let waited = self.waited(due);
+            self.out.push_back(Output::Send(Outgoing {
+                frame,
+                planned: due,
+                what: Sent::Audio,
+                last_of_turn: marks_end.then_some(session_turn),
+                waited,
+            }));
+            if signal {
+                if let Some(dialect) = &mut self.dialect {
+                    dialect.turn_end(session_turn, &mut self.frames);
+                }
+                self.send_frames(due, Some(session_turn), waited);
+            } else {
+                self.speech = Some(speech);
+            }
+        }
+        while let Some(due) = self.cough.as_ref().and_then(Speech::due).filter(|&t| t <= now) {
+            let (Some(dialect), Some(chunk)) = (&mut self.dialect, self.cough.as_mut().and_then(Speech::take)) else { break };
+            let frame = dialect.audio(chunk);
+            let send = Outgoing { frame, planned: due, what: Sent::Audio, last_of_turn: None, waited: false };
+            self.out.push_back(Output::Send(send));
+        }
+    }
+
+    /// True when something planned for `at` had to wait for the connection.
+    fn waited(&self, at: Micros) -> bool {
+        matches!(self.link, Link::Online(o) if at < o.since)
+    }
+
+    /// When the user interrupts the reply.
+    fn barge_in_at(&self, turn: &Turn) -> Option<Micros> {
+        let at = turn.audible()? + turn.draw.barge_in?;
+        (self.interrupted.is_none() && at < self.leave_at).then_some(at)
+    }
+
+    /// When the user coughs.
+    fn cough_at(&self, turn: &Turn) -> Option<Micros> {
+        let (_, after) = turn.draw.backchannel.filter(|_| turn.record.backchannel.is_none())?;
+        Some(turn.audible()? + after)
+    }
+
+    fn interrupt_due(&mut self, now: Micros) {
+        if let Some(at) = self.turn.as_ref().and_then(|t| self.cough_at(t)).filter(|&t| t <= now)
+            && let Some(turn) = &mut self.turn
+            && let Some((sound, _)) = turn.draw.backchannel
+        {
+            turn.record.backchannel = Some(Backchannel { planned: at, stopped_reply: false });
+            self.cough = Some(Speech::sound(&self.plan, sound, at));
+        }
+        let Some(at) = self.turn.as_ref().and_then(|t| self.barge_in_at(t)).filter(|&t| t <= now) else { return };
+        let Some(mut turn) = self.turn.take() else { return };
+        turn.record.barge_in = Some(BargeIn { planned: at, ..BargeIn::default() });
+        if self.plan.turn.end == EndOfTurn::Signal {
+            if let Some(dialect) = &mut self.dialect {
+                dialect.interrupt(turn.record.session_turn, &mut self.frames);
+            }
+            self.send_frames(at, None, false);
+        }
+        self.interrupted = Some(turn);
+        // The user goes on to say the next thing.
+        if self.plan.turn.count.is_none_or(|n| self.next_turn < n) {
+            self.start_turn(now, at);
+        }
+    }
+
+    /// Until when an interrupted server may go on.
+    fn stop_deadline(&self, turn: &Turn) -> Micros {
+        let onset = turn.record.barge_in.map_or(turn.record.end_of_speech, |b| b.planned);
+        turn.deadline(self.plan.turn.timeout, self.plan.turn.gap_timeout).max(onset + self.plan.turn.gap_timeout)
+    }
+
+    /// Gives up on replies that are overdue.
+    fn give_up_due(&mut self, now: Micros) {
+        let (timeout, gap) = (self.plan.turn.timeout, self.plan.turn.gap_timeout);
+        if let Some(turn) = self.turn.as_deref().filter(|t| t.deadline(timeout, gap) <= now) {
+            let fault = match turn.record.first_byte {
+                None => {
+                    let got = if turn.record.first_token.is_some() { "text came, but no audio" } else { "no answer" };
+                    (FailureClass::Timeout, format!("{got} within {timeout} of the end of speech"))
+                }
+                Some(_) => {
+                    let media = turn.playback.media();
+                    (FailureClass::ReplyStalled, format!("nothing for {gap} after {media} of audio, and no end of the reply"))
+                }
+            };
+            self.fail(now, fault);
+        } else if self.interrupted.as_ref().is_some_and(|t| self.stop_deadline(t) <= now) {
+            let detail = format!("the server neither stopped nor ended its reply within {gap} of the interruption");
+            self.fail(now, (FailureClass::ReplyStalled, detail));
+        }
+    }
+
+    /// The open turns have failed, and the connection is no longer to be trusted.
+    fn fail(&mut self, now: Micros, (class, detail): Fault) {
+        for turn in [self.interrupted.take(), self.turn.take()].into_iter().flatten() {
+            self.finish(now, turn, Outcome::Failed(class.clone(), detail.as_str().into()));
+        }
+        self.hang_up(now, class, &detail);
+    }
+
+    /// A turn is over: plans the next and tells the recorder.
+    fn finish(&mut self, now: Micros, turn: Box<Turn>, outcome: Outcome) {
+        let current = turn.record.barge_in.is_none();
+        let heard_until = match &outcome {
+            Outcome::Succeeded => turn.playback.end().unwrap_or(now).max(now),
+            _ => now,
+        };
+        if current {
+            (self.speech, self.cough) = (None, None);
+        }
+        // After an interruption the next turn has begun already.
+        if self.next_start.is_none() && self.turn.is_none() {
+            self.plan_next_start(heard_until);
+        }
+        self.out.push_back(Output::Event(Event::TurnEnded(turn.into_record(now, outcome))));
+    }
+
+    fn heartbeat(&mut self, now: Micros) {
+        let Link::Online(mut online) = self.link else { return };
+        if let Some(sent) = online.heartbeat_sent
+            && sent + self.plan.session.keep_alive_timeout <= now
+        {
+            let limit = self.plan.session.keep_alive_timeout;
+            self.out.push_back(Output::Hangup);
+            return self.lost(now, FailureClass::HeartbeatLost, format!("a heartbeat was not answered within {limit}"));
+        }
+        if online.next_heartbeat <= now
+            && let Some(every) = self.plan.session.keep_alive
+        {
+            let planned = online.next_heartbeat;
+            online.next_heartbeat = now + every;
+            if online.heartbeat_sent.is_none() {
+                online.heartbeat_sent = Some(now);
+                if let Some(dialect) = &mut self.dialect {
+                    dialect.keep_alive(&mut self.frames);
+                }
+            }
+            self.link = Link::Online(online);
+            self.send_frames(planned, None, false);
+        }
+    }
+
+    /// Queues what a dialect has written into `frames`.
+    fn send_frames(&mut self, planned: Micros, last_of_turn: Option<u32>, waited: bool) {
+        for frame in self.frames.drain(..) {
+            let what = Sent::Control;
+            self.out.push_back(Output::Send(Outgoing { frame, planned, what, last_of_turn, waited }));
+        }
+    }
+
+    fn event(&mut self, e: Event) {
+        self.out.push_back(Output::Event(e));
+    }
+
+    fn received(&mut self, bytes: usize) {
+        self.event(Event::Received { bytes: u32::try_from(bytes).unwrap_or(u32::MAX) });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! A device on a real connection: the task that moves a [`Device`] through time and a [`Transport`] for it.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::shard::{Control, Shared};
+use super::timer::Timer;
+use crate::device::{Device, Input, Outgoing, Output};
+use crate::time::Micros;
+use crate::transport::{Closed, ConnectTimes, Frame, Transport};
+
+/// Frames read from one connection before others get their turn.
+const READ_BATCH: u32 = 64;
+
+/// How long a goodbye may take.
+const GOODBYE: Micros = Micros::from_secs(1);
+
+type Opening = Pin<Box<dyn Future<Output = Result<(Box<dyn Transport>, ConnectTimes), Closed>>>>;
+
+/// Sees every frame of a device, for `voxload debug`.
+pub trait Tap {
+    /// A frame was written.
+    fn sent(&mut self, planned: Micros, at: Micros, frame: &Frame);
+    /// A frame arrived.
+    fn received(&mut self, at: Micros, frame: &Frame);
+    /// Something happened to the device.
+    fn event(&mut self, at: Micros, event: &crate::event::Event);
+}
+
+/// The task of one device.
+pub struct DeviceTask {
+    device: Device,
+    shared: Rc<Shared>,
+    timer: Timer,
+    connection: Connection,
+    /// Frames that wait for the socket, with the time at which the harness was ready to write them.
+    outbox: VecDeque<(Outgoing, Micros)>,
+    /// A frame that has been handed over and is not yet written.
+    unflushed: Option<Unflushed>,
+    control_seen: u32,
+    done: bool,
+    tap: Option<Box<dyn Tap>>,
+}
+
+enum Connection {
+    None,
+    Opening(Opening),
+    Open(Box<dyn Transport>),
+    Closing(Box<dyn Transport>, Micros),
+}
+
+struct Unflushed {
+    sent: Outgoing,
+    bytes: usize,
+    woke: Micros,
+}
+
+impl DeviceTask {
+    /// A task for a device of this shard.
+    pub fn new(device: Device, shared: Rc<Shared>, tap: Option<Box<dyn Tap>>) -> Self {
+        let timer = shared.timers.timer();
+        Self {
+            device,
+            shared,
+            timer,
+            connection: Connection::None,
+            outbox: VecDeque::new(),
+            unflushed: None,
+            control_seen: 0,
+            done: false,
+            tap,
+        }
+    }
+
+    fn handle(&mut self, now: Micros, input: Input) {
+        self.device.handle(now, input, &mut self.shared.ear.borrow_mut());
+    }
+
+    /// What the whole shard has been told.
+    fn obey(&mut self, now: Micros) {
+        let (generation, control) = self.shared.control.get();
+        if generation == self.control_seen {
+            return;
+        }
+        self.control_seen = generation;
+        match control {
+            Control::Run => {}
+            Control::LeaveAt(at) => self.handle(now, Input::LeaveAt(at)),
+            Control::Abort { owed } => self.handle(now, Input::Abort { owed }),
+        }
+    }
+
+    /// Reads what has arrived. True when something did.
+    fn poll_connection(&mut self, cx: &mut Context<'_>, now: Micros) -> bool {
+        match &mut self.connection {
+            Connection::None => false,
+            Connection::Opening(opening) => match opening.as_mut().poll(cx) {
+                Poll::Pending => false,
+                Poll::Ready(Ok((transport, times))) => {
+                    self.connection = Connection::Open(transport);
+                    self.handle(self.shared.clock.now(), Input::Connected(times));
+                    true
+                }
+                Poll::Ready(Err(closed)) => {
+                    self.connection = Connection::None;
+                    self.handle(self.shared.clock.now(), Input::Closed(closed));
+                    true
+                }
+            },
+            Connection::Open(_) => self.poll_read(cx, now),
+            Connection::Closing(transport, deadline) => {
+                if transport.poll_close(cx, 1000).is_ready() || *deadline <= now {
+                    self.connection = Connection::None;
+                }
+                false
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Micros) -> bool {
+        for n in 0..READ_BATCH {
+            let Connection::Open(transport) = &mut self.connection else { return true };
+            match transport.poll_recv(cx) {
+                Poll::Pending => return n > 0,
+                Poll::Ready(Ok(frame)) => {
+                    if let Some(tap) = &mut self.tap {
+                        tap.received(now, &frame);
+                    }
+                    self.handle(now, Input::Frame(frame));
+                    self.take_outputs(now);
+                }
+                Poll::Ready(Err(closed)) => {
+                    self.drop_connection();
+                    self.handle(now, Input::Closed(closed));
+                    return true;
+                }
+            }
+        }
+        // More may have arrived: come back soon, after the others.
+        cx.waker().wake_by_ref();
+        true
+    }
+
+    fn drop_connection(&mut self) {
+        self.connection = Connection::None;
+        self.outbox.clear();
+        self.unflushed = None;
+    }
+
+    /// Takes what the device wants. True when there was anything.
+    fn take_outputs(&mut self, now: Micros) -> bool {
+        let mut any = false;
+        while let Some(output) = self.device.poll() {
+            any = true;
+            match output {
+                Output::Connect => {
+                    let (shared, id) = (Rc::clone(&self.shared), self.device.id());
+                    let opening = async move { shared.endpoint.connect(id, &shared.clock).await };
+                    self.connection = Connection::Opening(Box::pin(opening));
+                }
+                Output::Send(outgoing) => self.outbox.push_back((outgoing, now)),
+                Output::Hangup => {
+                    if let Connection::Open(transport) = &mut self.connection {
+                        // A goodbye if the socket takes it at once; the server has had its chance.
+                        let _ = transport.poll_close(&mut Context::from_waker(std::task::Waker::noop()), 1000);
+                    }
+                    self.drop_connection();
+                }
+                Output::Goodbye => {
+                    let connection = std::mem::replace(&mut self.connection, Connection::None);
+                    self.drop_connection();
+                    if let Connection::Open(transport) = connection {
+                        self.connection = Connection::Closing(transport, now + GOODBYE);
+                    }
+                }
+                Output::Event(event) => {
+                    if let Some(tap) = &mut self.tap {
+                        tap.event(now, &event);
+                    }
+                    self.shared.recorder.borrow_mut().record(self.device.id(), now, event);
+                }
+                Output::Done => self.done = true,
+            }
+        }
+        any
+    }
+
+    /// Writes what the socket takes. True when something was written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        loop {
+            let Connection::Open(transport) = &mut self.connection else { return any };
+            let outcome = if self.unflushed.is_some() {
+                match transport.poll_flush(cx) {
+                    Poll::Pending => return any,
+                    Poll::Ready(flushed) => flushed,
+                }
+            } else {
+                if self.outbox.is_empty() {
+                    return any;
+                }
+                match transport.poll_ready(cx) {
+                    Poll::Pending => return any,
+                    Poll::Ready(Err(closed)) => Err(closed),
+                    Poll::Ready(Ok(())) => {
+                        let Some((mut sent, woke)) = self.outbox.pop_front() else { return any };
+                        // The tap wants to see the frame; otherwise it moves on without a copy.
+                        let bytes = sent.frame.len();
+                        let frame = if self.tap.is_some() {
+                            sent.frame.clone()
+                        } else {
+                            std::mem::replace(&mut sent.frame, Frame::Ping(bytes::Bytes::new()))
+                        };
+                        let handed_over = transport.start_send(frame);
+                        if handed_over.is_ok() {
+                            self.unflushed = Some(Unflushed { sent, bytes, woke });
+                            continue;
+                        }
+                        handed_over
+                    }
+                }
+            };
+            any = true;
+            let now = self.shared.clock.now();
+            match outcome {
+                Ok(()) => self.written(now),
+                Err(closed) => {
+                    self.drop_connection();
+                    self.handle(now, Input::Closed(closed));
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn written(&mut self, now: Micros) {
+        let Some(Unflushed { sent, bytes, woke }) = self.unflushed.take() else { return };
+        if let Some(tap) = &mut self.tap {
+            tap.sent(sent.planned, now, &sent.frame);
+        }
+        // What waited for a connection was not late through the harness.
+        let woke = if sent.waited { sent.planned } else { woke };
+        self.shared.recorder.borrow_mut().sent(sent.what, bytes, sent.planned, woke, now);
+        if let Some(turn) = sent.last_of_turn {
+            self.handle(now, Input::Written(turn));
+        }
+    }
+}
+
+impl Future for DeviceTask {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let mut now = this.shared.clock.now();
+        this.obey(now);
+        if this.device.deadline() <= now {
+            this.handle(now, Input::Tick);
+        }
+        loop {
+            let mut progress = this.take_outputs(now);
+            progress |= this.poll_write(cx);
+            progress |= this.poll_connection(cx, now);
+            if !progress {
+                break;
+            }
+            now = this.shared.clock.now();
+        }
+        if this.done && matches!(this.connection, Connection::None) {
+            return Poll::Ready(());
+        }
+        let closing = if let Connection::Closing(_, deadline) = this.connection { deadline } else { Micros::NEVER };
+        this.timer.set(this.device.deadline().min(closing), cx.waker());
+        Poll::Pending
+    }
+}

@@ -1,0 +1,8 @@
+//! The edge: clocks, sockets, threads. Drives the state machines and feeds the recorders.
+
+pub mod connection;
+pub mod shard;
+pub mod outcome;
+pub mod prepare;
+pub mod run;
+pub mod timer;

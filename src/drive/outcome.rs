@@ -1,0 +1,254 @@
+//! From what a run came to, to the document that every report is made of.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::run::Finished;
+use crate::device::plan::Plan;
+use crate::event::PREBUFFERS;
+use crate::exit::Exit;
+use crate::gate;
+use crate::measure::{Metric, Quantile, Totals, health, turn_row, validity};
+use crate::report::result::{
+    Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo, Generator,
+    MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, Status, TargetInfo, TurnCounts, Verdict,
+};
+use crate::scenario::Scenario;
+use crate::scenario::estimate::Wire;
+
+/// Metrics that a run of the right kind always has, with or without samples.
+const HEADLINES: [Metric; 3] = [Metric::Ttfa, Metric::TtfaFirstByte, Metric::SendLateness];
+
+/// What the document needs besides the measurements.
+pub struct Context<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The conversation.
+    pub plan: &'a Plan,
+    /// The fixtures that were spoken.
+    pub fixtures: Vec<FixtureInfo>,
+    /// The wall clock at time zero.
+    pub started: SystemTime,
+    /// The command line, without secrets.
+    pub command: String,
+    /// The URL that was connected to, without secrets.
+    pub url: String,
+    /// True when it was the embedded server.
+    pub embedded: bool,
+    /// True for wss.
+    pub tls: bool,
+    /// Harness against reference server.
+    pub agreement: Option<Agreement>,
+}
+
+/// Makes the document, verdict included.
+pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
+    let Context { scenario, plan, fixtures, started, command, url, embedded, tls, agreement } = context;
+    let totals = &run.totals;
+    let generator = generator(run);
+    let validity = validity::judge(totals, &generator, &scenario.validity);
+    let names: Vec<String> = fixtures.iter().map(|f| f.id.clone()).collect();
+    let mut result = RunResult {
+        schema_version: SCHEMA_VERSION,
+        voxload_version: env!("CARGO_PKG_VERSION").to_owned(),
+        name: scenario.name.clone(),
+        seed: scenario.seed,
+        started_at: crate::report::rfc3339(started),
+        duration_us: run.duration.0,
+        warmup_us: scenario.fleet.warmup.0,
+        verdict: Verdict { status: Status::Pass, exit_code: 0, reasons: Vec::new() },
+        validity,
+        thresholds: Vec::new(),
+        target: TargetInfo {
+            url,
+            dialect: plan.dialect.capabilities().name.to_owned(),
+            text_granularity: format!("{:?}", plan.dialect.capabilities().text).to_lowercase(),
+            embedded,
+            tls,
+            insecure: scenario.target.insecure,
+        },
+        turns: turns(totals),
+        connections: connections(totals),
+        metrics: metrics(totals),
+        failures: failures(totals),
+        playback: playback(totals),
+        barge_in: barge_in(totals),
+        stages: run.stages.to_result(),
+        generator,
+        intervals: totals.series(),
+        worst_turns: totals.worst().map(|t| turn_row(t, &names)).collect(),
+        fixtures,
+        audio: audio(scenario, plan, tls),
+        host: health::host(),
+        scenario: scenario.effective.clone(),
+        command,
+        agreement,
+    };
+    result.thresholds = gate::evaluate_all(&scenario.thresholds, &result);
+    result.verdict = verdict(&result, run.interrupted);
+    result
+}
+
+/// Invalid outranks everything but the user's own interruption; a threshold outranks an empty run.
+fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
+    let mut reasons = Vec::new();
+    for c in r.validity.checks.iter().filter(|c| !c.ok) {
+        reasons.push(format!("{}: {} (limit {}): {}; try {}", c.name, c.seen, c.limit, c.cause, c.try_this));
+    }
+    let none = r.turns.succeeded + r.turns.interrupted == 0;
+    if none {
+        let why = r.failures.first().map_or_else(String::new, |f| format!("; most failed as `{}`: {}", f.class, f.explanation));
+        reasons.push(format!("no turn completed{why}"));
+    }
+    for t in r.thresholds.iter().filter(|t| !t.passed) {
+        let note = if t.note.is_empty() { String::new() } else { format!(" ({})", t.note) };
+        reasons.push(format!("threshold failed: {} was {}{note}", t.expression, t.actual_text));
+    }
+    if interrupted {
+        reasons.insert(0, "interrupted by the user: the numbers cover the time until then".to_owned());
+    }
+    let (status, exit) = if interrupted {
+        (Status::Interrupted, Exit::Interrupted)
+    } else if !r.validity.valid {
+        (Status::Invalid, Exit::Invalid)
+    } else if none {
+        (Status::Fail, Exit::NoTurns)
+    } else if r.thresholds.iter().any(|t| !t.passed) {
+        (Status::Fail, Exit::Threshold)
+    } else {
+        (Status::Pass, Exit::Good)
+    };
+    Verdict { status, exit_code: exit.code(), reasons }
+}
+
+fn generator(run: &Finished) -> Generator {
+    let c = &run.totals.all.counts;
+    let cpu = run.after.cpu - run.before.cpu;
+    let messages = c.messages_sent + c.messages_received;
+    let devices = u32::try_from(run.totals.peak_connected.max(0)).unwrap_or(u32::MAX);
+    Generator {
+        devices,
+        shards: run.shards,
+        messages_sent: c.messages_sent,
+        messages_received: c.messages_received,
+        bytes_sent: c.bytes_sent,
+        bytes_received: c.bytes_received,
+        cpu_us: cpu.0,
+        cpu_share: cpu.0 as f64 / (run.duration.0.max(1) as f64 * f64::from(health::cores())),
+        cpu_us_per_message: cpu.0 as f64 / messages.max(1) as f64,
+        rss_base_bytes: run.before.rss,
+        rss_peak_bytes: run.rss_peak,
+        rss_bytes_per_device: run.rss_peak.saturating_sub(run.before.rss) / u64::from(devices.max(1)),
+        steal_share: run.after.steal_since(&run.before),
+    }
+}
+
+fn turns(totals: &Totals) -> TurnCounts {
+    let c = &totals.all.counts;
+    TurnCounts {
+        planned: c.started + c.missed,
+        started: c.started,
+        succeeded: c.succeeded,
+        failed: c.failed,
+        timed_out: c.timed_out,
+        interrupted: c.interrupted,
+        cancelled: c.cancelled,
+        missed: c.missed,
+        warmup: c.started_warmup,
+    }
+}
+
+fn connections(totals: &Totals) -> ConnectionCounts {
+    let c = &totals.all.counts;
+    ConnectionCounts {
+        attempted: c.connects,
+        opened: c.connected_total,
+        failed: c.connect_failures,
+        lost: c.lost,
+        reconnected: c.reconnected,
+    }
+}
+
+fn metrics(totals: &Totals) -> BTreeMap<String, MetricResult> {
+    Metric::ALL
+        .iter()
+        .filter(|&&m| totals.all.metric(m).count() > 0 || HEADLINES.contains(&m))
+        .map(|&m| (m.name().to_owned(), totals.all.metric(m).to_result(m.unit().name())))
+        .collect()
+}
+
+fn failures(totals: &Totals) -> Vec<FailureGroup> {
+    let mut groups: Vec<FailureGroup> = totals
+        .all
+        .failures
+        .iter()
+        .map(|(class, f)| {
+            let example = f.example.clone().map(|(device, turn, at, detail)| FailureExample {
+                device,
+                turn,
+                at_us: at.0,
+                detail: detail.into(),
+            });
+            FailureGroup {
+                class: class.to_string(),
+                explanation: class.explain().to_owned(),
+                turns: f.turns,
+                connections: f.connections,
+                example: example.unwrap_or_default(),
+            }
+        })
+        .collect();
+    groups.sort_by(|a, b| (b.turns, b.connections, &a.class).cmp(&(a.turns, a.connections, &b.class)));
+    groups
+}
+
+fn playback(totals: &Totals) -> Vec<PlaybackResult> {
+    let c = &totals.all.counts;
+    let ttfa = [Metric::TtfaAt0, Metric::TtfaAt60, Metric::TtfaAt120, Metric::TtfaAt200];
+    let quantile = |m: Metric, q| totals.all.metric(m).quantile(q).and_then(Quantile::finite).map(|t| t.0);
+    PREBUFFERS
+        .iter()
+        .zip(&c.playback)
+        .zip(ttfa)
+        .map(|((prebuffer, p), m)| PlaybackResult {
+            prebuffer_us: prebuffer.0,
+            replies: c.replies,
+            stalled_replies: p.stalled_replies,
+            stalls: p.stalls,
+            stalled_us: p.stalled.0,
+            media_us: c.media.0,
+            ttfa_p50_us: quantile(m, 0.5),
+            ttfa_p95_us: quantile(m, 0.95),
+        })
+        .collect()
+}
+
+fn barge_in(totals: &Totals) -> BargeInCounts {
+    let c = &totals.all.counts;
+    BargeInCounts {
+        made: c.barge_ins,
+        stopped: c.barge_ins_stopped,
+        backchannels: c.backchannels,
+        false_stops: c.false_stops,
+        stale_messages: c.stale_messages,
+    }
+}
+
+fn audio(scenario: &Scenario, plan: &Plan, tls: bool) -> AudioInfo {
+    let s = &scenario.audio.settings;
+    let cost = Wire::up(s, plan.dialect, scenario.audio.encoding, tls);
+    AudioInfo {
+        codec: s.format.codec.name().to_owned(),
+        sample_rate: s.format.sample_rate,
+        reply_sample_rate: scenario.audio.down.sample_rate,
+        bitrate: if s.format.codec == crate::audio::Codec::Opus { s.bitrate } else { 0 },
+        frame_us: s.frame.0,
+        chunk_us: s.chunk.0,
+        lookahead_us: plan.utterances.first().map_or(0, |u| u.clip.lookahead.0),
+        encoding: format!("{:?}", scenario.audio.encoding).to_lowercase(),
+        end_of_turn: format!("{:?}", scenario.turn.end).to_lowercase(),
+        prebuffer_us: scenario.playback.prebuffer.0,
+        wire_kbps_up: cost.kbps(),
+        messages_per_s_up: cost.messages_per_s,
+    }
+}

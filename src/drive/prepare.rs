@@ -1,0 +1,232 @@
+//! Before the first device: speech encoded, the target resolved, the embedded server started, one knock at the door.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::audio::Sound;
+use crate::audio::chunk::encode_all;
+use crate::audio::library::Library;
+use crate::device::plan::{Plan, Spoken};
+use crate::dialect::SessionSetup;
+use crate::event::FailureClass;
+use crate::exit::{Exit, Failure};
+use crate::reference::child::{Child, Order};
+use crate::report::result::FixtureInfo;
+use crate::scenario::{EndOfTurn, Scenario, Secret};
+use crate::seed::Seed;
+use crate::time::{Clock, Micros};
+use crate::transport::tls::client_config;
+use crate::transport::websocket::Endpoint;
+use crate::transport::{Closed, Transport};
+
+/// Attempts to reach the target before giving up, a second apart.
+const KNOCKS: u32 = 3;
+
+/// Speech, encoded, and what is to be known about it.
+pub struct Speech {
+    /// The conversation that devices have.
+    pub plan: Arc<Plan>,
+    /// The fixtures, for the report, in the order of [`Plan::utterances`].
+    pub fixtures: Vec<FixtureInfo>,
+    /// The sounds themselves, in the same order.
+    pub sounds: Vec<Sound>,
+}
+
+/// Loads and encodes what the scenario says.
+pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
+    let audio = &scenario.audio;
+    let load = |names: &[String]| {
+        Library::load(names, &audio.base)
+            .map_err(|problems| Failure::usage(format!("the fixtures cannot be used:\n  {}", problems.join("\n  "))))
+    };
+    let encode = |sounds: &[Sound], end: EndOfTurn| {
+        encode_all(sounds, &audio.settings, end, scenario.turn.flush)
+            .map_err(|e| Failure::usage(format!("the fixtures cannot be encoded: {e}")))
+    };
+    let sounds = load(&audio.fixtures)?;
+    let utterances = encode(&sounds, scenario.turn.end)?;
+    let coughs = match &scenario.turn.backchannel {
+        Some(b) => encode(&load(&b.sounds)?, EndOfTurn::Signal)?,
+        None => Vec::new(),
+    };
+    let spoken = |clips: Vec<_>| {
+        clips.into_iter().map(|c| Spoken::new(c, scenario.target.dialect, audio.encoding)).collect::<Vec<_>>()
+    };
+    let plan = Plan {
+        seed: Seed(scenario.seed),
+        dialect: scenario.target.dialect,
+        setup: Arc::new(SessionSetup {
+            up: audio.settings.format,
+            down: audio.down,
+            encoding: audio.encoding,
+            vad: scenario.turn.end == EndOfTurn::Vad,
+            locale: scenario.session.locale.clone(),
+            voice: scenario.session.voice.clone(),
+        }),
+        utterances: spoken(utterances),
+        sounds: spoken(coughs),
+        turn: scenario.turn.clone(),
+        session: scenario.session.clone(),
+        playback: scenario.playback,
+        warmup: scenario.fleet.warmup,
+    };
+    let at = |sample, s: &Sound| Micros::of_samples(sample, s.sample_rate).0;
+    let fixtures = sounds
+        .iter()
+        .map(|s| FixtureInfo {
+            id: s.id.clone(),
+            sha256: s.sha256.clone(),
+            length_us: at(s.samples.len() as u64, s),
+            speech_start_us: at(s.speech_start, s),
+            speech_end_us: at(s.speech_end, s),
+        })
+        .collect();
+    Ok(Speech { plan: Arc::new(plan), fixtures, sounds })
+}
+
+/// Starts the embedded server, when the scenario has no target of its own. Its log goes to `truth`.
+pub fn embedded_server(scenario: &Scenario, truth: Option<PathBuf>) -> Result<Option<Child>, Failure> {
+    if scenario.target.url.is_some() {
+        return Ok(None);
+    }
+    let order = Order {
+        plan: scenario.reference.clone(),
+        formats: vec![scenario.audio.down],
+        secure: scenario.target.secure,
+        truth,
+        epoch_us: Clock::start().epoch_us(),
+    };
+    Child::start(&order).map(Some).map_err(Failure::usage)
+}
+
+/// Resolves where to connect.
+pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<Endpoint, Failure> {
+    let target = &scenario.target;
+    let url = match (&target.url, server) {
+        (Some(url), _) => url.reveal(),
+        (None, Some(server)) => server.url(),
+        (None, None) => return Err(Failure::usage("there is neither target.url nor an embedded server")),
+    };
+    let parts = Url::parse(url).ok_or_else(|| {
+        Failure::usage(format!("target.url: `{}` is not of the form ws://host[:port]/path or wss://…", target.shown))
+    })?;
+    let unreachable = |why: String| Failure {
+        exit: Exit::Unreachable,
+        message: format!("cannot reach {}: {why}\n  check the host name in target.url", target.shown),
+    };
+    let addresses: Vec<_> = tokio::net::lookup_host((parts.host, parts.port))
+        .await
+        .map_err(|e| unreachable(format!("the host name does not resolve ({e})")))?
+        .collect();
+    // One address family: `localhost` has two, and a server may listen on one of them only.
+    let addresses = match addresses.iter().find(|a| a.is_ipv4()) {
+        Some(_) => addresses.into_iter().filter(std::net::SocketAddr::is_ipv4).collect(),
+        None => addresses,
+    };
+    let tls = if parts.secure {
+        let config = client_config(target, server.and_then(Child::ca_pem)).map_err(Failure::usage)?;
+        let name = ServerName::try_from(parts.host.to_owned())
+            .map_err(|_| Failure::usage(format!("target.url: `{}` is not a host name for a certificate", parts.host)))?;
+        Some((config, name))
+    } else {
+        None
+    };
+    // The embedded server's own token is known; a user's server is told in target.headers.
+    let mut headers = target.headers.clone();
+    if let (Some(_), Some(token)) = (server, &scenario.reference.token)
+        && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+    {
+        headers.push(("Authorization".to_owned(), Secret::new(format!("Bearer {}", token.reveal()))));
+    }
+    Ok(Endpoint {
+        addresses,
+        authority: parts.authority.to_owned(),
+        path: Secret::new(parts.path),
+        headers,
+        values: Arc::clone(&target.values),
+        tls,
+        max_message: scenario.session.max_message as usize,
+    })
+}
+
+/// The parts of a WebSocket URL; placeholders may stand in the path.
+#[derive(Debug, PartialEq, Eq)]
+struct Url<'a> {
+    secure: bool,
+    authority: &'a str,
+    host: &'a str,
+    port: u16,
+    path: String,
+}
+
+impl<'a> Url<'a> {
+    fn parse(url: &'a str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" => true,
+            _ => return None,
+        };
+        let rest = rest.split('#').next()?;
+        let cut = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(cut);
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let standard = if secure { 443 } else { 80 };
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            _ => (authority, standard),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        (!host.is_empty() && !authority.contains('@')).then_some(Self { secure, authority, host, port, path })
+    }
+}
+
+/// Knocks once before the fleet comes: a target that cannot be reached at all ends the run within seconds.
+pub async fn knock(scenario: &Scenario, endpoint: &Endpoint, clock: &Clock) -> Result<(), Failure> {
+    let limit = scenario.session.connect_timeout.to_std().min(std::time::Duration::from_secs(5));
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let closed = match tokio::time::timeout(limit, endpoint.connect(0, clock)).await {
+            Ok(Ok((transport, _))) => {
+                goodbye(transport).await;
+                return Ok(());
+            }
+            Ok(Err(closed)) => closed,
+            Err(_) => Closed { class: FailureClass::ConnectTimeout, detail: format!("no answer within {limit:?}") },
+        };
+        // Some failures will not go away by themselves.
+        let hopeless = matches!(closed.class, FailureClass::Tls | FailureClass::Auth | FailureClass::Dns);
+        if attempt == KNOCKS || hopeless {
+            let shown = &scenario.target.shown;
+            let message = format!("cannot reach {shown}: {}\n  {}", closed.detail, closed.class.explain());
+            return Err(Failure { exit: Exit::Unreachable, message });
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
+
+async fn goodbye(mut transport: Box<dyn Transport>) {
+    let closing = std::future::poll_fn(|cx| transport.poll_close(cx, 1000));
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), closing).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        let parse = |u| Url::parse(u).map(|u| (u.secure, u.host.to_owned(), u.port, u.path));
+        let s = |t: &str| t.to_owned();
+        assert_eq!(parse("ws://localhost:8765/talk?x={token}"), Some((false, s("localhost"), 8765, s("/talk?x={token}"))));
+        assert_eq!(parse("wss://example.com"), Some((true, s("example.com"), 443, s("/"))));
+        assert_eq!(parse("ws://[::1]:80?a=b"), Some((false, s("::1"), 80, s("/?a=b"))));
+        assert_eq!(parse("WSS://[::1]/"), Some((true, s("::1"), 443, s("/"))));
+        for bad in ["http://x", "ws://", "ws://host:port/", "ws://user:pass@host/", "nothing"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

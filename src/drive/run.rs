@@ -1,0 +1,333 @@
+//! A run: shards started, intervals collected and streamed to disk, signals obeyed, everything added up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, watch};
+
+use super::shard::{self, Control, Report};
+use crate::device::plan::Plan;
+use crate::measure::health::{self, Usage};
+use crate::measure::{Interval, Metric, Totals, turn_row};
+use crate::report::{HlogWriter, IntervalsCsv, StageTotals, TurnsCsv};
+use crate::scenario::{Arrivals, Scenario, arrival};
+use crate::seed::Seed;
+use crate::time::{Clock, Micros};
+use crate::transport::websocket::Endpoint;
+
+/// What a run is made of.
+pub struct Run<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The conversation.
+    pub plan: Arc<Plan>,
+    /// Where to connect.
+    pub endpoint: Arc<Endpoint>,
+    /// The run's clock.
+    pub clock: Clock,
+    /// Files that are written while the run lasts.
+    pub sinks: Sinks,
+    /// Told after each interval.
+    pub progress: Box<dyn FnMut(&Progress<'_>) + 'a>,
+}
+
+/// Files that are written while a run lasts, and what goes wrong with them.
+pub struct Sinks {
+    /// One row a turn.
+    pub turns: TurnsCsv,
+    /// One row an interval.
+    pub intervals: IntervalsCsv,
+    /// Histograms by interval.
+    pub histograms: Option<HlogWriter>,
+    /// Names of the fixtures, by index.
+    pub fixtures: Vec<String>,
+    /// What could not be written, each once.
+    pub problems: Vec<String>,
+}
+
+/// The state of a run, for people.
+pub struct Progress<'a> {
+    /// Now.
+    pub now: Micros,
+    /// When load ends.
+    pub end: Micros,
+    /// All so far.
+    pub totals: &'a Totals,
+    /// The latest interval.
+    pub latest: &'a Interval,
+    /// What is going on.
+    pub phase: Phase,
+}
+
+/// What is going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Turns are not counted yet.
+    WarmUp,
+    /// Turns are counted.
+    Load,
+    /// Load is over; turns that have begun are awaited.
+    Draining,
+    /// The user has interrupted; turns that have begun are awaited.
+    Interrupted,
+}
+
+/// What a run came to.
+pub struct Finished {
+    /// The sums.
+    pub totals: Totals,
+    /// Where the time of a turn goes.
+    pub stages: StageTotals,
+    /// How long it lasted.
+    pub duration: Micros,
+    /// The harness before the first device, at the end of load, and its largest resident memory in between.
+    pub before: Usage,
+    /// At the end of the run.
+    pub after: Usage,
+    /// Most resident memory seen.
+    pub rss_peak: u64,
+    /// Threads that drove devices.
+    pub shards: u32,
+    /// True when the user interrupted.
+    pub interrupted: bool,
+    /// What could not be written, and shards that failed.
+    pub problems: Vec<String>,
+}
+
+/// Runs to the end.
+pub async fn run(run: Run<'_>) -> Finished {
+    let Run { scenario, plan, endpoint, clock, sinks, progress } = run;
+    let fleet = &scenario.fleet;
+    let (order, control) = watch::channel(Control::Run);
+    let (results, mut reports) = mpsc::unbounded_channel();
+    let before = Usage::now();
+    let there = Arc::new(AtomicU32::new(0));
+    let count = shards_for(scenario);
+    let threads: Vec<JoinHandle<()>> = (0..count)
+        .filter_map(|index| {
+            let stays = arrival::plan(fleet, Seed(scenario.seed)).filter(move |s| s.device as usize % count == index);
+            let config = shard::Config {
+                clock,
+                plan: Arc::clone(&plan),
+                endpoint: Arc::clone(&endpoint),
+                interval: scenario.report.interval,
+                stays: Box::new(stays),
+                cap: matches!(fleet.arrivals, Arrivals::Open { .. }).then(|| (Arc::clone(&there), fleet.devices)),
+                control: control.clone(),
+                results: results.clone(),
+            };
+            let failed = results.clone();
+            let thread = std::thread::Builder::new().name(format!("shard-{index}"));
+            thread
+                .spawn(move || shard::run(index, config))
+                .map_err(|e| failed.send((index, Report::Failed(format!("shard {index}: {e}")))))
+                .ok()
+        })
+        .collect();
+    drop(results);
+
+    let mut collector = Collector {
+        queues: (0..count).map(|_| Queue::default()).collect(),
+        totals: Totals::new(scenario.report.interval),
+        stages: StageTotals::default(),
+        interval: scenario.report.interval,
+        next: 0,
+        sinks,
+        rss_peak: before.rss,
+        progress,
+        end: fleet.duration,
+        warmup: fleet.warmup,
+        stopping: None,
+    };
+    let mut signals = Signals::new();
+    let mut deadline = fleet.duration.saturating_add(fleet.graceful_stop);
+    let mut aborted = false;
+    loop {
+        let patience = if aborted { std::time::Duration::from_secs(3600) } else { (deadline - clock.now()).to_std() };
+        tokio::select! {
+            report = reports.recv() => match report {
+                Some((index, report)) => collector.take(index, report, clock.now()),
+                // Every shard has ended.
+                None => break,
+            },
+            () = signals.next() => {
+                let now = clock.now();
+                if collector.stopping.replace(Phase::Interrupted) == Some(Phase::Interrupted) {
+                    aborted = true;
+                    let _ = order.send(Control::Abort { owed: false });
+                } else {
+                    deadline = deadline.min(now.saturating_add(fleet.graceful_stop));
+                    let _ = order.send(Control::LeaveAt(now));
+                }
+            }
+            () = tokio::time::sleep(patience) => {
+                // The server has had its time; after an interruption, what it still owes is not held against it.
+                aborted = true;
+                let _ = order.send(Control::Abort { owed: collector.stopping != Some(Phase::Interrupted) });
+            }
+        }
+    }
+    collector.rest();
+    let after = Usage::now();
+    for t in threads {
+        if t.join().is_err() {
+            collector.sinks.problems.push("a shard panicked; its last interval is missing".to_owned());
+        }
+    }
+    collector.sinks.flush();
+    Finished {
+        totals: collector.totals,
+        stages: collector.stages,
+        duration: clock.now(),
+        before,
+        after,
+        rss_peak: collector.rss_peak.max(after.rss),
+        shards: count as u32,
+        interrupted: collector.stopping == Some(Phase::Interrupted),
+        problems: collector.sinks.problems,
+    }
+}
+
+/// One shard per core, but none without devices.
+fn shards_for(scenario: &Scenario) -> usize {
+    let most = scenario.fleet.stages.iter().map(|s| s.devices).max().unwrap_or(scenario.fleet.devices);
+    (health::cores() as usize).min(most.max(1) as usize)
+}
+
+/// Intervals of the shards, joined in time.
+struct Collector<'a> {
+    queues: Vec<Queue>,
+    totals: Totals,
+    stages: StageTotals,
+    interval: Micros,
+    /// Number of the next interval.
+    next: i64,
+    sinks: Sinks,
+    rss_peak: u64,
+    progress: Box<dyn FnMut(&Progress<'_>) + 'a>,
+    end: Micros,
+    warmup: Micros,
+    stopping: Option<Phase>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Box<Interval>>,
+    done: bool,
+}
+
+impl Collector<'_> {
+    fn take(&mut self, index: usize, report: Report, now: Micros) {
+        let Some(queue) = self.queues.get_mut(index) else { return };
+        match report {
+            Report::Interval(i) => queue.waiting.push_back(i),
+            Report::Done(i) => {
+                queue.waiting.push_back(i);
+                queue.done = true;
+            }
+            Report::Failed(why) => {
+                queue.done = true;
+                self.sinks.problems.push(why);
+            }
+        }
+        while self.queues.iter().any(|q| !q.waiting.is_empty())
+            && self.queues.iter().all(|q| q.done || !q.waiting.is_empty())
+        {
+            self.join(now);
+        }
+    }
+
+    /// What is left when every shard has ended.
+    fn rest(&mut self) {
+        while self.queues.iter().any(|q| !q.waiting.is_empty()) {
+            let now = self.interval * (self.next + 1);
+            self.join(now);
+        }
+    }
+
+    /// Joins the next interval of all shards.
+    fn join(&mut self, now: Micros) {
+        let mut all = Interval::default();
+        for mut one in self.queues.iter_mut().filter_map(|q| q.waiting.pop_front()) {
+            all.absorb(&one);
+            all.turns.append(&mut one.turns);
+        }
+        let start = self.interval * self.next;
+        self.next += 1;
+        let row = self.totals.add(start, self.interval, &all);
+        self.sinks.write(start, self.interval, &row, &all, &mut self.stages);
+        self.rss_peak = self.rss_peak.max(Usage::now().rss);
+        let phase = match self.stopping {
+            Some(phase) => phase,
+            None if now >= self.end => Phase::Draining,
+            None if now < self.warmup => Phase::WarmUp,
+            None => Phase::Load,
+        };
+        (self.progress)(&Progress { now, end: self.end, totals: &self.totals, latest: &all, phase });
+    }
+}
+
+impl Sinks {
+    fn write(
+        &mut self,
+        start: Micros,
+        width: Micros,
+        row: &crate::report::result::IntervalPoint,
+        interval: &Interval,
+        stages: &mut StageTotals,
+    ) {
+        let mut outcomes = Vec::new();
+        for t in &interval.turns {
+            let row = turn_row(t, &self.fixtures);
+            stages.add(&row);
+            outcomes.push(self.turns.write(&row));
+        }
+        outcomes.push(self.intervals.write(row));
+        if let Some(log) = &mut self.histograms {
+            for &m in Metric::ALL {
+                if let Some(h) = interval.metric(m).positive() {
+                    outcomes.push(log.write(m.name(), start, width, h));
+                }
+            }
+        }
+        self.problems.extend(outcomes.into_iter().filter_map(Result::err));
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        let log = self.histograms.as_mut().map_or(Ok(()), HlogWriter::flush);
+        let outcomes = [self.turns.flush(), self.intervals.flush(), log];
+        self.problems.extend(outcomes.into_iter().filter_map(Result::err));
+    }
+}
+
+/// Ctrl-C, and a polite kill.
+struct Signals {
+    #[cfg(unix)]
+    terminate: Option<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    fn new() -> Self {
+        #[cfg(unix)]
+        return Self { terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok() };
+        #[cfg(not(unix))]
+        Self {}
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(terminate) = &mut self.terminate {
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() { std::future::pending().await },
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}

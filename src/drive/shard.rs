@@ -1,0 +1,203 @@
+//! A shard: one thread, one single-threaded runtime, one timer, its share of the devices, and its own recorder.
+//! Nothing is shared with other shards on the way of a frame.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use super::connection::DeviceTask;
+use super::timer::Timers;
+use crate::device::Device;
+use crate::device::ear::Ear;
+use crate::device::plan::Plan;
+use crate::event::Event;
+use crate::measure::{Interval, Recorder};
+use crate::scenario::arrival::Stay;
+use crate::time::{Clock, Micros};
+use crate::transport::websocket::Endpoint;
+
+/// What a shard needs to know.
+pub struct Config {
+    /// The run's clock.
+    pub clock: Clock,
+    /// The conversation.
+    pub plan: Arc<Plan>,
+    /// Where to connect.
+    pub endpoint: Arc<Endpoint>,
+    /// Width of an interval.
+    pub interval: Micros,
+    /// The stays of this shard's devices, by arrival.
+    pub stays: Box<dyn Iterator<Item = Stay> + Send>,
+    /// Open arrivals: devices in the whole run at this moment, and the most there may be.
+    pub cap: Option<(Arc<AtomicU32>, u32)>,
+    /// Orders from the run.
+    pub control: watch::Receiver<Control>,
+    /// Where intervals go.
+    pub results: mpsc::UnboundedSender<(usize, Report)>,
+}
+
+/// Orders to all devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Carry on.
+    Run,
+    /// Begin no more turns from this instant on.
+    LeaveAt(Micros),
+    /// Leave now.
+    Abort {
+        /// True when unanswered turns count as failed.
+        owed: bool,
+    },
+}
+
+/// What a shard tells the run.
+#[derive(Debug)]
+pub enum Report {
+    /// An interval is over.
+    Interval(Box<Interval>),
+    /// The last device has left; what happened since the last interval.
+    Done(Box<Interval>),
+    /// The shard could not start.
+    Failed(String),
+}
+
+/// What the tasks of a shard share.
+pub struct Shared {
+    /// The run's clock.
+    pub clock: Clock,
+    /// The shard's timers.
+    pub timers: Timers,
+    /// Where to connect.
+    pub endpoint: Arc<Endpoint>,
+    /// Counts and distributions.
+    pub recorder: RefCell<Recorder>,
+    /// Finds first audible samples.
+    pub ear: RefCell<Ear>,
+    /// The latest order, with a number that changes with it.
+    pub control: Cell<(u32, Control)>,
+}
+
+impl Shared {
+    /// For devices that follow `plan`; needs a tokio runtime.
+    pub fn new(clock: Clock, plan: &Plan, endpoint: Arc<Endpoint>) -> io::Result<Self> {
+        let has_text = plan.dialect.capabilities().text != crate::dialect::TextGranularity::None;
+        Ok(Self {
+            clock,
+            timers: Timers::new(clock)?,
+            endpoint,
+            recorder: RefCell::new(Recorder::new(plan.warmup, has_text)),
+            ear: RefCell::new(Ear::new(plan.setup.down)),
+            control: Cell::new((0, Control::Run)),
+        })
+    }
+}
+
+/// Runs shard `index` to its end; blocks the calling thread.
+pub fn run(index: usize, config: Config) {
+    let results = config.results.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let finished = runtime.and_then(|rt| LocalSet::new().block_on(&rt, drive(index, config)));
+    if let Err(e) = finished {
+        let _ = results.send((index, Report::Failed(format!("shard {index}: {e}"))));
+    }
+}
+
+async fn drive(index: usize, config: Config) -> io::Result<()> {
+    let Config { clock, plan, endpoint, interval, stays, cap, mut control, results } = config;
+    let shared = Rc::new(Shared::new(clock, &plan, endpoint)?);
+    let ticker = shared.timers.clone();
+    tokio::task::spawn_local(async move { ticker.run().await });
+
+    let (gone, mut left) = mpsc::unbounded_channel::<()>();
+    let spawner = Spawner { shared: Rc::clone(&shared), plan, cap, gone };
+    let arrivals = tokio::task::spawn_local(spawner.spawn_all(stays));
+
+    let timer = shared.timers.timer();
+    let mut next = clock.now().0.div_euclid(interval.0) * interval.0 + interval.0;
+    loop {
+        tokio::select! {
+            () = timer.until(Micros(next)) => {
+                next += interval.0;
+                let done = shared.recorder.borrow_mut().take();
+                // The run may have gone; the devices are told by `control`.
+                let _ = results.send((index, Report::Interval(Box::new(done))));
+            }
+            changed = control.changed() => {
+                // A run that has gone away wants nothing any more.
+                let order = if changed.is_ok() { *control.borrow_and_update() } else { Control::Abort { owed: false } };
+                shared.control.set((shared.control.get().0 + 1, order));
+                if matches!(order, Control::Abort { .. }) {
+                    arrivals.abort();
+                }
+                shared.timers.wake_all();
+            }
+            // Closed when the spawner and every device have let go of their end.
+            None = left.recv() => break,
+        }
+    }
+    let rest = shared.recorder.borrow_mut().take();
+    let _ = results.send((index, Report::Done(Box::new(rest))));
+    Ok(())
+}
+
+struct Spawner {
+    shared: Rc<Shared>,
+    plan: Arc<Plan>,
+    cap: Option<(Arc<AtomicU32>, u32)>,
+    /// Held by every task: the channel closes when all are gone.
+    gone: mpsc::UnboundedSender<()>,
+}
+
+impl Spawner {
+    async fn spawn_all(self, stays: Box<dyn Iterator<Item = Stay> + Send>) {
+        let timer = self.shared.timers.timer();
+        for stay in stays {
+            timer.until(stay.arrive).await;
+            if let (_, Control::LeaveAt(at)) = self.shared.control.get()
+                && at <= stay.arrive
+            {
+                break;
+            }
+            let place = match &self.cap {
+                None => None,
+                Some((there, most)) => match Place::take(there, *most) {
+                    Some(place) => Some(place),
+                    None => {
+                        let turns = self.plan.turn.count.unwrap_or(1);
+                        let now = self.shared.clock.now();
+                        self.shared.recorder.borrow_mut().record(stay.device, now, Event::Missed { turns });
+                        continue;
+                    }
+                },
+            };
+            let device = Device::new(stay.device, Arc::clone(&self.plan), stay.arrive, stay.leave_at);
+            let task = DeviceTask::new(device, Rc::clone(&self.shared), None);
+            let gone = self.gone.clone();
+            tokio::task::spawn_local(async move {
+                task.await;
+                drop((place, gone));
+            });
+        }
+    }
+}
+
+/// One of the places that an open-loop fleet has.
+struct Place(Arc<AtomicU32>);
+
+impl Place {
+    fn take(there: &Arc<AtomicU32>, most: u32) -> Option<Self> {
+        let taken = there.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1));
+        taken.is_ok().then(|| Self(Arc::clone(there)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,79 @@
+//! Harness against reference server: the same turns, seen from both sides, on the same clock.
+//!
+//! The server logs when it wrote the first token and the first audio of every turn. What the harness measured for the
+//! same turn can only be later, by what network and harness add: that difference is the harness's error bar.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::reference::truth;
+use crate::report::result::{Agreement, Difference, TurnRow};
+
+/// Within this, the two sides agree.
+const CLOSE: i64 = 5_000;
+
+/// Compares `turns.csv` with `reference-truth.csv`. Turns during warm-up are compared, too.
+pub fn compare(turns: &Path, truth: &Path) -> Result<Agreement, String> {
+    // A port is used again by a later connection: the turn of the server that began last before ours ended is ours.
+    let mut log: HashMap<(u16, u32), Vec<truth::Row>> = HashMap::new();
+    for row in truth::read(truth)? {
+        log.entry((row.peer_port, row.session_turn)).or_default().push(row);
+    }
+    let wrong = |e: &dyn std::fmt::Display| format!("cannot read {} back: {e}", turns.display());
+    let mut reader = csv::Reader::from_path(turns).map_err(|e| wrong(&e))?;
+    let (mut ttft, mut ttfa) = (Vec::new(), Vec::new());
+    let (mut matched, mut unmatched) = (0, 0);
+    for row in reader.deserialize::<TurnRow>() {
+        let row = row.map_err(|e| wrong(&e))?;
+        let Some(first_byte) = row.ttfa_first_byte_us else { continue };
+        let candidates = log.get(&(row.local_port, row.session_turn)).map_or(&[][..], Vec::as_slice);
+        let ours = |t: &&truth::Row| (row.planned_start_us..=row.ended_us).contains(&t.turn_end_in_us.0);
+        let Some(theirs) = candidates.iter().rev().find(ours) else {
+            unmatched += 1;
+            continue;
+        };
+        matched += 1;
+        let eos = row.end_of_speech_us;
+        if let (Some(us), Some(them)) = (row.ttft_us, theirs.first_token_out_us) {
+            ttft.push(eos + us - them.0);
+        }
+        // First bytes on both sides, and the leading silence on both sides: what was audible when.
+        if let (Some(them), Some(silence), Some(lead)) =
+            (theirs.first_audio_out_us, theirs.first_audible_offset_us, row.lead_silence_us)
+        {
+            ttfa.push((eos + first_byte + lead) - (them.0 + silence.0));
+        }
+    }
+    Ok(Agreement { turns: matched, unmatched, ttft: difference(ttft), ttfa: difference(ttfa) })
+}
+
+fn difference(mut all: Vec<i64>) -> Difference {
+    all.sort_unstable();
+    let mut sizes: Vec<i64> = all.iter().map(|d| d.abs()).collect();
+    sizes.sort_unstable();
+    let at = |v: &[i64], q: f64| {
+        let rank = (q * v.len() as f64).ceil().max(1.0) as usize;
+        v.get(rank - 1).copied()
+    };
+    let close = sizes.partition_point(|&d| d <= CLOSE);
+    Difference {
+        count: all.len() as u64,
+        p50_us: at(&all, 0.5),
+        p99_abs_us: at(&sizes, 0.99),
+        max_abs_us: sizes.last().copied(),
+        within_5ms: (!all.is_empty()).then(|| close as f64 / sizes.len() as f64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_summed_up() {
+        let d = difference((1..=100).map(|n| if n == 100 { -9_000 } else { n * 10 }).collect());
+        assert_eq!((d.count, d.p50_us, d.p99_abs_us, d.max_abs_us), (100, Some(490), Some(990), Some(9_000)));
+        assert_eq!(d.within_5ms, Some(0.99));
+        assert_eq!(difference(Vec::new()).within_5ms, None);
+    }
+}

@@ -1,0 +1,351 @@
+//! The recorder of a shard: turns events into counts and distributions, one interval at a time.
+
+use std::collections::HashMap;
+
+use super::{Distribution, Metric};
+use crate::event::{Event, FailureClass, Outcome, Sent, TurnRecord, stall_ratio};
+use crate::time::Micros;
+
+/// Classes kept apart; further ones (a server can invent error codes) are counted together.
+const MAX_CLASSES: usize = 64;
+
+/// What happened in one interval on one shard, or on all of them: intervals add up.
+#[derive(Clone, Debug)]
+pub struct Interval {
+    metrics: Vec<Distribution>,
+    /// Counts.
+    pub counts: Counts,
+    /// Failures by class.
+    pub failures: HashMap<FailureClass, Failures>,
+    /// Turns that ended.
+    pub turns: Vec<Box<TurnRecord>>,
+}
+
+/// Counts of one interval; `connected` and `in_turn` are levels at its end.
+#[allow(missing_docs, reason = "named after the events they count")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub connected: i64,
+    pub in_turn: i64,
+    pub started: u64,
+    pub started_warmup: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub timed_out: u64,
+    pub interrupted: u64,
+    pub cancelled: u64,
+    pub missed: u64,
+    pub warmup_ended: u64,
+    pub connects: u64,
+    pub connected_total: u64,
+    pub connect_failures: u64,
+    pub lost: u64,
+    pub reconnected: u64,
+    pub messages_sent: u64,
+    pub messages_received: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    pub barge_ins: u64,
+    pub barge_ins_stopped: u64,
+    pub backchannels: u64,
+    pub false_stops: u64,
+    pub stale_messages: u64,
+    pub replies: u64,
+    pub media: Micros,
+    /// At each of the prebuffers.
+    pub playback: [PlaybackCounts; 4],
+    pub stalls: u64,
+}
+
+/// Stalls at one prebuffer.
+#[allow(missing_docs, reason = "plain")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlaybackCounts {
+    pub stalled_replies: u64,
+    pub stalls: u64,
+    pub stalled: Micros,
+}
+
+/// Failures of one class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// Failed turns.
+    pub turns: u64,
+    /// Failed or lost connections.
+    pub connections: u64,
+    /// The first: (device, turn, when, what was seen).
+    pub example: Option<(u32, Option<u32>, Micros, Box<str>)>,
+}
+
+impl Default for Interval {
+    fn default() -> Self {
+        let metrics = Metric::ALL.iter().map(|_| Distribution::default()).collect();
+        Self { metrics, counts: Counts::default(), failures: HashMap::new(), turns: Vec::new() }
+    }
+}
+
+impl Interval {
+    /// The distribution of a metric.
+    pub fn metric(&self, m: Metric) -> &Distribution {
+        &self.metrics[m as usize]
+    }
+
+    fn record(&mut self, m: Metric, value: Micros) {
+        self.metrics[m as usize].record(value);
+    }
+
+    fn failure(&mut self, class: &FailureClass) -> &mut Failures {
+        if !self.failures.contains_key(class) && self.failures.len() >= MAX_CLASSES {
+            return self.failures.entry(FailureClass::Server("other".to_owned())).or_default();
+        }
+        self.failures.entry(class.clone()).or_default()
+    }
+
+    /// Adds another interval: of another shard at the same time, or of a later time. Turns are not taken over.
+    pub fn absorb(&mut self, other: &Self) {
+        for (mine, theirs) in self.metrics.iter_mut().zip(&other.metrics) {
+            mine.merge(theirs);
+        }
+        self.counts.absorb(&other.counts);
+        for (class, theirs) in &other.failures {
+            let mine = self.failure(class);
+            mine.turns += theirs.turns;
+            mine.connections += theirs.connections;
+            let earliest = |e: &(u32, Option<u32>, Micros, Box<str>)| (e.2, e.0);
+            mine.example = mine.example.take().into_iter().chain(theirs.example.clone()).min_by_key(earliest);
+        }
+    }
+}
+
+impl Counts {
+    /// Adds everything, levels too: right for shards at one time. Along time the levels of the sum mean nothing.
+    pub(super) fn absorb(&mut self, o: &Self) {
+        self.connected += o.connected;
+        self.in_turn += o.in_turn;
+        self.media += o.media;
+        for (mine, theirs) in [
+            (&mut self.started, o.started),
+            (&mut self.started_warmup, o.started_warmup),
+            (&mut self.succeeded, o.succeeded),
+            (&mut self.failed, o.failed),
+            (&mut self.timed_out, o.timed_out),
+            (&mut self.interrupted, o.interrupted),
+            (&mut self.cancelled, o.cancelled),
+            (&mut self.missed, o.missed),
+            (&mut self.warmup_ended, o.warmup_ended),
+            (&mut self.connects, o.connects),
+            (&mut self.connected_total, o.connected_total),
+            (&mut self.connect_failures, o.connect_failures),
+            (&mut self.lost, o.lost),
+            (&mut self.reconnected, o.reconnected),
+            (&mut self.messages_sent, o.messages_sent),
+            (&mut self.messages_received, o.messages_received),
+            (&mut self.bytes_sent, o.bytes_sent),
+            (&mut self.bytes_received, o.bytes_received),
+            (&mut self.barge_ins, o.barge_ins),
+            (&mut self.barge_ins_stopped, o.barge_ins_stopped),
+            (&mut self.backchannels, o.backchannels),
+            (&mut self.false_stops, o.false_stops),
+            (&mut self.stale_messages, o.stale_messages),
+            (&mut self.replies, o.replies),
+            (&mut self.stalls, o.stalls),
+        ] {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.playback.iter_mut().zip(&o.playback) {
+            mine.stalled_replies += theirs.stalled_replies;
+            mine.stalls += theirs.stalls;
+            mine.stalled += theirs.stalled;
+        }
+    }
+}
+
+/// Records the events of one shard.
+#[derive(Debug)]
+pub struct Recorder {
+    interval: Interval,
+    /// Levels, carried from one interval to the next.
+    connected: i64,
+    in_turn: i64,
+    warmup: Micros,
+    /// False when the dialect has no reply text: a failed turn then says nothing about TTFT.
+    has_text: bool,
+}
+
+impl Recorder {
+    /// A recorder; pacing and lateness before `warmup` are not counted.
+    pub fn new(warmup: Micros, has_text: bool) -> Self {
+        Self { interval: Interval::default(), connected: 0, in_turn: 0, warmup, has_text }
+    }
+
+    /// Ends the interval and begins the next.
+    pub fn take(&mut self) -> Interval {
+        self.interval.counts.connected = self.connected;
+        self.interval.counts.in_turn = self.in_turn;
+        std::mem::take(&mut self.interval)
+    }
+
+    /// A frame was written: the frequent event, recorded without being made into one.
+    pub fn sent(&mut self, what: Sent, bytes: usize, planned: Micros, woke: Micros, written: Micros) {
+        let i = &mut self.interval;
+        i.counts.messages_sent += 1;
+        i.counts.bytes_sent += bytes as u64;
+        if what == Sent::Audio && planned >= self.warmup {
+            i.record(Metric::SendLateness, written - planned);
+            i.record(Metric::WokeLate, woke - planned);
+            i.record(Metric::SocketBlocked, written - woke);
+        }
+    }
+
+    /// Something happened to a device.
+    pub fn record(&mut self, device: u32, now: Micros, event: Event) {
+        let i = &mut self.interval;
+        let c = &mut i.counts;
+        match event {
+            Event::Connecting => c.connects += 1,
+            Event::Connected { times, total, reconnect: _ } => {
+                c.connected_total += 1;
+                self.connected += 1;
+                i.record(Metric::Connect, total);
+                i.record(Metric::ConnectTcp, times.tcp);
+                i.record(Metric::ConnectUpgrade, times.upgrade);
+                if times.tls > Micros::ZERO {
+                    i.record(Metric::ConnectTls, times.tls);
+                }
+            }
+            Event::SessionReady { after } => i.record(Metric::SessionReady, after),
+            Event::ConnectionLost { class, detail, established } => {
+                if established {
+                    c.lost += 1;
+                    self.connected -= 1;
+                } else {
+                    c.connect_failures += 1;
+                }
+                let f = i.failure(&class);
+                f.connections += 1;
+                f.example.get_or_insert((device, None, now, detail));
+            }
+            Event::Disconnected => self.connected -= 1,
+            Event::Reconnected { after } => {
+                c.reconnected += 1;
+                i.record(Metric::Reconnect, after);
+            }
+            Event::Sent { what, bytes, planned, woke, written } => {
+                self.sent(what, bytes as usize, planned, woke, written);
+            }
+            Event::Received { bytes } => {
+                c.messages_received += 1;
+                c.bytes_received += u64::from(bytes);
+            }
+            Event::TurnStarted { warmup } => {
+                *(if warmup { &mut c.started_warmup } else { &mut c.started }) += 1;
+                self.in_turn += 1;
+            }
+            Event::TokenGap(gap) => i.record(Metric::TokenGap, gap),
+            Event::AudioGap(gap) => i.record(Metric::AudioGap, gap),
+            Event::HeartbeatAnswered { rtt } => i.record(Metric::HeartbeatRtt, rtt),
+            Event::StaleMessage => c.stale_messages += 1,
+            Event::Missed { turns } => c.missed += u64::from(turns),
+            Event::TurnEnded(turn) => {
+                self.in_turn -= 1;
+                if turn.warmup {
+                    i.counts.warmup_ended += 1;
+                } else {
+                    i.turn(&turn, self.has_text);
+                }
+                i.turns.push(turn);
+            }
+        }
+    }
+}
+
+impl Interval {
+    /// A counted turn ended: every number of it.
+    fn turn(&mut self, t: &TurnRecord, has_text: bool) {
+        let c = &mut self.counts;
+        let counted = match &t.outcome {
+            Outcome::Succeeded => &mut c.succeeded,
+            Outcome::Interrupted => &mut c.interrupted,
+            Outcome::Failed(FailureClass::Timeout, _) => &mut c.timed_out,
+            Outcome::Failed(..) => &mut c.failed,
+            Outcome::Cancelled => &mut c.cancelled,
+        };
+        *counted += 1;
+        if t.outcome == Outcome::Cancelled {
+            return;
+        }
+        self.interruptions(t);
+        if let Outcome::Failed(class, detail) = &t.outcome {
+            let f = self.failure(class);
+            f.turns += 1;
+            // A turn tells more than the connection it was lost with.
+            if f.example.as_ref().is_none_or(|e| e.1.is_none()) {
+                f.example = Some((t.device, Some(t.turn), t.ended, detail.clone()));
+            }
+            let gated = [Metric::Ttfa, Metric::TtfaFirstByte, Metric::TtfaAt0, Metric::TtfaAt60, Metric::TtfaAt120, Metric::TtfaAt200];
+            for m in gated.into_iter().chain(has_text.then_some(Metric::Ttft)) {
+                self.metrics[m as usize].record_infinite();
+            }
+            return;
+        }
+        let eos = t.end_of_speech;
+        // The clock that a tool without a plan would have used: it starts when the speech was really out.
+        let uncorrected = t.send_delay().unwrap_or_default();
+        let late = |at: Option<Micros>| at.map(|at| at - eos);
+        let rtf = t.first_byte.zip(t.last_byte).filter(|_| t.reply_media > Micros::ZERO);
+        for (m, value) in [
+            (Metric::Ttfa, t.ttfa()),
+            (Metric::Ttft, t.ttft()),
+            (Metric::TtfaFirstByte, t.ttfa_first_byte()),
+            (Metric::TtfaUncorrected, t.ttfa().map(|v| v - uncorrected)),
+            (Metric::TtftUncorrected, t.ttft().map(|v| v - uncorrected)),
+            (Metric::TtfaFromLastSend, t.judged.first_audible.zip(t.last_send_done).map(|(a, b)| a - b)),
+            (Metric::TtfaAt0, late(t.playout[0].first_audible)),
+            (Metric::TtfaAt60, late(t.playout[1].first_audible)),
+            (Metric::TtfaAt120, late(t.playout[2].first_audible)),
+            (Metric::TtfaAt200, late(t.playout[3].first_audible)),
+            (Metric::EndpointDelay, late(t.endpoint)),
+            (Metric::FirstPartial, late(t.first_partial)),
+            (Metric::FinalTranscript, late(t.final_transcript)),
+            (Metric::LeadSilence, t.lead_silence),
+            (Metric::RequiredPrebuffer, Some(t.required_prebuffer)),
+            (Metric::Rtf, rtf.map(|(a, b)| Micros((b - a).0.saturating_mul(1_000_000) / t.reply_media.0))),
+        ] {
+            if let Some(value) = value {
+                self.record(m, value);
+            }
+        }
+        self.playback(t);
+    }
+
+    fn interruptions(&mut self, t: &TurnRecord) {
+        if let Some(b) = &t.barge_in {
+            self.counts.barge_ins += 1;
+            self.counts.barge_ins_stopped += u64::from(b.acknowledged.is_some());
+            if let Some(at) = b.last_played {
+                self.record(Metric::BargeInStop, at - b.planned);
+            }
+            if let Some(at) = b.last_byte {
+                self.record(Metric::BargeInLastByte, at - b.planned);
+            }
+        }
+        if let Some(b) = &t.backchannel {
+            self.counts.backchannels += 1;
+            self.counts.false_stops += u64::from(b.stopped_reply);
+        }
+    }
+
+    fn playback(&mut self, t: &TurnRecord) {
+        self.counts.replies += 1;
+        self.counts.media += t.reply_media;
+        self.counts.stalls += u64::from(t.judged.stalls);
+        let ratios = [Metric::StallRatio0, Metric::StallRatio60, Metric::StallRatio120, Metric::StallRatio200];
+        for (n, (m, p)) in ratios.into_iter().zip(&t.playout).enumerate() {
+            let counts = &mut self.counts.playback[n];
+            counts.stalled_replies += u64::from(p.stalls > 0);
+            counts.stalls += u64::from(p.stalls);
+            counts.stalled += p.stalled;
+            self.record(m, Micros((stall_ratio(p.stalled, t.reply_media) * 1e6).round() as i64));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What a run adds up to: totals, the series over time, the worst turns. Bounded, however long the run.
+
+use super::distribution::Packed;
+use super::{Counts, Distribution, Interval, Metric, Quantile};
+use crate::event::{Outcome, TurnRecord};
+use crate::report::result::IntervalPoint;
+use crate::time::Micros;
+
+/// Most points of the series; then neighbours are joined and points get twice as wide.
+const MAX_POINTS: usize = 1_000;
+
+/// Slowest turns kept.
+const SLOWEST: usize = 10;
+
+/// First failed turns kept.
+const FAILED: usize = 10;
+
+/// The sums of a run.
+#[derive(Debug)]
+pub struct Totals {
+    /// Everything; its levels (`connected`, `in_turn`) mean nothing.
+    pub all: Interval,
+    /// Most devices connected at the end of an interval.
+    pub peak_connected: i64,
+    series: Vec<Point>,
+    width: Micros,
+    /// Slowest first.
+    slowest: Vec<TurnRecord>,
+    failed: Vec<TurnRecord>,
+}
+
+/// A point of the series, its distributions packed.
+#[derive(Clone, Debug)]
+struct Point {
+    start: Micros,
+    counts: Counts,
+    ttfa: Packed,
+    ttft: Packed,
+    lateness: Packed,
+}
+
+impl Totals {
+    /// Nothing yet; points of the series begin `interval` wide.
+    pub fn new(interval: Micros) -> Self {
+        Self {
+            all: Interval::default(),
+            peak_connected: 0,
+            series: Vec::new(),
+            width: interval,
+            slowest: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+
+    /// Adds an interval of all shards. Returns its row for `intervals.csv`.
+    pub fn add(&mut self, start: Micros, width: Micros, interval: &Interval) -> IntervalPoint {
+        self.all.absorb(interval);
+        self.peak_connected = self.peak_connected.max(interval.counts.connected);
+        for t in interval.turns.iter().filter(|t| !t.warmup) {
+            self.keep(t);
+        }
+        let point = Point {
+            start,
+            counts: interval.counts,
+            ttfa: interval.metric(Metric::Ttfa).pack(),
+            ttft: interval.metric(Metric::Ttft).pack(),
+            lateness: interval.metric(Metric::SendLateness).pack(),
+        };
+        let row = point.row(width);
+        match self.series.last_mut() {
+            Some(last) if start < last.start + self.width => last.join(&point),
+            _ => self.series.push(point),
+        }
+        if self.series.len() > MAX_POINTS {
+            self.widen();
+        }
+        row
+    }
+
+    fn widen(&mut self) {
+        self.width = self.width * 2;
+        let mut wide: Vec<Point> = Vec::with_capacity(MAX_POINTS);
+        for point in self.series.drain(..) {
+            match wide.last_mut() {
+                Some(last) if point.start < last.start + self.width => last.join(&point),
+                _ => wide.push(point),
+            }
+        }
+        self.series = wide;
+    }
+
+    fn keep(&mut self, t: &TurnRecord) {
+        match &t.outcome {
+            Outcome::Failed(..) if self.failed.len() < FAILED => self.failed.push(t.clone()),
+            Outcome::Succeeded | Outcome::Interrupted => {
+                let at = self.slowest.partition_point(|s| s.ttfa() >= t.ttfa());
+                if at < SLOWEST {
+                    self.slowest.insert(at, t.clone());
+                    self.slowest.truncate(SLOWEST);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The slowest turns, slowest first, then the first failed ones.
+    pub fn worst(&self) -> impl Iterator<Item = &TurnRecord> {
+        self.slowest.iter().chain(&self.failed)
+    }
+
+    /// The series over time.
+    pub fn series(&self) -> Vec<IntervalPoint> {
+        self.series.iter().map(|p| p.row(self.width)).collect()
+    }
+}
+
+impl Point {
+    /// Takes in the point that follows.
+    fn join(&mut self, later: &Self) {
+        let (connected, in_turn) = (later.counts.connected, later.counts.in_turn);
+        self.counts.absorb(&later.counts);
+        (self.counts.connected, self.counts.in_turn) = (connected, in_turn);
+        for (mine, theirs) in [
+            (&mut self.ttfa, &later.ttfa),
+            (&mut self.ttft, &later.ttft),
+            (&mut self.lateness, &later.lateness),
+        ] {
+            let mut d = mine.unpack();
+            d.merge(&theirs.unpack());
+            *mine = d.pack();
+        }
+    }
+
+    fn row(&self, width: Micros) -> IntervalPoint {
+        let (ttfa, ttft, lateness) = (self.ttfa.unpack(), self.ttft.unpack(), self.lateness.unpack());
+        // A picture of a moment, not a claim: printed from whatever there is.
+        let at = |d: &Distribution, q| d.quantile(q).and_then(Quantile::finite).map(|t| t.0);
+        let c = &self.counts;
+        IntervalPoint {
+            start_us: self.start.0,
+            width_us: width.0,
+            connected: level(c.connected),
+            in_turn: level(c.in_turn),
+            started: c.started + c.started_warmup,
+            succeeded: c.succeeded + c.interrupted,
+            failed: c.failed + c.timed_out,
+            connection_failures: c.connect_failures + c.lost,
+            messages_sent: c.messages_sent,
+            messages_received: c.messages_received,
+            ttfa_count: ttfa.count(),
+            ttfa_p50_us: at(&ttfa, 0.5),
+            ttfa_p95_us: at(&ttfa, 0.95),
+            ttfa_max_us: ttfa.max().map(|t| t.0),
+            ttft_p50_us: at(&ttft, 0.5),
+            ttft_p95_us: at(&ttft, 0.95),
+            send_lateness_p99_us: at(&lateness, 0.99),
+            stalls: c.stalls,
+        }
+    }
+}
+
+fn level(n: i64) -> u32 {
+    u32::try_from(n.max(0)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::measure::Recorder;
+
+    #[test]
+    fn a_long_run_has_a_short_series_and_loses_no_turn() {
+        let second = Micros::from_secs(1);
+        let mut totals = Totals::new(second);
+        let mut recorder = Recorder::new(Micros::ZERO, true);
+        for i in 0..3_000 {
+            recorder.record(0, Micros::ZERO, Event::TurnStarted { warmup: false });
+            recorder.sent(crate::event::Sent::Audio, 1, Micros(5), Micros(6), Micros(7));
+            totals.add(second * i, second, &recorder.take());
+        }
+        let series = totals.series();
+        assert!(series.len() <= MAX_POINTS && series.len() > MAX_POINTS / 4, "{}", series.len());
+        assert_eq!(series.iter().map(|p| p.started).sum::<u64>(), 3_000);
+        assert!(series.windows(2).all(|w| w[0].start_us + w[0].width_us == w[1].start_us));
+        assert_eq!(series.last().map(|p| p.in_turn), Some(3_000));
+        assert_eq!(totals.all.metric(Metric::SendLateness).count(), 3_000);
+    }
+}

@@ -1,0 +1,217 @@
+//! One connection at the edge: a socket, a timer, and the [`Session`] between them.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use super::session::{Mark, Out, Session};
+use crate::drive::timer::Timer;
+use crate::time::Clock;
+use crate::transport::Frame;
+
+/// Messages read in one go before other connections have their turn.
+const READS: usize = 32;
+
+/// How long a peer may take to answer a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A stream that the server accepts.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// The TCP connection below.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Socket for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// How a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The peer has left, the socket failed, or the server has had enough.
+    Gone,
+    /// With a goodbye.
+    Close(u16, String),
+    /// With a reset.
+    Reset,
+}
+
+/// What has been handed to the socket and not yet written.
+enum InFlight {
+    Frame(Mark),
+    Raw(Bytes),
+}
+
+struct Connection<S> {
+    ws: WebSocketStream<S>,
+    session: Session,
+    timer: Timer,
+    clock: Clock,
+    in_flight: Option<InFlight>,
+}
+
+/// Serves a connection until its end.
+pub(super) async fn serve<S: Socket>(ws: WebSocketStream<S>, session: Session, timer: Timer, clock: Clock) {
+    let mut connection = Connection {
+        ws,
+        session,
+        timer,
+        clock,
+        in_flight: None,
+    };
+    let end = std::future::poll_fn(|cx| connection.poll(cx)).await;
+    connection.session.gone(clock.now());
+    let Connection { ws, session, .. } = connection;
+    // The turns' rows are logged and the memory is free before the goodbye is answered.
+    drop(session);
+    match end {
+        End::Gone => {}
+        // Fails only when there is nothing left to reset.
+        End::Reset => drop(ws.get_ref().tcp().set_zero_linger()),
+        End::Close(code, reason) => drop(tokio::time::timeout(GOODBYE, goodbye(ws, code, reason)).await),
+    }
+}
+
+/// Says goodbye and waits for the peer to leave. What it still sends is read and dropped: closing with unread bytes
+/// would reset the connection, and the peer might never see the code.
+async fn goodbye<S: Socket>(mut ws: WebSocketStream<S>, code: u16, reason: String) -> Result<(), Error> {
+    ws.close(Some(CloseFrame {
+        code: code.into(),
+        reason: reason.into(),
+    }))
+    .await?;
+    let io = ws.get_mut();
+    io.shutdown().await?;
+    let mut rest = [0; 1024];
+    while io.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+impl<S: Socket> Connection<S> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let was_full = self.session.full();
+            if !was_full && let Some(end) = self.read(cx) {
+                return Poll::Ready(end);
+            }
+            self.session.on_time(self.clock.now());
+            if let Poll::Ready(Some(end)) = self.write(cx) {
+                return Poll::Ready(end);
+            }
+            if was_full && !self.session.full() {
+                continue; // there is room again: read on
+            }
+            let at = self.session.deadline();
+            if at > self.clock.now() {
+                self.timer.set(at, cx.waker());
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes in what has arrived; `Some` when the connection is over.
+    fn read(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        for _ in 0..READS {
+            let Poll::Ready(message) = Pin::new(&mut self.ws).poll_next(cx) else {
+                return None;
+            };
+            let frame = match message {
+                Some(Ok(Message::Text(text))) => Frame::Text(text),
+                Some(Ok(Message::Binary(bytes))) => Frame::Binary(bytes),
+                // Reading on writes the answer.
+                Some(Ok(Message::Ping(bytes))) => Frame::Ping(bytes),
+                Some(Ok(Message::Pong(bytes))) => Frame::Pong(bytes),
+                // Reading on answers the goodbye, and then ends.
+                Some(Ok(Message::Close(_) | Message::Frame(_))) => continue,
+                Some(Err(e)) => return Some(broken(&e)),
+                None => return Some(End::Gone),
+            };
+            self.session.on_frame(self.clock.now(), &frame);
+            if self.session.full() {
+                return None;
+            }
+        }
+        cx.waker().wake_by_ref();
+        None
+    }
+
+    /// Writes what the session has to say; ready without an end when it has nothing more.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        loop {
+            match &mut self.in_flight {
+                Some(InFlight::Frame(mark)) => {
+                    let mark = *mark;
+                    if ready!(Pin::new(&mut self.ws).poll_flush(cx)).is_err() {
+                        return Poll::Ready(Some(End::Gone));
+                    }
+                    self.session.written(self.clock.now(), mark);
+                }
+                Some(InFlight::Raw(bytes)) => {
+                    while !bytes.is_empty() {
+                        match ready!(Pin::new(self.ws.get_mut()).poll_write(cx, bytes)) {
+                            Ok(n) if n > 0 => drop(bytes.split_to(n)),
+                            _ => return Poll::Ready(Some(End::Gone)),
+                        }
+                    }
+                    if ready!(Pin::new(self.ws.get_mut()).poll_flush(cx)).is_err() {
+                        return Poll::Ready(Some(End::Gone));
+                    }
+                }
+                None => {}
+            }
+            self.in_flight = None;
+            let frame = match self.session.next_out() {
+                None => return Poll::Ready(None),
+                Some(Out::Close(code, reason)) => return Poll::Ready(Some(End::Close(code, reason))),
+                Some(Out::Reset) => return Poll::Ready(Some(End::Reset)),
+                Some(Out::Vanish) => return Poll::Ready(Some(End::Gone)),
+                Some(Out::Raw(bytes)) => {
+                    self.in_flight = Some(InFlight::Raw(bytes));
+                    continue;
+                }
+                Some(Out::Frame(frame, mark)) => {
+                    self.in_flight = Some(InFlight::Frame(mark));
+                    frame
+                }
+            };
+            let message = match frame {
+                Frame::Text(text) => Message::Text(text),
+                Frame::Binary(bytes) => Message::Binary(bytes),
+                Frame::Ping(bytes) => Message::Ping(bytes),
+                Frame::Pong(bytes) => Message::Pong(bytes),
+            };
+            if Pin::new(&mut self.ws).start_send(message).is_err() {
+                return Poll::Ready(Some(End::Gone));
+            }
+        }
+    }
+}
+
+/// What to say to a peer that broke the rules (RFC 6455, section 7.4.1).
+fn broken(e: &Error) -> End {
+    match e {
+        Error::Capacity(e) => End::Close(1009, e.to_string()),
+        Error::Utf8(_) => End::Close(1007, "a text frame that is not UTF-8".to_owned()),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+        Error::Protocol(e) => End::Close(1002, e.to_string()),
+        _ => End::Gone,
+    }
+}

@@ -1,0 +1,158 @@
+//! Latency by percentile, HdrHistogram style: every further 9 is as far again.
+
+use plotters::prelude::*;
+
+use super::{Axis, BLUE, Chart, GREEN, ORANGE, dashed, key, legend, line, plot, svg};
+use crate::measure::{Distribution, Metric, Quantile};
+use crate::report::BUDGET;
+use crate::report::view::View;
+use crate::time::Micros;
+
+/// Points per power of ten of 1/(1 − p).
+const POINTS: u32 = 40;
+
+/// Percentiles that are marked, with the share above them.
+const MARKS: [(&str, f64); 9] = [
+    ("0 %", 1.0),
+    ("50 %", 0.5),
+    ("75 %", 0.25),
+    ("90 %", 0.1),
+    ("95 %", 0.05),
+    ("99 %", 0.01),
+    ("99.9 %", 0.001),
+    ("99.99 %", 0.000_1),
+    ("99.999 %", 0.000_01),
+];
+
+pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
+    let curves: Vec<(&Distribution, _, bool)> = [
+        (Metric::Ttfa, BLUE, false),
+        (Metric::TtfaUncorrected, BLUE, true),
+        (Metric::Ttft, ORANGE, false),
+        (Metric::TtftUncorrected, ORANGE, true),
+    ]
+    .into_iter()
+    .filter_map(|(m, ink, dash)| Some((view.distribution(m)?, ink, dash)))
+    .collect();
+    let Some(most) = curves.iter().map(|(d, ..)| d.count()).max() else {
+        return Ok(None);
+    };
+    // Up to the largest sample: percentile 1 − 1/n.
+    let end = (most as f64).log10().max(1.0);
+    let marks = MARKS
+        .into_iter()
+        .map(|(label, above)| (-f64::log10(above), label.to_owned()));
+    let x = Axis {
+        from: 0.0,
+        to: end,
+        ticks: marks.filter(|(at, _)| *at <= end).collect(),
+        title: "percentile of turns",
+    };
+
+    let budget = BUDGET.as_millis_f64();
+    let smallest = curves.iter().filter_map(|(d, ..)| d.min()).min();
+    let largest = curves.iter().filter_map(|(d, ..)| d.max()).max();
+    let y = Axis::log_millis(
+        smallest.map_or(budget, Micros::as_millis_f64).min(budget / 3.0),
+        largest.map_or(budget, Micros::as_millis_f64).max(budget * 1.2),
+        "ms after the end of speech",
+    );
+    let mut keys = vec![key("TTFA", BLUE)];
+    if view.distribution(Metric::TtfaUncorrected).is_some() {
+        keys.push(dashed("TTFA uncorrected", BLUE));
+    }
+    if view.distribution(Metric::Ttft).is_some() {
+        keys.push(key("TTFT", ORANGE));
+    }
+    if view.distribution(Metric::TtftUncorrected).is_some() {
+        keys.push(dashed("TTFT uncorrected", ORANGE));
+    }
+    keys.push(key("budget 300 ms", GREEN));
+    let title = "Latency by percentile";
+    let svg = svg(470, title, |area| {
+        legend(area, &keys)?;
+        let mut plot = plot(area, &x, &y)?;
+        let budget = y.log(BUDGET.0);
+        plot.draw_series([PathElement::new(
+            [(0.0, budget), (end, budget)],
+            GREEN.light.stroke_width(2),
+        )])
+        .map_err(super::say)?;
+        for (d, ink, dash) in &curves {
+            line(
+                &mut plot,
+                curve(d, &y).into_iter().map(Some),
+                *ink,
+                if *dash { 2 } else { 3 },
+                *dash,
+            )?;
+        }
+        Ok(())
+    })?;
+    let failed = view
+        .distribution(Metric::Ttfa)
+        .map_or(0, Distribution::infinite_count);
+    let mut caption = "How long the slowest share of turns waited: to the right of 99 % is the slowest hundredth. \
+                       Dashed: what a tool that restarts its clock when it is late and forgets failures would print."
+        .to_owned();
+    if failed > 0 {
+        caption += " A curve that leaves through the top has reached the turns that were never answered.";
+    }
+    Ok(Some(Chart {
+        name: "latency-by-percentile",
+        title,
+        caption,
+        svg,
+    }))
+}
+
+/// The curve of a distribution: from its smallest sample to its last, or out through the top at the first failure.
+fn curve(d: &Distribution, y: &Axis) -> Vec<(f64, f64)> {
+    let end = (d.count() as f64).log10();
+    let steps = (end * f64::from(POINTS)).ceil().max(1.0) as u32;
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for i in 0..=steps {
+        let x = end * f64::from(i) / f64::from(steps);
+        match d.quantile(1.0 - 10_f64.powf(-x)) {
+            Some(Quantile::Finite(t)) => points.push((x, y.log(t.0))),
+            Some(Quantile::Infinite) => {
+                // Straight up at the share of failures, not at the next point of the grid.
+                let at = -(d.infinite_count() as f64 / d.count() as f64).log10();
+                let level = points.last().map_or(y.to, |(_, level)| *level);
+                points.extend([(at, level), (at, y.to)]);
+                break;
+            }
+            None => break,
+        }
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axis() -> Axis {
+        Axis::log_millis(10.0, 10_000.0, "")
+    }
+
+    #[test]
+    fn failures_leave_through_the_top() {
+        let mut d = Distribution::default();
+        (0..90).for_each(|_| d.record(Micros::from_millis(100)));
+        let flat = curve(&d, &axis());
+        assert!(flat.iter().all(|(_, y)| (y - 2.0).abs() < 0.001), "{flat:?}");
+        (0..10).for_each(|_| d.record_infinite());
+        let up = curve(&d, &axis());
+        let (x, y) = *up.last().unwrap();
+        assert!((x - 1.0).abs() < 1e-9 && y == 4.0, "{up:?}");
+    }
+
+    #[test]
+    fn only_failures_is_a_wall_at_the_left() {
+        let mut d = Distribution::default();
+        d.record_infinite();
+        d.record_infinite();
+        assert_eq!(curve(&d, &axis()), [(0.0, 4.0), (0.0, 4.0)]);
+    }
+}

@@ -1,0 +1,154 @@
+//! Over time: latency, and the load that goes with it.
+
+use plotters::prelude::*;
+
+use super::{Axis, BLUE, Chart, FAINT, GREEN, GRID, ORANGE, PURPLE, Plot, key, legend, line, plot, say, svg};
+use crate::report::BUDGET;
+use crate::report::result::{IntervalPoint, RunResult};
+use crate::report::view::View;
+
+pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
+    let r = view.result;
+    if r.intervals.iter().all(|i| i.ttfa_count == 0) {
+        return Ok(None);
+    }
+    let budget = BUDGET.as_millis_f64();
+    let values = r
+        .intervals
+        .iter()
+        .flat_map(|i| [i.ttfa_p50_us, i.ttfa_p95_us, i.ttfa_max_us]);
+    let ms: Vec<f64> = values.flatten().map(|us| us as f64 / 1e3).collect();
+    let x = time_axis(r);
+    let y = Axis::log_millis(
+        ms.iter().copied().fold(budget / 3.0, f64::min),
+        ms.iter().copied().fold(budget * 1.2, f64::max),
+        "TTFA, ms",
+    );
+    // A quantile that is a failure is drawn at the top; an interval without turns interrupts the line.
+    let points = |of: fn(&IntervalPoint) -> Option<i64>| {
+        r.intervals
+            .iter()
+            .map(|i| (i.ttfa_count > 0).then(|| (middle(i), of(i).map_or(y.to, |us| y.log(us)))))
+            .collect::<Vec<_>>()
+    };
+    let title = "TTFA over time";
+    let svg = svg(400, title, |area| {
+        let keys = [
+            key("median", BLUE),
+            key("95th percentile", ORANGE),
+            key("largest", FAINT),
+            key("× failed turns", PURPLE),
+            key("budget 300 ms", GREEN),
+        ];
+        legend(area, &keys)?;
+        let mut plot = plot(area, &x, &y)?;
+        warmup(&mut plot, r, (y.from, y.to))?;
+        plot.draw_series([PathElement::new(
+            [(0.0, y.log(BUDGET.0)), (x.to, y.log(BUDGET.0))],
+            GREEN.light.stroke_width(2),
+        )])
+        .map_err(say)?;
+        let largest = r
+            .intervals
+            .iter()
+            .map(|i| Some((middle(i), y.log(i.ttfa_max_us?))));
+        line(&mut plot, largest, FAINT, 1, false)?;
+        line(&mut plot, points(|i| i.ttfa_p95_us), ORANGE, 2, false)?;
+        line(&mut plot, points(|i| i.ttfa_p50_us), BLUE, 3, false)?;
+        let failed = r.intervals.iter().filter(|i| i.failed > 0);
+        plot.draw_series(failed.map(|i| {
+            Cross::new(
+                (middle(i), y.to - (y.to - y.from) * 0.025),
+                5,
+                PURPLE.light.stroke_width(2),
+            )
+        }))
+        .map_err(say)?;
+        Ok(())
+    })?;
+    let mut caption = "Turns by the interval in which they ended.".to_owned();
+    if r.turns.failed + r.turns.timed_out > 0 {
+        caption += " A cross marks an interval with failed turns; a quantile that is a failure lies at the top edge.";
+    }
+    Ok(Some(Chart {
+        name: "ttfa-over-time",
+        title,
+        caption: caption + warmup_note(r),
+        svg,
+    }))
+}
+
+pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
+    let r = view.result;
+    if r.intervals.is_empty() {
+        return Ok(None);
+    }
+    let x = time_axis(r);
+    let most = |of: fn(&IntervalPoint) -> f64| r.intervals.iter().map(of).fold(0.0, f64::max);
+    let points = |of: fn(&IntervalPoint) -> f64| r.intervals.iter().map(move |i| Some((middle(i), of(i))));
+    let devices = Axis::linear(most(|i| f64::from(i.connected.max(i.in_turn))), "devices");
+    let rates = Axis::linear(
+        most(|i| rate(i, i.started.max(i.succeeded).max(i.failed))),
+        "turns per second",
+    );
+    let title = "Devices and turns over time";
+    let svg = svg(560, title, |area| {
+        let (top, bottom) = area.split_vertically(262);
+        legend(&top, &[key("connected", BLUE), key("in a turn", ORANGE)])?;
+        let mut upper = plot(&top, &x, &devices)?;
+        warmup(&mut upper, r, (0.0, devices.to))?;
+        line(&mut upper, points(|i| i.connected.into()), BLUE, 3, false)?;
+        line(&mut upper, points(|i| i.in_turn.into()), ORANGE, 2, false)?;
+        legend(
+            &bottom,
+            &[key("begun", BLUE), key("succeeded", GREEN), key("failed", PURPLE)],
+        )?;
+        let mut lower = plot(&bottom, &x, &rates)?;
+        warmup(&mut lower, r, (0.0, rates.to))?;
+        line(&mut lower, points(|i| rate(i, i.started)), BLUE, 2, false)?;
+        line(&mut lower, points(|i| rate(i, i.succeeded)), GREEN, 2, false)?;
+        line(&mut lower, points(|i| rate(i, i.failed)), PURPLE, 2, false)
+    })?;
+    Ok(Some(Chart {
+        name: "load-over-time",
+        title,
+        caption: format!(
+            "What was asked of the server, and what it kept up with.{}",
+            warmup_note(r)
+        ),
+        svg,
+    }))
+}
+
+fn time_axis(r: &RunResult) -> Axis {
+    let end = r.intervals.last().map_or(0, |i| i.start_us + i.width_us);
+    Axis::time(end)
+}
+
+/// The middle of an interval, seconds.
+fn middle(i: &IntervalPoint) -> f64 {
+    (i.start_us as f64 + i.width_us as f64 / 2.0) / 1e6
+}
+
+/// Per second.
+fn rate(i: &IntervalPoint, n: u64) -> f64 {
+    n as f64 * 1e6 / i.width_us.max(1) as f64
+}
+
+/// Shades the warm-up.
+fn warmup(plot: &mut Plot<'_, '_>, r: &RunResult, (from, to): (f64, f64)) -> Result<(), String> {
+    if r.warmup_us <= 0 {
+        return Ok(());
+    }
+    let end = time_axis(r).to.min(r.warmup_us as f64 / 1e6);
+    let shade = Rectangle::new([(0.0, from), (end, to)], GRID.light.mix(0.6).filled());
+    plot.draw_series([shade]).map(drop).map_err(say)
+}
+
+const fn warmup_note(r: &RunResult) -> &'static str {
+    if r.warmup_us > 0 {
+        " The shaded part is the warm-up, which is not counted."
+    } else {
+        ""
+    }
+}

@@ -1,0 +1,242 @@
+//! `report.html`: one file, no network, no script. Light or dark as the reader's system is, on a phone or on paper.
+//!
+//! Everything that comes from outside goes through askama's escaping; only the charts and the style are ours.
+
+use askama::Template;
+
+use super::chart::{Chart, dark_css};
+use super::result::{RunResult, Status, TurnRow};
+use super::text::{Cell, Shown, bytes, chosen, count, one_line, share, span};
+use super::view::{Fact, View};
+use crate::measure::Metric;
+use crate::time::Micros;
+
+/// The page, for `src/report/html/page.html`.
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    r: &'a RunResult,
+    view: &'a View<'a>,
+    /// `pass`, `fail`, `invalid` or `interrupted`.
+    tone: &'static str,
+    tiles: Vec<Tile>,
+    charts: Vec<Figure<'a>>,
+    worst: Vec<WorstTurn>,
+    audio: Vec<Fact>,
+    repeat: Vec<Fact>,
+    dark_css: String,
+}
+
+/// A headline number.
+struct Tile {
+    label: &'static str,
+    value: String,
+    unit: &'static str,
+    note: String,
+}
+
+/// An inlined chart.
+struct Figure<'a> {
+    caption: &'a str,
+    svg: String,
+}
+
+/// A row of the table of worst turns.
+struct WorstTurn {
+    turn: String,
+    fixture: String,
+    outcome: String,
+    ended: String,
+    ttft: String,
+    first_byte: String,
+    ttfa: String,
+    stalled: String,
+    detail: String,
+}
+
+/// Renders the page.
+pub(super) fn render(view: &View<'_>, charts: &[Chart]) -> Result<String, String> {
+    let r = view.result;
+    Page {
+        r,
+        view,
+        tone: match r.verdict.status {
+            Status::Pass => "pass",
+            Status::Fail => "fail",
+            Status::Invalid => "invalid",
+            Status::Interrupted => "interrupted",
+        },
+        tiles: tiles(view),
+        charts: charts.iter().map(figure).collect(),
+        worst: r.worst_turns.iter().map(worst).collect(),
+        audio: audio(r),
+        repeat: repeat(r),
+        dark_css: dark_css("figure"),
+    }
+    .render()
+    .map_err(|e| e.to_string())
+}
+
+/// The drawing without fixed size (the page scales it) and with words for those who cannot see it.
+fn figure(chart: &Chart) -> Figure<'_> {
+    let label = format!("<svg role=\"img\" aria-label=\"{}\" ", chart.title);
+    Figure {
+        caption: &chart.caption,
+        svg: chart.svg.replacen("<svg ", &label, 1),
+    }
+}
+
+fn tiles(view: &View<'_>) -> Vec<Tile> {
+    let r = view.result;
+    let quantile = |m: Metric, q: f64| {
+        let cell = r
+            .metrics
+            .get(m.name())
+            .map_or(Cell::Empty, |m| Cell::quantile(m, q));
+        let unit = if matches!(cell, Cell::Value(_)) { "ms" } else { "" };
+        (cell.text(Shown::Millis), unit)
+    };
+    let mut tiles = Vec::new();
+    for (label, metric, q, note) in [
+        (
+            "TTFA, median",
+            Metric::Ttfa,
+            0.5,
+            "end of speech → first audible sound",
+        ),
+        (
+            "TTFA, p95",
+            Metric::Ttfa,
+            0.95,
+            "19 of 20 turns are at least this fast",
+        ),
+        (
+            "TTFA, p99",
+            Metric::Ttfa,
+            0.99,
+            "99 of 100 turns are at least this fast",
+        ),
+        ("TTFT, p95", Metric::Ttft, 0.95, "end of speech → first token"),
+    ] {
+        let (value, unit) = quantile(metric, q);
+        tiles.push(Tile {
+            label,
+            value,
+            unit,
+            note: note.to_owned(),
+        });
+    }
+    let (within, of) = view.within_budget().unwrap_or_default();
+    tiles.push(Tile {
+        label: "Within 300 ms",
+        value: share(within, of),
+        unit: "",
+        note: format!("{} of {} turns", count(within), count(of)),
+    });
+    let failed = r.turns.failed + r.turns.timed_out;
+    tiles.push(Tile {
+        label: "Failed turns",
+        value: count(failed),
+        unit: "",
+        note: match r.turns.started {
+            0 => "none begun".to_owned(),
+            n => format!("{} of {} begun", share(failed, n), count(n)),
+        },
+    });
+    tiles
+}
+
+fn worst(t: &TurnRow) -> WorstTurn {
+    WorstTurn {
+        turn: format!("{} / {}", t.device, t.turn),
+        fixture: one_line(&t.fixture),
+        outcome: one_line(&t.outcome),
+        ended: Micros(t.ended_us).to_string(),
+        ttft: span(t.ttft_us),
+        first_byte: span(t.ttfa_first_byte_us),
+        ttfa: span(t.ttfa_us),
+        stalled: if t.stalls == 0 {
+            "–".to_owned()
+        } else {
+            format!("{} ({})", t.stalls, Micros(t.stalled_us))
+        },
+        detail: one_line(&t.detail),
+    }
+}
+
+fn audio(r: &RunResult) -> Vec<Fact> {
+    let a = &r.audio;
+    let bitrate = if a.bitrate > 0 {
+        format!(", {:.0} kbit/s", f64::from(a.bitrate) / 1e3)
+    } else {
+        String::new()
+    };
+    facts([
+        ("codec", format!("{}{bitrate}, sent as {}", a.codec, a.encoding)),
+        (
+            "sample rate",
+            format!(
+                "{} Hz up, {} Hz down",
+                count(a.sample_rate.into()),
+                count(a.reply_sample_rate.into())
+            ),
+        ),
+        (
+            "messages",
+            format!(
+                "{} of audio each, in frames of {}; codec look-ahead {}",
+                chosen(a.chunk_us),
+                chosen(a.frame_us),
+                chosen(a.lookahead_us)
+            ),
+        ),
+        (
+            "on the wire, while speaking",
+            format!(
+                "{:.1} kbit/s and {:.1} messages/s up, with WebSocket, TLS, TCP and IP headers (computed)",
+                a.wire_kbps_up, a.messages_per_s_up
+            ),
+        ),
+        (
+            "end of turn",
+            match a.end_of_turn.as_str() {
+                "signal" => "the device says so (talk button)".to_owned(),
+                "vad" => "the server finds it (voice activity detection)".to_owned(),
+                other => other.to_owned(),
+            },
+        ),
+        ("playback prebuffer", chosen(a.prebuffer_us)),
+    ])
+}
+
+fn repeat(r: &RunResult) -> Vec<Fact> {
+    let h = &r.host;
+    facts([
+        ("command", r.command.clone()),
+        ("started", r.started_at.clone()),
+        ("seed", r.seed.to_string()),
+        ("version", format!("voxload {}", r.voxload_version)),
+        (
+            "host",
+            format!(
+                "{}, {} ({} cores), {}",
+                h.os,
+                h.cpu,
+                h.cores,
+                bytes(h.memory_bytes)
+            ),
+        ),
+        ("open files, at most", count(h.open_files)),
+        ("devices at once", count(r.generator.devices.into())),
+    ])
+}
+
+fn facts<const N: usize>(facts: [(&str, String); N]) -> Vec<Fact> {
+    facts
+        .into_iter()
+        .map(|(label, value)| Fact {
+            label: label.to_owned(),
+            value,
+        })
+        .collect()
+}

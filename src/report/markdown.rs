@@ -1,0 +1,191 @@
+//! `summary.md`: the summary as GitHub Markdown, for a pull request or a chat.
+
+use std::fmt::Write as _;
+
+use super::result::Status;
+use super::text::{count, one_line};
+use super::view::{Fact, View};
+
+/// The summary.
+pub(super) fn render(view: &View<'_>) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = body(&mut text, view);
+    text
+}
+
+fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
+    let r = view.result;
+    let sign = match r.verdict.status {
+        Status::Pass => "✅",
+        Status::Fail => "❌",
+        Status::Invalid => "⚠️",
+        Status::Interrupted => "⏹️",
+    };
+    writeln!(out, "# {sign} {}: {}\n", view.word(), escape(&r.name))?;
+    writeln!(out, "**{}**\n", escape(&view.headline()))?;
+    for reason in &r.verdict.reasons {
+        writeln!(out, "- {}", escape(reason))?;
+    }
+    if !r.verdict.reasons.is_empty() {
+        writeln!(out)?;
+    }
+    writeln!(out, "{}  ", escape(&view.validity()))?;
+    writeln!(out, "{}  ", escape(&view.setting()))?;
+    writeln!(
+        out,
+        "{}, seed {}, voxload {}\n",
+        escape(&r.started_at),
+        r.seed,
+        escape(&r.voxload_version)
+    )?;
+
+    writeln!(out, "## Thresholds\n")?;
+    if r.thresholds.is_empty() {
+        writeln!(out, "none\n")?;
+    } else {
+        writeln!(out, "| | threshold | actual | |\n|---|---|---:|---|")?;
+        for t in &r.thresholds {
+            let mark = if t.passed { "✅" } else { "❌" };
+            writeln!(
+                out,
+                "| {mark} | {} | {} | {} |",
+                code(&t.expression),
+                escape(&t.actual_text),
+                escape(&t.note)
+            )?;
+        }
+        writeln!(out)?;
+    }
+
+    writeln!(out, "## Latency in ms, from the end of speech\n")?;
+    let lines = view.latency();
+    if lines.is_empty() {
+        writeln!(out, "no turn was counted\n")?;
+    } else {
+        let headings = View::headings();
+        writeln!(out, "| metric | {} |", headings.join(" | "))?;
+        writeln!(out, "|---|{}", "---:|".repeat(headings.len()))?;
+        for l in lines {
+            let cells = l.cells.join(" | ");
+            writeln!(
+                out,
+                "| {} | {} | {cells} | {} |",
+                l.name,
+                l.count,
+                count(l.infinite)
+            )?;
+        }
+        writeln!(out)?;
+        for note in view.latency_notes() {
+            writeln!(out, "- {}", escape(&note))?;
+        }
+        writeln!(out)?;
+    }
+
+    writeln!(out, "## Turns and failures\n")?;
+    writeln!(out, "- turns: {}", escape(&view.turns()))?;
+    writeln!(out, "- connections: {}\n", escape(&view.connections()))?;
+    let failures = view.failures();
+    if !failures.is_empty() {
+        writeln!(
+            out,
+            "| class | affected | meaning | first one |\n|---|---:|---|---|"
+        )?;
+        for f in failures {
+            writeln!(
+                out,
+                "| {} | {} | {} | {}: {} |",
+                code(&f.class),
+                f.affected,
+                escape(&f.explanation),
+                escape(&f.place),
+                code(&f.detail)
+            )?;
+        }
+        writeln!(out)?;
+    }
+
+    facts(out, "Audio", &view.audio())?;
+    facts(out, "Barge-in", &view.barge_in())?;
+    facts(out, "Load generator", &view.generator())?;
+    if !r.validity.checks.is_empty() {
+        writeln!(
+            out,
+            "| | check | seen | limit | likely cause | try |\n|---|---|---:|---:|---|---|"
+        )?;
+    }
+    for c in &r.validity.checks {
+        let mark = if c.ok { "✅" } else { "❌" };
+        writeln!(
+            out,
+            "| {mark} | {} | {} | {} | {} | {} |",
+            escape(&c.name),
+            escape(&c.seen),
+            escape(&c.limit),
+            escape(&c.cause),
+            escape(&c.try_this)
+        )?;
+    }
+    if !r.validity.checks.is_empty() {
+        writeln!(out)?;
+    }
+    facts(
+        out,
+        "Agreement with the reference server's own log",
+        &view.agreement(),
+    )?;
+    writeln!(out, "## Again\n\n{}", code(&r.command))
+}
+
+fn facts(out: &mut String, title: &str, facts: &[Fact]) -> std::fmt::Result {
+    if facts.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "## {title}\n\n| | |\n|---|---|")?;
+    for f in facts {
+        writeln!(out, "| {} | {} |", escape(&f.label), escape(&f.value))?;
+    }
+    writeln!(out)
+}
+
+/// Text that Markdown must not read as its own, on one line and fit for a cell.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in one_line(text).chars() {
+        match c {
+            '<' => escaped.push_str("&lt;"),
+            '&' => escaped.push_str("&amp;"),
+            '@' => escaped.push_str("&#64;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Text as it is, in a code span that it cannot leave.
+fn code(text: &str) -> String {
+    let text = one_line(text).replace('`', "'").replace('|', "\\|");
+    if text.is_empty() {
+        return String::new();
+    }
+    format!("`{text}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outside_text_stays_text() {
+        assert_eq!(
+            escape("<img src=x> [a](b) | @all *b*"),
+            "&lt;img src=x> \\[a\\](b) \\| &#64;all \\*b\\*"
+        );
+        assert_eq!(code("a`b|c\nd"), "`a'b\\|c d`");
+    }
+}

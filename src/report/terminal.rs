@@ -1,0 +1,308 @@
+//! The summary at the end of a run, at most 100 columns wide.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anstyle::{AnsiColor, Color, Style as Ansi};
+
+use super::result::{RunResult, Status};
+use super::text::{one_line, wrap};
+use super::view::{Fact, MetricLine, View};
+
+/// Widest line.
+const WIDTH: usize = 100;
+
+/// Width of the labels on the left.
+const LABEL: usize = 18;
+
+/// Colours, or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    colour: bool,
+}
+
+impl Style {
+    /// Text only: for files, pipes, and where `NO_COLOR` is set.
+    pub const fn plain() -> Self {
+        Self { colour: false }
+    }
+
+    /// With ANSI colours.
+    pub const fn colour() -> Self {
+        Self { colour: true }
+    }
+
+    fn paint(self, text: &str, style: Ansi) -> String {
+        if self.colour {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn good(self, text: &str) -> String {
+        self.paint(text, fg(AnsiColor::Green))
+    }
+
+    fn bad(self, text: &str) -> String {
+        self.paint(text, fg(AnsiColor::Red).bold())
+    }
+
+    fn heading(self, text: &str) -> String {
+        self.paint(text, Ansi::new().bold())
+    }
+
+    fn faint(self, text: &str) -> String {
+        self.paint(text, Ansi::new().dimmed())
+    }
+}
+
+const fn fg(colour: AnsiColor) -> Ansi {
+    Ansi::new().fg_color(Some(Color::Ansi(colour)))
+}
+
+/// The summary of a run; `files` are the report files written, named at its end.
+pub fn summary(result: &RunResult, files: &[PathBuf], style: Style) -> String {
+    Summary {
+        view: View::new(result),
+        style,
+        text: String::new(),
+    }
+    .write(files)
+}
+
+struct Summary<'a> {
+    view: View<'a>,
+    style: Style,
+    text: String,
+}
+
+impl Summary<'_> {
+    fn write(mut self, files: &[PathBuf]) -> String {
+        self.verdict();
+        self.thresholds();
+        self.latency();
+        self.failures();
+        for (title, facts) in [
+            ("Audio", self.view.audio()),
+            ("Barge-in", self.view.barge_in()),
+            ("Load generator", self.view.generator()),
+            (
+                "Agreement with the reference server's own log",
+                self.view.agreement(),
+            ),
+        ] {
+            self.facts(title, &facts);
+            if title == "Load generator" {
+                self.checks();
+            }
+        }
+        self.files(files);
+        self.text
+    }
+
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text.trim_end());
+        self.text.push('\n');
+    }
+
+    fn section(&mut self, title: &str) {
+        let title = self.style.heading(title);
+        self.text.push('\n');
+        self.line(&title);
+    }
+
+    /// `  label   text`, with further lines below the text.
+    fn item(&mut self, label: &str, text: &str) {
+        let label = format!("{label:<LABEL$}");
+        for (i, part) in wrap(text, WIDTH - LABEL - 4).into_iter().enumerate() {
+            let left = if i == 0 { label.as_str() } else { "" };
+            self.line(&format!("  {left:<LABEL$}  {part}"));
+        }
+    }
+
+    fn facts(&mut self, title: &str, facts: &[Fact]) {
+        if facts.is_empty() {
+            return;
+        }
+        self.section(title);
+        for f in facts {
+            self.item(&f.label, &f.value);
+        }
+    }
+
+    fn verdict(&mut self) {
+        let word = self.view.word();
+        let painted = match self.view.result.verdict.status {
+            Status::Pass => self.style.paint(word, fg(AnsiColor::Green).bold()),
+            Status::Fail | Status::Invalid => self.style.bad(word),
+            Status::Interrupted => self.style.paint(word, fg(AnsiColor::Yellow).bold()),
+        };
+        let indent = word.len() + 2;
+        let headline = format!("{}: {}", one_line(&self.view.result.name), self.view.headline());
+        for (i, part) in wrap(&headline, WIDTH - indent).into_iter().enumerate() {
+            if i == 0 {
+                self.line(&format!("{painted}  {part}"));
+            } else {
+                self.line(&format!("{:indent$}{part}", ""));
+            }
+        }
+        for reason in &self.view.result.verdict.reasons {
+            for (i, part) in wrap(&one_line(reason), WIDTH - indent - 2)
+                .into_iter()
+                .enumerate()
+            {
+                let bullet = if i == 0 { "- " } else { "  " };
+                self.line(&format!("{:indent$}{bullet}{part}", ""));
+            }
+        }
+        for text in [self.view.validity(), self.view.setting()] {
+            for part in wrap(&text, WIDTH - indent) {
+                self.line(&format!("{:indent$}{part}", ""));
+            }
+        }
+    }
+
+    fn thresholds(&mut self) {
+        let thresholds = &self.view.result.thresholds;
+        let width = thresholds
+            .iter()
+            .map(|t| t.expression.chars().count())
+            .max()
+            .unwrap_or(0)
+            .min(44);
+        self.section("Thresholds");
+        if thresholds.is_empty() {
+            self.line("  none");
+        }
+        for t in thresholds {
+            let mark = if t.passed {
+                self.style.good("✓")
+            } else {
+                self.style.bad("✗")
+            };
+            let mut text = t.actual_text.clone();
+            if !t.note.is_empty() {
+                let _ = write!(text, "  ({})", one_line(&t.note));
+            }
+            let expression = one_line(&t.expression);
+            for (i, part) in wrap(&text, WIDTH.saturating_sub(width + 6))
+                .into_iter()
+                .enumerate()
+            {
+                if i == 0 {
+                    self.line(&format!("  {mark} {expression:<width$}  {part}"));
+                } else {
+                    self.line(&format!("    {:<width$}  {part}", ""));
+                }
+            }
+        }
+    }
+
+    fn latency(&mut self) {
+        let lines = self.view.latency();
+        self.section("Latency in ms, from the end of speech");
+        if lines.is_empty() {
+            self.line("  no turn was counted");
+            return;
+        }
+        for line in table(&lines) {
+            self.line(&line);
+        }
+        for note in self.view.latency_notes() {
+            let note = self.style.faint(&note);
+            self.line(&format!("  {note}"));
+        }
+    }
+
+    fn failures(&mut self) {
+        self.section("Turns and failures");
+        let (turns, connections) = (self.view.turns(), self.view.connections());
+        self.item("turns", &turns);
+        self.item("connections", &connections);
+        for f in self.view.failures() {
+            let class = self.style.bad(&f.class);
+            self.line(&format!("  {class}  {}", f.affected));
+            for text in [f.explanation, format!("first: {}: {}", f.place, f.detail)] {
+                for part in wrap(&text, WIDTH - 6) {
+                    self.line(&format!("      {part}"));
+                }
+            }
+        }
+    }
+
+    /// The checks that did not hold, with what to try.
+    fn checks(&mut self) {
+        for c in self.view.result.validity.checks.iter().filter(|c| !c.ok) {
+            let head = self.style.bad(&format!("✗ {}", c.name));
+            self.line(&format!("  {head}: {}, limit {}", c.seen, c.limit));
+            for (label, text) in [("cause", &c.cause), ("try", &c.try_this)] {
+                for (i, part) in wrap(text, WIDTH - 14).into_iter().enumerate() {
+                    let label = if i == 0 { label } else { "" };
+                    self.line(&format!("      {label:<6}  {part}"));
+                }
+            }
+        }
+    }
+
+    /// The folder, and what is in it: one line for the folder, not one a chart.
+    fn files(&mut self, files: &[PathBuf]) {
+        let Some(first) = files.first() else { return };
+        self.section("Files");
+        let dir = first
+            .parent()
+            .map(std::path::Path::to_path_buf)
+            .unwrap_or_default();
+        let mut names: Vec<String> = Vec::new();
+        for file in files {
+            let name = match file.strip_prefix(&dir) {
+                Ok(relative) => match relative.parent().filter(|p| !p.as_os_str().is_empty()) {
+                    Some(sub) => format!("{}/", sub.display()),
+                    None => relative.display().to_string(),
+                },
+                Err(_) => file.display().to_string(),
+            };
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        // A path is not wrapped: it is there to be copied.
+        self.line(&format!("  {}/", dir.display()));
+        for part in wrap(&names.join("  "), WIDTH - 4) {
+            self.line(&format!("    {}", part.trim_start()));
+        }
+    }
+}
+
+/// The table as lines; columns as wide as their widest cell, two spaces apart, or one when that is too wide.
+fn table(lines: &[MetricLine]) -> Vec<String> {
+    let mut rows = vec![
+        std::iter::once(String::new())
+            .chain(View::headings().into_iter().map(str::to_owned))
+            .collect::<Vec<_>>(),
+    ];
+    rows.extend(lines.iter().map(|l| {
+        let mut row = vec![l.name.clone(), l.count.clone()];
+        row.extend(l.cells.iter().cloned());
+        row.push(super::text::count(l.infinite));
+        row
+    }));
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns)
+        .map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0))
+        .collect();
+    let gap = if 2 + widths.iter().sum::<usize>() + 2 * (columns - 1) <= WIDTH {
+        2
+    } else {
+        1
+    };
+    rows.iter()
+        .map(|row| {
+            let mut line = format!("  {:<w$}", row[0], w = widths[0]);
+            for (cell, w) in row.iter().zip(&widths).skip(1) {
+                let _ = write!(line, "{:gap$}{cell:>w$}", "");
+            }
+            line
+        })
+        .collect()
+}

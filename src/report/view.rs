@@ -1,0 +1,539 @@
+//! What every report for people says, in the order in which it says it. Terminal, Markdown and HTML only lay it out.
+
+use std::collections::BTreeMap;
+
+use super::BUDGET;
+use super::result::{Difference, FailureGroup, PlaybackResult, RunResult, Status};
+use super::text::{Cell, QUANTILES, Shown, bytes, chosen, count, counted, one_line, percent, share, span};
+use crate::measure::{Distribution, Metric, fewest_samples};
+use crate::time::Micros;
+
+/// The metrics of the first table: planned time, and beside it what a naive tool would print.
+const LATENCY: [Metric; 6] = [
+    Metric::Ttfa,
+    Metric::TtfaUncorrected,
+    Metric::TtfaFirstByte,
+    Metric::TtfaFromLastSend,
+    Metric::Ttft,
+    Metric::TtftUncorrected,
+];
+
+/// A label and its value.
+pub(super) struct Fact {
+    pub(super) label: String,
+    pub(super) value: String,
+}
+
+/// A line of the table of metrics.
+pub(super) struct MetricLine {
+    pub(super) name: String,
+    pub(super) doc: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) count: String,
+    /// Smallest, the [`QUANTILES`], largest.
+    pub(super) cells: Vec<String>,
+    /// Failures.
+    pub(super) infinite: u64,
+}
+
+/// A failure class.
+pub(super) struct FailureLine {
+    pub(super) class: String,
+    pub(super) explanation: String,
+    /// `12 turns, 3 connections`.
+    pub(super) affected: String,
+    /// `device 17, turn 3, at 12.3 s`.
+    pub(super) place: String,
+    pub(super) detail: String,
+}
+
+/// A run, said in words.
+pub(super) struct View<'a> {
+    pub(super) result: &'a RunResult,
+    /// The distributions behind `result.metrics`.
+    pub(super) distributions: BTreeMap<&'a str, Distribution>,
+    /// What in the document could not be read; the rest is shown.
+    pub(super) problems: Vec<String>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(result: &'a RunResult) -> Self {
+        let mut distributions = BTreeMap::new();
+        let mut problems = Vec::new();
+        for (name, metric) in &result.metrics {
+            match Distribution::from_result(metric) {
+                Ok(d) => {
+                    distributions.insert(name.as_str(), d);
+                }
+                Err(e) => problems.push(format!("result.json, metrics.{name}: {e}; its chart is left out")),
+            }
+        }
+        Self {
+            result,
+            distributions,
+            problems,
+        }
+    }
+
+    pub(super) fn distribution(&self, metric: Metric) -> Option<&Distribution> {
+        self.distributions.get(metric.name()).filter(|d| d.count() > 0)
+    }
+
+    /// The verdict in a word.
+    pub(super) const fn word(&self) -> &'static str {
+        match self.result.verdict.status {
+            Status::Pass => "PASS",
+            Status::Fail => "FAIL",
+            Status::Invalid => "INVALID",
+            Status::Interrupted => "INTERRUPTED",
+        }
+    }
+
+    /// The verdict in a sentence.
+    pub(super) fn headline(&self) -> String {
+        match self.result.verdict.status {
+            Status::Pass | Status::Fail => self.answered(),
+            Status::Invalid => {
+                "the load generator was the bottleneck; these numbers say nothing about the server".to_owned()
+            }
+            Status::Interrupted => format!("stopped by the user. Until then, {}", self.answered()),
+        }
+    }
+
+    /// The same as a sentence of its own.
+    pub(super) fn headline_sentence(&self) -> String {
+        sentence(&self.headline())
+    }
+
+    /// How quickly turns were answered.
+    fn answered(&self) -> String {
+        let t = &self.result.turns;
+        if t.started == 0 {
+            return "no turn was started".to_owned();
+        }
+        if t.succeeded + t.interrupted == 0 {
+            return format!("not one of {} was answered", counted(t.started, "turn"));
+        }
+        let (within, of) = self.within_budget().unwrap_or_default();
+        let p95 = self.result.metrics.get(Metric::Ttfa.name());
+        match p95.map(|m| Cell::quantile(m, 0.95)) {
+            Some(Cell::Value(us)) if us <= BUDGET.0 => {
+                format!(
+                    "95 % of turns answered within {} of the last word, budget {BUDGET}",
+                    Micros(us)
+                )
+            }
+            Some(Cell::Value(us)) => format!(
+                "95 % of turns answered within {} of the last word, only {} within the budget of {BUDGET}",
+                Micros(us),
+                share(within, of)
+            ),
+            Some(Cell::Infinite) => format!(
+                "more than 5 % of turns were never answered, {} within the budget of {BUDGET}",
+                share(within, of)
+            ),
+            _ => format!(
+                "{} of {} answered within {BUDGET} of the last word (95th percentile: insufficient, needs {} turns)",
+                count(within),
+                counted(of, "turn"),
+                fewest_samples(0.95)
+            ),
+        }
+    }
+
+    /// Whether the numbers can be trusted, in a sentence.
+    pub(super) fn validity(&self) -> String {
+        let v = &self.result.validity;
+        let (checks, bad) = (v.checks.len() as u64, v.checks.iter().filter(|c| !c.ok).count());
+        match (v.valid, bad) {
+            (true, 0) => format!("valid: the load generator kept up ({})", counted(checks, "check")),
+            (true, _) => format!(
+                "valid, with remarks: {bad} of {} not met",
+                counted(checks, "check")
+            ),
+            (false, _) => format!("not valid: {bad} of {} not met", counted(checks, "check")),
+        }
+    }
+
+    /// The same as a sentence of its own.
+    pub(super) fn validity_sentence(&self) -> String {
+        sentence(&self.validity())
+    }
+
+    /// What was run against what.
+    pub(super) fn setting(&self) -> String {
+        let r = self.result;
+        let t = &r.target;
+        let warmup = if r.warmup_us > 0 {
+            format!(" ({} of warm-up not counted)", chosen(r.warmup_us))
+        } else {
+            String::new()
+        };
+        let mut remarks = vec![t.dialect.clone()];
+        if t.embedded {
+            remarks.push("embedded reference server".to_owned());
+        }
+        if t.tls {
+            remarks.push("TLS".to_owned());
+        }
+        if t.insecure {
+            remarks.push("certificates NOT checked".to_owned());
+        }
+        format!(
+            "{} · {}{warmup} · {} ({})",
+            counted(r.generator.devices.into(), "device"),
+            chosen(r.duration_us),
+            one_line(&t.url),
+            remarks.join(", ")
+        )
+    }
+
+    /// Turns answered within the budget, of all that count.
+    pub(super) fn within_budget(&self) -> Option<(u64, u64)> {
+        let d = self.distribution(Metric::Ttfa)?;
+        Some((d.count() - d.count_above(BUDGET), d.count()))
+    }
+
+    /// The share of turns within the budget, in a sentence.
+    fn budget(&self) -> Option<String> {
+        self.within_budget().map(|(within, of)| {
+            format!(
+                "{} of {} answered within {BUDGET} ({})",
+                count(within),
+                counted(of, "turn"),
+                share(within, of)
+            )
+        })
+    }
+
+    /// What a first token is in this dialect.
+    fn granularity(&self) -> String {
+        match self.result.target.text_granularity.as_str() {
+            "none" => "this dialect sends no text, so there is no TTFT".to_owned(),
+            g => format!("the first text counted by TTFT is a {g}"),
+        }
+    }
+
+    /// The headings of a table of metrics after name and unit.
+    pub(super) fn headings() -> Vec<&'static str> {
+        let mut h = vec!["count", "min"];
+        h.extend(QUANTILES.iter().map(|(label, _)| *label));
+        h.extend(["max", "failed"]);
+        h
+    }
+
+    /// The table of latencies.
+    pub(super) fn latency(&self) -> Vec<MetricLine> {
+        LATENCY.iter().filter_map(|&m| self.metric(m)).collect()
+    }
+
+    /// All metrics that this version knows, in the order of [`Metric::ALL`].
+    pub(super) fn metrics(&self) -> Vec<MetricLine> {
+        Metric::ALL.iter().filter_map(|&m| self.metric(m)).collect()
+    }
+
+    fn metric(&self, metric: Metric) -> Option<MetricLine> {
+        let m = self.result.metrics.get(metric.name()).filter(|m| m.count > 0)?;
+        let shown = Shown::of(metric.name(), &m.unit);
+        let mut cells = vec![Cell::min(m)];
+        cells.extend(QUANTILES.iter().map(|&(_, q)| Cell::quantile(m, q)));
+        cells.push(Cell::max(m));
+        Some(MetricLine {
+            name: metric.name().to_owned(),
+            doc: metric.doc(),
+            unit: shown.unit(),
+            count: count(m.count),
+            cells: cells.into_iter().map(|c| c.text(shown)).collect(),
+            infinite: m.infinite,
+        })
+    }
+
+    /// What "insufficient" means here; `None` when no quantile is.
+    fn insufficient(&self) -> Option<String> {
+        let mut needs: Vec<String> = Vec::new();
+        for (label, q) in QUANTILES {
+            let lacks = LATENCY
+                .iter()
+                .filter_map(|m| self.result.metrics.get(m.name()))
+                .any(|m| matches!(Cell::quantile(m, q), Cell::Insufficient { .. }));
+            if lacks {
+                needs.push(format!("{label} needs {}", count(fewest_samples(q))));
+            }
+        }
+        (!needs.is_empty()).then(|| format!("insufficient: {} turns", needs.join(", ")))
+    }
+
+    /// What to know beside the table of latencies.
+    pub(super) fn latency_notes(&self) -> Vec<String> {
+        let notes = [self.budget(), self.insufficient(), Some(self.granularity())];
+        notes.into_iter().flatten().collect()
+    }
+
+    /// Turns, counted.
+    pub(super) fn turns(&self) -> String {
+        let t = &self.result.turns;
+        let mut parts = vec![format!("{} succeeded", count(t.succeeded))];
+        for (n, what) in [
+            (t.failed, "failed"),
+            (t.timed_out, "timed out"),
+            (t.interrupted, "cut short by a barge-in as planned"),
+            (t.cancelled, "cancelled by the end of the run"),
+            (t.missed, "missed (planned, never begun)"),
+        ] {
+            if n > 0 || what == "failed" {
+                parts.push(format!("{} {what}", count(n)));
+            }
+        }
+        let warmup = if t.warmup > 0 {
+            format!("; {} more during warm-up, not counted", count(t.warmup))
+        } else {
+            String::new()
+        };
+        format!("{} planned: {}{warmup}", count(t.planned), parts.join(", "))
+    }
+
+    /// Connections, counted.
+    pub(super) fn connections(&self) -> String {
+        let c = &self.result.connections;
+        let mut parts = vec![format!(
+            "{} opened of {} attempted",
+            count(c.opened),
+            count(c.attempted)
+        )];
+        for (n, what) in [
+            (c.failed, "failed"),
+            (c.lost, "lost"),
+            (c.reconnected, "reconnected"),
+        ] {
+            if n > 0 {
+                parts.push(format!("{} {what}", count(n)));
+            }
+        }
+        parts.join(", ")
+    }
+
+    /// Failure classes, most frequent first.
+    pub(super) fn failures(&self) -> Vec<FailureLine> {
+        self.result.failures.iter().map(failure).collect()
+    }
+
+    /// Playback: stalls at each prebuffer, and whether the server keeps up.
+    pub(super) fn audio(&self) -> Vec<Fact> {
+        let mut facts: Vec<Fact> = self
+            .result
+            .playback
+            .iter()
+            .filter(|p| p.replies > 0)
+            .map(|p| Fact {
+                label: format!("prebuffer {}", chosen(p.prebuffer_us)),
+                value: stalls(self.result, p),
+            })
+            .collect();
+        if let Some(rtf) = self
+            .result
+            .metrics
+            .get(Metric::Rtf.name())
+            .filter(|m| m.count > 0)
+        {
+            let cell = |q| Cell::quantile(rtf, q).text(Shown::Ratio);
+            facts.push(Fact {
+                label: "RTF".to_owned(),
+                value: format!(
+                    "p50 {}, p95 {} (wall clock per second of reply; at most 1 keeps up)",
+                    cell(0.5),
+                    cell(0.95)
+                ),
+            });
+        }
+        facts
+    }
+
+    /// Barge-in, if there was any.
+    pub(super) fn barge_in(&self) -> Vec<Fact> {
+        let b = &self.result.barge_in;
+        let mut facts = Vec::new();
+        let mut fact = |label: &str, value: String| {
+            facts.push(Fact {
+                label: label.to_owned(),
+                value,
+            });
+        };
+        if b.made > 0 {
+            fact(
+                "interruptions",
+                format!(
+                    "{} made, the reply stopped in {} ({})",
+                    count(b.made),
+                    count(b.stopped),
+                    share(b.stopped, b.made)
+                ),
+            );
+            if let Some(m) = self.result.metrics.get(Metric::BargeInStop.name()) {
+                let cell = |q| Cell::quantile(m, q).text(Shown::Millis);
+                fact(
+                    "until it is quiet",
+                    format!(
+                        "p50 {} ms, p95 {} ms after the interruption began",
+                        cell(0.5),
+                        cell(0.95)
+                    ),
+                );
+            }
+            fact(
+                "stale messages",
+                format!(
+                    "{} of interrupted replies came late and were dropped",
+                    count(b.stale_messages)
+                ),
+            );
+        }
+        if b.backchannels > 0 {
+            fact(
+                "false barge-ins",
+                format!(
+                    "{} of {} coughs and \"mm-hm\"s stopped the reply ({})",
+                    count(b.false_stops),
+                    count(b.backchannels),
+                    share(b.false_stops, b.backchannels)
+                ),
+            );
+        }
+        facts
+    }
+
+    /// The generator's health.
+    pub(super) fn generator(&self) -> Vec<Fact> {
+        let r = self.result;
+        let g = &r.generator;
+        let mut facts = vec![
+            (
+                "CPU",
+                format!(
+                    "{} of all cores, {:.1} µs a message ({} sent, {} received)",
+                    percent(g.cpu_share),
+                    g.cpu_us_per_message,
+                    count(g.messages_sent),
+                    count(g.messages_received)
+                ),
+            ),
+            (
+                "memory",
+                format!(
+                    "{} a device over a base of {} (peak {})",
+                    bytes(g.rss_bytes_per_device),
+                    bytes(g.rss_base_bytes),
+                    bytes(g.rss_peak_bytes)
+                ),
+            ),
+        ];
+        if let Some(m) = r.metrics.get(Metric::SendLateness.name()).filter(|m| m.count > 0) {
+            let cell = |q| Cell::quantile(m, q).text(Shown::Millis);
+            facts.insert(
+                1,
+                (
+                    "send lateness",
+                    format!(
+                        "p50 {} ms, p99 {} ms, max {} ms (planned → written)",
+                        cell(0.5),
+                        cell(0.99),
+                        Cell::max(m).text(Shown::Millis)
+                    ),
+                ),
+            );
+        }
+        if let Some(steal) = g.steal_share {
+            facts.push(("CPU steal", percent(steal)));
+        }
+        facts
+            .into_iter()
+            .map(|(label, value)| Fact {
+                label: label.to_owned(),
+                value,
+            })
+            .collect()
+    }
+
+    /// Agreement with the reference server's own log.
+    pub(super) fn agreement(&self) -> Vec<Fact> {
+        let Some(a) = &self.result.agreement else {
+            return Vec::new();
+        };
+        let mut facts = vec![Fact {
+            label: "turns compared".to_owned(),
+            value: format!(
+                "{}, {} not found in the server's log; differences are harness − server",
+                count(a.turns),
+                count(a.unmatched)
+            ),
+        }];
+        for (label, d) in [("first token", &a.ttft), ("first audio", &a.ttfa)] {
+            if d.count > 0 {
+                facts.push(Fact {
+                    label: label.to_owned(),
+                    value: difference(d),
+                });
+            }
+        }
+        facts
+    }
+}
+
+/// With a capital at its beginning and a full stop at its end.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), chars.as_str())
+}
+
+fn failure(f: &FailureGroup) -> FailureLine {
+    let affected: Vec<_> = [(f.turns, "turn"), (f.connections, "connection")]
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, noun)| counted(n, noun))
+        .collect();
+    let turn = f.example.turn.map_or_else(String::new, |t| format!(", turn {t}"));
+    FailureLine {
+        class: one_line(&f.class),
+        explanation: f.explanation.clone(),
+        affected: affected.join(", "),
+        place: format!(
+            "device {}{turn}, at {}",
+            f.example.device,
+            Micros(f.example.at_us)
+        ),
+        detail: one_line(&f.example.detail),
+    }
+}
+
+fn stalls(r: &RunResult, p: &PlaybackResult) -> String {
+    let played = (p.media_us + p.stalled_us).max(0) as u64;
+    // The metric knows why a quantile is missing; `ttfa` itself is the one at the scenario's own prebuffer.
+    let metric = if p.prebuffer_us == r.audio.prebuffer_us {
+        r.metrics.get(Metric::Ttfa.name())
+    } else {
+        r.metrics.get(&format!("ttfa@{}ms", p.prebuffer_us / 1_000))
+    };
+    let ttfa = |q, us| match metric.map(|m| Cell::quantile(m, q)) {
+        Some(Cell::Infinite) => "∞".to_owned(),
+        _ => span(us),
+    };
+    format!(
+        "{} of {} replies stalled ({}), {} of playback; TTFA p50 {}, p95 {}",
+        count(p.stalled_replies),
+        count(p.replies),
+        share(p.stalled_replies, p.replies),
+        share(p.stalled_us.max(0) as u64, played),
+        ttfa(0.5, p.ttfa_p50_us),
+        ttfa(0.95, p.ttfa_p95_us)
+    )
+}
+
+fn difference(d: &Difference) -> String {
+    format!(
+        "p50 {}; largest either way: p99 {}, max {}; {} within 5 ms",
+        span(d.p50_us),
+        span(d.p99_abs_us),
+        span(d.max_abs_us),
+        d.within_5ms.map_or_else(|| "–".to_owned(), percent)
+    )
+}

@@ -1,0 +1,362 @@
+//! The report files, as their readers find them: written, read back, compared.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use voxload::measure::{Distribution, Metric};
+use voxload::report::sample::{self, Kind};
+use voxload::report::terminal::{Style, summary};
+use voxload::report::{RunResult, json, write_all};
+use voxload::scenario::ReportPlan;
+use voxload::time::Micros;
+
+const TURNS: u32 = 4_000;
+
+fn plan() -> ReportPlan {
+    ReportPlan {
+        dir: None,
+        html: true,
+        histograms: true,
+        junit: true,
+        interval: Micros::from_secs(1),
+    }
+}
+
+fn written(kind: Kind) -> (tempfile::TempDir, RunResult) {
+    let dir = tempfile::tempdir().unwrap();
+    let result = sample::make(kind, 7, TURNS).result;
+    let written = write_all(&result, dir.path(), &plan());
+    assert_eq!(written.problems, Vec::<String>::new());
+    assert!(
+        written.files[0].ends_with("result.json"),
+        "first, in case the disk fills up"
+    );
+    for file in &written.files {
+        assert!(file.is_file(), "{}", file.display());
+    }
+    (dir, result)
+}
+
+fn text(dir: &Path, name: &str) -> String {
+    fs::read_to_string(dir.join(name)).unwrap()
+}
+
+fn voxload(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_voxload"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_folder_holds_what_is_promised() {
+    let (dir, _) = written(Kind::Good);
+    assert_eq!(
+        names(dir.path()),
+        [
+            "charts",
+            "junit.xml",
+            "percentiles",
+            "report.html",
+            "result.json",
+            "scenario.toml",
+            "summary.md"
+        ]
+    );
+    assert_eq!(
+        names(&dir.path().join("charts")),
+        [
+            "latency-by-percentile.svg",
+            "load-over-time.svg",
+            "stages.svg",
+            "stalls.svg",
+            "ttfa-over-time.svg"
+        ]
+    );
+}
+
+#[test]
+fn a_plan_can_leave_files_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let result = sample::make(Kind::Good, 7, 200).result;
+    let plan = ReportPlan {
+        html: false,
+        histograms: false,
+        junit: false,
+        ..plan()
+    };
+    assert_eq!(
+        write_all(&result, dir.path(), &plan).problems,
+        Vec::<String>::new()
+    );
+    assert_eq!(names(dir.path()), ["result.json", "scenario.toml", "summary.md"]);
+}
+
+#[test]
+fn what_cannot_be_written_is_a_problem_and_the_rest_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("report.html")).unwrap();
+    fs::write(dir.path().join("charts"), "in the way").unwrap();
+    let result = sample::make(Kind::Good, 7, 200).result;
+    let written = write_all(&result, dir.path(), &plan());
+    assert_eq!(written.problems.len(), 2, "{:?}", written.problems);
+    assert!(
+        written.problems[0].contains("report.html: Is a directory"),
+        "{:?}",
+        written.problems
+    );
+    assert!(
+        written.problems[1].contains("charts: File exists"),
+        "{:?}",
+        written.problems
+    );
+    assert!(dir.path().join("percentiles/ttfa.hgrm").is_file());
+}
+
+#[test]
+fn a_damaged_histogram_costs_its_chart_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut result = sample::make(Kind::Good, 7, 200).result;
+    result.metrics.get_mut("ttft").unwrap().histogram = "?".into();
+    let written = write_all(&result, dir.path(), &plan());
+    assert_eq!(written.problems.len(), 1);
+    assert!(
+        written.problems[0].contains("metrics.ttft: its histogram is not base64"),
+        "{:?}",
+        written.problems
+    );
+    assert!(dir.path().join("report.html").is_file());
+}
+
+#[test]
+fn the_result_is_read_back_without_loss() {
+    let (dir, result) = written(Kind::Failing);
+    let (back, file) = json::read(dir.path()).unwrap();
+    assert_eq!(file, dir.path().join("result.json"));
+    assert_eq!(
+        serde_json::to_value(&back).unwrap(),
+        serde_json::to_value(&result).unwrap()
+    );
+    let d = Distribution::from_result(&back.metrics["ttfa"]).unwrap();
+    assert_eq!(d.infinite_count(), back.turns.failed + back.turns.timed_out);
+    assert_eq!(d.to_result("us").p50_us, back.metrics["ttfa"].p50_us);
+}
+
+#[test]
+fn results_hold_to_the_published_schema() {
+    let schema: serde_json::Value = serde_json::from_str(&json::schema()).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for kind in [Kind::Good, Kind::Failing, Kind::Invalid, Kind::Empty] {
+        let value = serde_json::to_value(sample::make(kind, 7, 500).result).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{kind:?}");
+    }
+    let mut wrong = serde_json::to_value(sample::make(Kind::Good, 7, 10).result).unwrap();
+    wrong["verdict"]["status"] = "splendid".into();
+    assert!(!validator.is_valid(&wrong));
+}
+
+#[test]
+fn the_schema_in_docs_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/result.json");
+    let stored = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        stored == json::schema(),
+        "docs/schema/result.json is out of date: cargo run -- report --print-schema > docs/schema/result.json"
+    );
+}
+
+#[test]
+fn the_page_stands_alone_and_keeps_foreign_text_in_its_place() {
+    for kind in [Kind::Good, Kind::Failing, Kind::Invalid, Kind::Empty] {
+        let (dir, result) = written(kind);
+        let page = text(dir.path(), "report.html");
+        assert!(page.len() < 2_000_000, "{} bytes", page.len());
+        assert!(!page.contains("<script"), "{kind:?}");
+        for outside in ["src=", "href=", "url(", "@import"] {
+            assert!(!page.contains(outside), "{kind:?} loads something: {outside}");
+        }
+        for must in [
+            "<meta name=\"viewport\"",
+            "prefers-color-scheme: dark",
+            "Thresholds",
+            "How to repeat it",
+        ] {
+            assert!(page.contains(must), "{kind:?} lacks {must}");
+        }
+        assert!(page.contains(&result.command));
+    }
+    let (dir, _) = written(Kind::Failing);
+    let page = text(dir.path(), "report.html");
+    assert!(
+        page.contains("alert(&#39;overloaded&#39;)"),
+        "the message itself is shown, escaped"
+    );
+}
+
+#[test]
+fn junit_has_a_case_for_each_judgement() {
+    let count = |xml: &str, what: &str| xml.matches(what).count();
+    let (dir, result) = written(Kind::Failing);
+    let xml = text(dir.path(), "junit.xml");
+    assert_eq!(count(&xml, "<testcase "), result.thresholds.len() + 2);
+    assert_eq!(
+        (count(&xml, "<failure "), count(&xml, "<error ")),
+        (3, 0),
+        "{xml}"
+    );
+    let (dir, _) = written(Kind::Invalid);
+    let xml = text(dir.path(), "junit.xml");
+    assert_eq!(
+        (count(&xml, "<failure "), count(&xml, "<error ")),
+        (1, 2),
+        "{xml}"
+    );
+    let (dir, _) = written(Kind::Good);
+    let xml = text(dir.path(), "junit.xml");
+    assert_eq!(
+        (count(&xml, "<failure "), count(&xml, "<error ")),
+        (0, 0),
+        "{xml}"
+    );
+}
+
+#[test]
+fn charts_are_drawings_with_a_ground_of_their_own() {
+    let (dir, _) = written(Kind::Good);
+    for name in names(&dir.path().join("charts")) {
+        let svg = text(dir.path(), &format!("charts/{name}"));
+        assert!(svg.starts_with("<svg width=\"960\""), "{name}");
+        assert!(svg.contains("fill=\"#FFFFFF\""), "{name}");
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{name}");
+        assert!(svg.len() < 100_000, "{name}: {} bytes", svg.len());
+    }
+}
+
+#[test]
+fn percentile_files_end_with_the_largest_sample() {
+    let (dir, result) = written(Kind::Good);
+    let hgrm = text(dir.path(), "percentiles/ttfa.hgrm");
+    let last = hgrm.lines().rfind(|l| l.contains(" 1.000000000000 ")).unwrap();
+    let ms: f64 = last.split_whitespace().next().unwrap().parse().unwrap();
+    let max = result.metrics["ttfa"].max_us.unwrap() as f64 / 1e3;
+    assert!((ms - max).abs() <= max / 1_000.0 + 0.001, "{ms} {max}");
+}
+
+#[test]
+fn every_metric_of_a_sample_is_known() {
+    let result = sample::make(Kind::Failing, 7, 500).result;
+    for name in result.metrics.keys() {
+        assert!(Metric::from_name(name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn report_renders_again_and_prints_the_summary() {
+    let (dir, _) = written(Kind::Failing);
+    let page = text(dir.path(), "report.html");
+    let before = text(dir.path(), "result.json");
+    fs::remove_file(dir.path().join("report.html")).unwrap();
+    let out = voxload(&["report", dir.path().to_str().unwrap()]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(String::from_utf8_lossy(&out.stdout).starts_with("FAIL  sample-failing: "));
+    assert_eq!(text(dir.path(), "report.html"), page);
+    assert_eq!(text(dir.path(), "result.json"), before);
+
+    let to = tempfile::tempdir().unwrap();
+    let to = to.path().join("new");
+    let file = dir.path().join("result.json");
+    let args = [
+        "report",
+        file.to_str().unwrap(),
+        "--out",
+        to.to_str().unwrap(),
+        "--format",
+        "json,md",
+    ];
+    assert!(voxload(&args).status.success());
+    assert_eq!(names(&to), ["result.json", "summary.md"]);
+    assert_eq!(text(&to, "result.json"), before);
+}
+
+#[test]
+fn report_explains_what_it_cannot_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("other.json"), "{\"name\": \"package\"}").unwrap();
+    for (arg, says) in [
+        (path("gone"), "No such file or directory"),
+        (
+            dir.path().to_str().unwrap().to_owned(),
+            "result.json: No such file",
+        ),
+        (
+            path("other.json"),
+            "other.json: not the result of a run: it has no schema_version",
+        ),
+    ] {
+        let out = voxload(&["report", &arg]);
+        let err = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(2));
+        assert!(err.starts_with("error: ") && err.contains(says), "{err}");
+    }
+}
+
+#[test]
+fn print_schema_prints_the_schema() {
+    let out = voxload(&["report", "--print-schema"]);
+    assert_eq!(String::from_utf8_lossy(&out.stdout), json::schema());
+}
+
+#[test]
+fn summaries() {
+    for (name, kind, turns) in [
+        ("good", Kind::Good, TURNS),
+        ("failing", Kind::Failing, TURNS),
+        ("invalid", Kind::Invalid, TURNS),
+        ("empty", Kind::Empty, 0),
+        ("few_turns", Kind::Good, 50),
+    ] {
+        let result = sample::make(kind, 7, turns).result;
+        let files: Vec<PathBuf> = [
+            "result.json",
+            "summary.md",
+            "charts/stages.svg",
+            "charts/stalls.svg",
+        ]
+        .map(|f| Path::new("reports/sample").join(f))
+        .into();
+        let text = summary(&result, &files, Style::plain());
+        for line in text.lines() {
+            assert!(line.chars().count() <= 100, "too wide: {line}");
+        }
+        insta::assert_snapshot!(name, text);
+        let coloured = summary(&result, &files, Style::colour());
+        assert!(coloured.contains("\u{1b}["));
+        let mut stripped = coloured.clone();
+        while let Some((from, to)) = stripped
+            .find('\u{1b}')
+            .and_then(|i| Some((i, i + stripped[i..].find('m')?)))
+        {
+            stripped.replace_range(from..=to, "");
+        }
+        assert_eq!(stripped, text, "colour changes nothing else");
+    }
+}
+
+#[test]
+fn markdown_summary() {
+    let (dir, _) = written(Kind::Failing);
+    insta::assert_snapshot!("summary_md", text(dir.path(), "summary.md"));
+}
