@@ -1,6 +1,8 @@
 //! The reference server over real sockets: in this process, and as a child.
 
-use std::io::Write as _;
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -173,8 +175,9 @@ fn a_whole_conversation_and_its_log() {
         }
         (ws.get_ref().local_addr().unwrap().port(), before)
     });
-    let after = clock.now();
     let counts = server.stop().unwrap();
+    // A frame may be read before the server has noted that it was written: only now is it surely done.
+    let after = clock.now();
     assert_eq!((counts.sessions, counts.turns, counts.live), (1, 3, 0));
     assert_eq!(counts.truth_rows_lost, 0);
     let rows = truth::read(&path).unwrap();
@@ -462,7 +465,8 @@ fn as_a_child_it_answers_with_real_speech_and_says_farewell() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("reference-truth.csv");
     let clock = Clock::start();
-    let child = Child::start_from(voxload(), &order(plan(), &path, clock)).unwrap();
+    let mut child = Child::start_from(voxload(), &order(plan(), &path, Clock::with_epoch_us(0))).unwrap();
+    child.set_epoch(clock.epoch_us());
     run(async {
         let mut ws = dial(child.url(), None).await.unwrap();
         speak(&mut ws, 0).await;
@@ -538,4 +542,47 @@ fn a_child_with_nonsense_for_an_order_says_what_it_expected() {
     assert_eq!(out.status.code(), Some(2));
     let said = String::from_utf8(out.stderr).unwrap();
     assert!(said.contains("one line of JSON on standard input"), "{said}");
+}
+
+#[test]
+fn serve_says_how_to_use_it_and_counts() {
+    let mut process = Command::new(voxload())
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--preset",
+            "instant",
+            "--set",
+            "reference.burst=10s",
+        ])
+        .env("VOXLOAD_TOKEN", "open sesame")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(process.stdout.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("Ctrl-C") {
+        assert!(stdout.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    let url = said
+        .split_whitespace()
+        .find(|w| w.starts_with("ws://"))
+        .unwrap()
+        .to_owned();
+    let hint = format!(
+        "voxload run quickstart --url {url} --set 'target.headers.Authorization=Bearer ${{VOXLOAD_TOKEN}}'"
+    );
+    assert!(said.contains(&hint) && !said.contains("open sesame"), "{said}");
+    run(async {
+        let mut ws = dial(&url, Some("open sesame")).await.unwrap();
+        speak(&mut ws, 0).await;
+        assert_eq!(listen(&mut ws).await.last().unwrap(), "turn_end");
+    });
+    let pid = rustix::process::Pid::from_child(&process);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("1 connections, 1 sessions, 1 turns"), "{rest}");
+    assert!(process.wait().unwrap().success());
 }

@@ -149,7 +149,6 @@ impl Server {
         Ok(server)
     }
 
-    /// Where devices connect to.
     /// Counts the truth log's instants from `zero` on the server's clock.
     pub fn set_zero(&self, zero: Micros) {
         if let Some(log) = &self.log {
@@ -157,6 +156,7 @@ impl Server {
         }
     }
 
+    /// Where devices connect to.
     pub fn url(&self) -> String {
         let scheme = if self.ca_pem.is_some() { "wss" } else { "ws" };
         // The address "any" is none to connect to.
