@@ -256,7 +256,10 @@ impl Plan {
                 if i == 0 { "must hold " } else { "          " }
             );
         }
-        let _ = writeln!(text, "\nbandwidth, kbit/s with all headers         up      down");
+        let _ = writeln!(
+            text,
+            "\nbandwidth, kbit/s with all headers         up      down   (replies assumed at the same bit rate)"
+        );
         for (label, pick) in [
             (
                 "one device, while there is audio",

@@ -308,13 +308,12 @@ impl Threshold {
     }
 
     fn shown(&self, actual: f64) -> String {
-        if actual.is_infinite() {
-            return "∞".to_owned();
-        }
+        let is_share = matches!(self.statistic, Statistic::Rate | Statistic::Value);
         match self.unit {
+            _ if actual.is_infinite() => "∞".to_owned(),
             LimitUnit::Time(_) => Micros(actual.round() as i64).to_string(),
-            LimitUnit::Percent => format!("{} %", significant(actual * 100.0)),
-            LimitUnit::Number => significant(actual),
+            LimitUnit::Number if !is_share => significant(actual),
+            _ => format!("{} %", significant(actual * 100.0)),
         }
     }
 }
@@ -696,7 +695,7 @@ mod tests {
     ✗ endpoint_delay:med<1s            no samples   null         `endpoint_delay` has no sample in this run: what is not measured does not pass
     ✓ turns.failed:rate<5%             4 %          4            4 of 100
     ✓ turns.failed:count==4            4            4
-    ✗ turns.missed:rate<0.001          0.01         0.009523809523809525 1 of 105
+    ✗ turns.missed:rate<0.001          0.952 %      0.009523809523809525 1 of 105
     ✓ connections.failed:rate<1%       0 %          0            0 of 10
     ✗ connections.reconnected:rate>50% no samples   null         there was nothing that it could be a share of
     ✓ barge_in.false_stops:count==0    0            0

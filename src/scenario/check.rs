@@ -203,6 +203,8 @@ impl Check<'_> {
             self.file_exists(path);
         }
         let values = self.device_values();
+        let complete = values.is_some();
+        let values = values.unwrap_or_default();
         let columns: Vec<&str> = values
             .columns
             .iter()
@@ -210,14 +212,14 @@ impl Check<'_> {
             .chain(["device"])
             .collect();
         let url_place = self.setting("target.url").and_then(|s| s.place.clone());
-        if let Some(url) = &url {
+        if let Some(url) = url.as_ref().filter(|_| complete) {
             self.placeholders(url, url_place, &columns);
         }
         let parts = self
             .setting("target.headers")
             .map(|s| s.parts.clone())
             .unwrap_or_default();
-        for ((_, text), place) in headers.iter().zip(parts) {
+        for ((_, text), place) in headers.iter().zip(parts).filter(|_| complete) {
             self.placeholders(text, Some(place), &columns);
         }
         Target {
@@ -293,15 +295,16 @@ impl Check<'_> {
         }
     }
 
-    fn device_values(&mut self) -> DeviceValues {
+    /// The values per device; `None` after saying what is wrong with their file.
+    fn device_values(&mut self) -> Option<DeviceValues> {
         let Some(path) = self.path("target.data") else {
-            return DeviceValues::default();
+            return (!self.any_broken(&["target.data"])).then(DeviceValues::default);
         };
         match read_device_values(&path) {
-            Ok(values) => values,
+            Ok(values) => Some(values),
             Err((message, help)) => {
                 self.fail(&["target.data"], format!("{}: {message}", path.display()), help);
-                DeviceValues::default()
+                None
             }
         }
     }
@@ -384,6 +387,7 @@ impl Check<'_> {
         }
         if !self.any_broken(&["fleet.ramp", "fleet.duration"])
             && !has_stages
+            && !open
             && self.time("fleet.ramp") > duration
         {
             let message = format!(
@@ -461,6 +465,9 @@ impl Check<'_> {
                     .map(|f| format!("`{}` at {} Hz", f.codec.name(), f.sample_rate))
                     .collect();
                 let codec_fits = can.formats.iter().any(|f| f.codec == format.codec);
+                if !codec_fits && path == "audio.reply_rate" {
+                    continue; // said already
+                }
                 let at = if codec_fits { path } else { "audio.codec" };
                 self.fail(
                     &[at, "target.dialect"],
@@ -601,23 +608,22 @@ impl Check<'_> {
     fn fleet(&self) -> Fleet {
         let stages = self.stage_list();
         let most = stages.iter().map(|s| s.devices).max();
+        let arrivals = match self.value("fleet.rate") {
+            Some(Value::Float(rate)) if self.choice("fleet.arrivals") == "open" => Arrivals::Open {
+                rate: *rate,
+                poisson: self.choice("fleet.spacing") == "poisson",
+            },
+            _ => Arrivals::Closed,
+        };
+        // Stages and open arrivals say by themselves when devices come.
+        let ramps = stages.is_empty() && arrivals == Arrivals::Closed;
         Fleet {
             devices: most.unwrap_or_else(|| self.u32("fleet.devices")),
             duration: self.duration(),
-            ramp: if stages.is_empty() {
-                self.time("fleet.ramp")
-            } else {
-                Micros::ZERO
-            },
+            ramp: if ramps { self.time("fleet.ramp") } else { Micros::ZERO },
             warmup: self.time("fleet.warmup"),
             graceful_stop: self.time("fleet.graceful_stop"),
-            arrivals: match self.value("fleet.rate") {
-                Some(Value::Float(rate)) if self.choice("fleet.arrivals") == "open" => Arrivals::Open {
-                    rate: *rate,
-                    poisson: self.choice("fleet.spacing") == "poisson",
-                },
-                _ => Arrivals::Closed,
-            },
+            arrivals,
             stages,
         }
     }

@@ -116,6 +116,24 @@ impl Diagnostics {
         }
     }
 
+    /// Of a text whose first `n` problems are syntax errors: drops later ones on the same lines.
+    pub(super) fn keep_first_of_each_line(&mut self, source: usize, n: usize) {
+        let of_source = |d: &Diagnostic| d.place.as_ref().is_some_and(|p| p.source == source);
+        let line = |d: &Diagnostic| d.position.map(|(line, _)| line);
+        let broken: Vec<_> = self
+            .items
+            .iter()
+            .filter(|d| of_source(d))
+            .take(n)
+            .map(line)
+            .collect();
+        let mut seen = 0;
+        self.items.retain(|d| {
+            seen += usize::from(of_source(d));
+            !of_source(d) || seen <= n || !broken.contains(&line(d))
+        });
+    }
+
     /// In the order of the texts; what has no place comes last.
     pub(super) fn sort(&mut self) {
         self.items.sort_by_key(|d| {

@@ -253,6 +253,10 @@ impl Layers<'_> {
             );
         }
         self.table(source, "", table.get_ref());
+        // What was made of a broken line is not worth a second complaint.
+        if !errors.is_empty() {
+            self.out.keep_first_of_each_line(source, errors.len());
+        }
     }
 
     fn table(&mut self, source: usize, prefix: &str, table: &DeTable<'_>) {
@@ -272,17 +276,18 @@ impl Layers<'_> {
                 self.entry(key, source, 0, node, Layer::File, false);
             } else if !is_section {
                 let span = name.span();
-                if !matches!(node.get_ref(), DeValue::Table(_)) {
-                    self.out.mask(Place {
-                        source,
-                        span: node.span(),
-                    });
-                }
                 let what = if matches!(node.get_ref(), DeValue::Table(_)) {
                     "table"
                 } else {
                     "key"
                 };
+                // A mistyped `token` is still a token.
+                if matches!(node.get_ref(), DeValue::String(_) | DeValue::Array(_)) {
+                    self.out.mask(Place {
+                        source,
+                        span: node.span(),
+                    });
+                }
                 self.out.push(
                     Some(Place { source, span }),
                     format!("unknown {what} `{path}`"),

@@ -24,7 +24,7 @@ pub(super) const CHOICES: &[(&str, &str)] = &[
 /// recogniser's final transcript, 250/300 ms p50/p95.
 pub(super) const STT: &[(&str, &str)] = &[
     ("instant", "\"0ms\""),
-    ("local", "\"lognormal(50ms, 75ms)\""),
+    ("local", "\"lognormal(40ms, 60ms)\""),
     ("cloud", "\"lognormal(250ms, 300ms)\""),
 ];
 
@@ -34,7 +34,7 @@ pub(super) const STT: &[(&str, &str)] = &[
 /// p50/p95, with the long tail that comes from queues shared with others.
 pub(super) const LLM: &[(&str, &str)] = &[
     ("instant", "\"0ms\""),
-    ("local", "\"lognormal(60ms, 95ms)\""),
+    ("local", "\"lognormal(50ms, 80ms)\""),
     ("cloud", "\"lognormal(546ms, 1369ms)\""),
 ];
 
@@ -43,7 +43,7 @@ pub(super) const LLM: &[(&str, &str)] = &[
 /// local: a choice; a small streaming synthesiser. cloud: 288 ± 28 ms, mean and standard deviation.
 pub(super) const TTS: &[(&str, &str)] = &[
     ("instant", "\"0ms\""),
-    ("local", "\"lognormal(35ms, 55ms)\""),
+    ("local", "\"lognormal(30ms, 45ms)\""),
     ("cloud", "\"normal(288ms, 28ms)\""),
 ];
 

@@ -10,8 +10,8 @@ use super::units::{DURATION_PATTERN, format_duration, format_size};
 use crate::gate::COUNTERS;
 use crate::measure::Metric;
 
-/// The address that the schema goes by.
-const SCHEMA_ID: &str = "https://voxload.dev/schema/scenario.json";
+/// The name that the schema goes by.
+const SCHEMA_ID: &str = "urn:voxload:scenario";
 
 /// Text that holds a `${VARIABLE}`.
 const VARIABLE_PATTERN: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}";
@@ -329,7 +329,7 @@ pub fn starter(url: Option<&str>, dialect: &str, name: &str) -> String {
     );
     for section in SECTIONS {
         if !section.path.is_empty() {
-            let _ = write!(text, "\n# {}\n[{}]\n\n", wrapped(section.doc), section.path);
+            let _ = write!(text, "# {}\n[{}]\n\n", wrapped(section.doc), section.path);
         }
         starter_section(&mut text, section, &set);
     }

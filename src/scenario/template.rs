@@ -124,16 +124,20 @@ pub(super) fn placeholders(written: &str) -> Vec<(&str, Range<usize>)> {
 /// The parts of a URL that may carry secrets: user info, query values, fragment.
 pub(super) fn secret_parts(url: &str) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
-    let authority = url.find("://").map_or(0, |i| i + 3);
+    // `//` only opens the authority when nothing but the scheme stands before it.
+    let authority = match url.find(['/', '?', '#']) {
+        Some(i) if url[..i].ends_with(':') && url[i..].starts_with("//") => i + 2,
+        _ => 0,
+    };
     let path = url[authority..]
         .find(['/', '?', '#'])
         .map_or(url.len(), |i| authority + i);
     if let Some(at) = url[authority..path].rfind('@') {
         parts.push(authority..authority + at);
     }
-    let fragment = url.find('#').unwrap_or(url.len());
-    if let Some(query) = url[..fragment].find('?') {
-        let mut at = query + 1;
+    let fragment = url[path..].find('#').map_or(url.len(), |i| path + i);
+    if let Some(query) = url[path..fragment].find('?') {
+        let mut at = path + query + 1;
         for pair in url[at..fragment].split('&') {
             if let Some(equals) = pair.find('=') {
                 parts.push(at + equals + 1..at + pair.len());

@@ -35,6 +35,7 @@ fn problems(text: &str) -> String {
 
 /// One line per problem, for tables of cases.
 fn brief(text: &str) -> String {
+    let here = std::env::current_dir().unwrap().display().to_string();
     let found = match read(text) {
         Ok(_) => return format!("{text}\n    no problems"),
         Err(d) => d,
@@ -43,7 +44,8 @@ fn brief(text: &str) -> String {
         let place = d
             .position
             .map_or_else(|| "-".to_owned(), |(line, column)| format!("{line}:{column}"));
-        format!("    {place} {} | {}", d.message, d.help.as_deref().unwrap_or(""))
+        let message = d.message.replace(&here, "DIR");
+        format!("    {place} {message} | {}", d.help.as_deref().unwrap_or(""))
     });
     std::iter::once(text.to_owned())
         .chain(lines)
@@ -198,6 +200,7 @@ fn values_against_each_other() {
         "session.keep_alive = \"10ms\"\nsession.max_message = \"2 GiB\"\nvalidity.cpu = \"120%\"",
         "target.headers = { \"a b\" = \"x\", ok = \"line\\nbreak\" }",
         "fleet.devices = 2\nfleet.devices = 3",
+        "fleet.devices = \"many\"\nplayback.max_stall_ratio = \"few\"\nreference.vad_level = true",
         "seed = 1979-05-27",
     ];
     insta::assert_snapshot!(cases.map(brief).join("\n"));

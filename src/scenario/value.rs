@@ -73,8 +73,7 @@ impl Reader<'_> {
                 };
                 let n = match node.get_ref() {
                     DeValue::Integer(n) => i64::from_str_radix(n.as_str(), n.radix()).ok(),
-                    DeValue::String(_) => self.number(node)?,
-                    _ => return self.wrong(key, node, &help),
+                    _ => Some(self.number(key, node, &help)?),
                 };
                 match n {
                     Some(n) if (min..=max).contains(&n) => Some(one(Value::Int(n))),
@@ -86,8 +85,7 @@ impl Reader<'_> {
                 let x = match node.get_ref() {
                     DeValue::Integer(n) => n.as_str().parse::<f64>().ok(),
                     DeValue::Float(x) => x.as_str().parse::<f64>().ok(),
-                    DeValue::String(_) => self.number(node)?,
-                    _ => return self.wrong(key, node, &help),
+                    _ => Some(self.number(key, node, &help)?),
                 };
                 match x {
                     Some(x) if (min..=max).contains(&x) => Some(one(Value::Float(x))),
@@ -178,17 +176,18 @@ impl Reader<'_> {
         None
     }
 
-    /// A number written as text, which only makes sense with `${ENV}`. Outer `None`: said what is wrong with the `${}`.
-    #[allow(
-        clippy::option_option,
-        reason = "a missing variable has been reported, a wrong number has not"
-    )]
-    fn number<T: std::str::FromStr>(&mut self, node: &Node<'_>) -> Option<Option<T>> {
-        let DeValue::String(s) = node.get_ref() else {
-            return Some(None);
-        };
-        let text = self.expand(node, s)?;
-        Some(text.value.trim().parse().ok())
+    /// A number written as text: only `${ENV}` can mean one. `None` after saying what is wrong.
+    fn number<T: std::str::FromStr>(&mut self, key: &Key, node: &Node<'_>, help: &str) -> Option<T> {
+        let text = self.text(key, node, help)?;
+        if !text.has_variables() {
+            return self.wrong(key, node, help);
+        }
+        let number = text.value.trim().parse().ok();
+        if number.is_none() {
+            let message = format!("`{}` is no number once `{}` is filled in", key.path, text.written);
+            self.push(node.span(), message, help);
+        }
+        number
     }
 
     fn text(&mut self, key: &Key, node: &Node<'_>, help: &str) -> Option<Text> {
