@@ -1,6 +1,7 @@
 //! The summary at the end of a run, at most 100 columns wide.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Color, Style as Ansi};
@@ -30,6 +31,14 @@ impl Style {
     /// With ANSI colours.
     pub const fn colour() -> Self {
         Self { colour: true }
+    }
+
+    /// With colours where standard output is a terminal and `NO_COLOR` is not set.
+    pub fn for_stdout() -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Self {
+            colour: std::io::stdout().is_terminal() && !unwanted,
+        }
     }
 
     fn paint(self, text: &str, style: Ansi) -> String {

@@ -75,6 +75,15 @@ impl Cell {
             Self::Value(v) => unit.number(v),
         }
     }
+
+    /// For a sentence: with the unit.
+    pub(super) fn spoken(self, unit: Shown) -> String {
+        match (self, unit) {
+            (Self::Value(_), Shown::Millis) => format!("{} ms", self.text(unit)),
+            (Self::Value(_), Shown::Percent) => format!("{} %", self.text(unit)),
+            _ => self.text(unit),
+        }
+    }
 }
 
 /// How a metric's samples are shown.

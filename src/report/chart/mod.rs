@@ -190,7 +190,7 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, (low, high): (i32, i32)) -> i32 {
-        let share = (value - self.from) / (self.to - self.from);
+        let share = ((value - self.from) / (self.to - self.from)).clamp(0.0, 1.0);
         low + (f64::from(high - low) * share).round() as i32
     }
 
