@@ -92,20 +92,12 @@ impl Summary<'_> {
         self.thresholds();
         self.latency();
         self.failures();
-        for (title, facts) in [
-            ("Audio", self.view.audio()),
-            ("Barge-in", self.view.barge_in()),
-            ("Load generator", self.view.generator()),
-            (
-                "Agreement with the reference server's own log",
-                self.view.agreement(),
-            ),
-        ] {
-            self.facts(title, &facts);
-            if title == "Load generator" {
-                self.checks();
-            }
-        }
+        self.facts("Audio", &self.view.audio());
+        self.facts("Barge-in", &self.view.barge_in());
+        self.facts("Load generator", &self.view.generator());
+        self.checks();
+        let agreement = self.view.agreement();
+        self.facts("Agreement with the reference server's own log", &agreement);
         self.files(files);
         self.text
     }
@@ -121,13 +113,20 @@ impl Summary<'_> {
         self.line(&title);
     }
 
-    /// `  label   text`, with further lines below the text.
-    fn item(&mut self, label: &str, text: &str) {
-        let label = format!("{label:<LABEL$}");
-        for (i, part) in wrap(text, WIDTH - LABEL - 4).into_iter().enumerate() {
-            let left = if i == 0 { label.as_str() } else { "" };
-            self.line(&format!("  {left:<LABEL$}  {part}"));
+    /// `head` and the text beside it, broken into lines that begin below each other. `width`: of the head on screen.
+    fn beside(&mut self, head: &str, width: usize, text: &str) {
+        for (i, part) in wrap(text, WIDTH.saturating_sub(width)).into_iter().enumerate() {
+            if i == 0 {
+                self.line(&format!("{head}{part}"));
+            } else {
+                self.line(&format!("{:width$}{part}", ""));
+            }
         }
+    }
+
+    /// `  label   text`.
+    fn item(&mut self, label: &str, text: &str) {
+        self.beside(&format!("  {label:<LABEL$}  "), LABEL + 4, text);
     }
 
     fn facts(&mut self, title: &str, facts: &[Fact]) {
@@ -149,26 +148,12 @@ impl Summary<'_> {
         };
         let indent = word.len() + 2;
         let headline = format!("{}: {}", one_line(&self.view.result.name), self.view.headline());
-        for (i, part) in wrap(&headline, WIDTH - indent).into_iter().enumerate() {
-            if i == 0 {
-                self.line(&format!("{painted}  {part}"));
-            } else {
-                self.line(&format!("{:indent$}{part}", ""));
-            }
-        }
+        self.beside(&format!("{painted}  "), indent, &headline);
         for reason in &self.view.result.verdict.reasons {
-            for (i, part) in wrap(&one_line(reason), WIDTH - indent - 2)
-                .into_iter()
-                .enumerate()
-            {
-                let bullet = if i == 0 { "- " } else { "  " };
-                self.line(&format!("{:indent$}{bullet}{part}", ""));
-            }
+            self.beside(&format!("{:indent$}- ", ""), indent + 2, &one_line(reason));
         }
         for text in [self.view.validity(), self.view.setting()] {
-            for part in wrap(&text, WIDTH - indent) {
-                self.line(&format!("{:indent$}{part}", ""));
-            }
+            self.beside(&" ".repeat(indent), indent, &text);
         }
     }
 
@@ -194,17 +179,8 @@ impl Summary<'_> {
             if !t.note.is_empty() {
                 let _ = write!(text, "  ({})", one_line(&t.note));
             }
-            let expression = one_line(&t.expression);
-            for (i, part) in wrap(&text, WIDTH.saturating_sub(width + 6))
-                .into_iter()
-                .enumerate()
-            {
-                if i == 0 {
-                    self.line(&format!("  {mark} {expression:<width$}  {part}"));
-                } else {
-                    self.line(&format!("    {:<width$}  {part}", ""));
-                }
-            }
+            let head = format!("  {mark} {:<width$}  ", one_line(&t.expression));
+            self.beside(&head, width + 6, &text);
         }
     }
 
@@ -233,9 +209,7 @@ impl Summary<'_> {
             let class = self.style.bad(&f.class);
             self.line(&format!("  {class}  {}", f.affected));
             for text in [f.explanation, format!("first: {}: {}", f.place, f.detail)] {
-                for part in wrap(&text, WIDTH - 6) {
-                    self.line(&format!("      {part}"));
-                }
+                self.beside("      ", 6, &text);
             }
         }
     }
@@ -245,12 +219,8 @@ impl Summary<'_> {
         for c in self.view.result.validity.checks.iter().filter(|c| !c.ok) {
             let head = self.style.bad(&format!("✗ {}", c.name));
             self.line(&format!("  {head}: {}, limit {}", c.seen, c.limit));
-            for (label, text) in [("cause", &c.cause), ("try", &c.try_this)] {
-                for (i, part) in wrap(text, WIDTH - 14).into_iter().enumerate() {
-                    let label = if i == 0 { label } else { "" };
-                    self.line(&format!("      {label:<6}  {part}"));
-                }
-            }
+            self.beside("      cause  ", 13, &c.cause);
+            self.beside("      try    ", 13, &c.try_this);
         }
     }
 
@@ -277,9 +247,7 @@ impl Summary<'_> {
         }
         // A path is not wrapped: it is there to be copied.
         self.line(&format!("  {}/", dir.display()));
-        for part in wrap(&names.join("  "), WIDTH - 4) {
-            self.line(&format!("    {}", part.trim_start()));
-        }
+        self.beside("    ", 4, &names.join(" "));
     }
 }
 
