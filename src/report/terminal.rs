@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Color, Style as Ansi};
 
@@ -224,17 +224,19 @@ impl Summary<'_> {
         }
     }
 
-    /// The folder, and what is in it: one line for the folder, not one a chart.
+    /// The folder that all are in, and its folders and files: one word for all charts, not one each.
     fn files(&mut self, files: &[PathBuf]) {
-        let Some(first) = files.first() else { return };
+        let mut parents = files.iter().filter_map(|f| f.parent());
+        let Some(mut dir) = parents.next() else { return };
+        for parent in parents {
+            while !parent.starts_with(dir) {
+                dir = dir.parent().unwrap_or_else(|| Path::new(""));
+            }
+        }
         self.section("Files");
-        let dir = first
-            .parent()
-            .map(std::path::Path::to_path_buf)
-            .unwrap_or_default();
         let mut names: Vec<String> = Vec::new();
         for file in files {
-            let name = match file.strip_prefix(&dir) {
+            let name = match file.strip_prefix(dir) {
                 Ok(relative) => match relative.parent().filter(|p| !p.as_os_str().is_empty()) {
                     Some(sub) => format!("{}/", sub.display()),
                     None => relative.display().to_string(),

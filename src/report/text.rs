@@ -165,7 +165,7 @@ pub(super) fn percent(share: f64) -> String {
     match share * 100.0 {
         p if p == 0.0 || p == 100.0 => format!("{p:.0} %"),
         p if p < 0.01 => "<0.01 %".to_owned(),
-        p if p < 0.1 => format!("{p:.2} %"),
+        p if p < 1.0 => format!("{p:.2} %"),
         p if (99.9..100.0).contains(&p) => format!("{:.2} %", p.min(99.99)),
         p => format!("{p:.1} %"),
     }
