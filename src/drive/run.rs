@@ -304,20 +304,20 @@ impl Sinks {
 }
 
 /// Ctrl-C, and a polite kill.
-struct Signals {
+pub(super) struct Signals {
     #[cfg(unix)]
     terminate: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         #[cfg(unix)]
         return Self { terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok() };
         #[cfg(not(unix))]
         Self {}
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         #[cfg(unix)]
         if let Some(terminate) = &mut self.terminate {
             tokio::select! {
