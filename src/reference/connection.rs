@@ -141,6 +141,9 @@ impl<S: Socket + 'static> Connection<S> {
                 return Poll::Ready(end);
             }
             self.session.on_time(self.clock.now());
+            if self.session.given_up() {
+                return Poll::Ready(End::Gone);
+            }
             if let Poll::Ready(Some(end)) = self.write(cx) {
                 return Poll::Ready(end);
             }

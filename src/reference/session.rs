@@ -39,6 +39,8 @@ mod reply;
 const WRONG_TURN: u32 = 1_000;
 /// Speech over a reply, followed by this much of nothing, was an aside and not the beginning of the next turn.
 const ASIDE: Micros = Micros::from_millis(500);
+/// How long a socket may take to write what comes before the goodbye.
+const LAST_WORDS: Micros = Micros::from_secs(1);
 /// Rows kept back while their last frames are on their way; more turns than that never overlap.
 const OPEN_ROWS: usize = 4;
 
@@ -155,11 +157,14 @@ impl Session {
         };
         if session.world.plan.dialect == Dialect::Plain {
             // There is no opening in this dialect: it has one format.
-            session.open(OpenRequest {
-                up: Some(plain::FORMAT),
-                down: Some(plain::FORMAT),
-                ..OpenRequest::default()
-            });
+            session.open(
+                now,
+                OpenRequest {
+                    up: Some(plain::FORMAT),
+                    down: Some(plain::FORMAT),
+                    ..OpenRequest::default()
+                },
+            );
         }
         session
     }
@@ -191,7 +196,7 @@ impl Session {
             let idle = self.world.plan.idle_timeout;
             self.idle_check = self.last_activity.saturating_add(idle);
             if self.idle_check <= now {
-                return self.close(1001, format!("no message for {idle}"));
+                return self.close(now, 1001, format!("no message for {idle}"));
             }
         }
         self.speak(now);
@@ -216,10 +221,18 @@ impl Session {
     /// What to do with the socket next.
     pub(super) fn next_out(&mut self) -> Option<Out> {
         let out = self.out.pop_front()?;
-        if let Out::Frame(frame, _) = &out {
-            self.queued -= frame.len();
+        match &out {
+            Out::Frame(frame, _) => self.queued -= frame.len(),
+            // From here on it is up to the socket.
+            Out::Close(..) | Out::Reset => self.vanish_at = Micros::NEVER,
+            Out::Raw(_) | Out::Vanish => {}
         }
         Some(out)
+    }
+
+    /// True when the connection is to be dropped, whatever is still on its way.
+    pub(super) fn given_up(&self) -> bool {
+        matches!(self.out.back(), Some(Out::Vanish))
     }
 
     /// True while the device reads too slowly: reading from it should wait, too.
@@ -275,7 +288,7 @@ impl Session {
             Request::Open(_) if self.talk.is_some() => {
                 self.complain("`session_start` came twice".to_owned());
             }
-            Request::Open(open) => self.open(*open),
+            Request::Open(open) => self.open(now, *open),
             Request::Ping => self.answer(Answer::Pong, Mark::default()),
             Request::Ignored => {}
             Request::Garbage(why) => self.complain(why),
@@ -304,12 +317,12 @@ impl Session {
         }
     }
 
-    fn open(&mut self, open: OpenRequest) {
+    fn open(&mut self, now: Micros, open: OpenRequest) {
         let plan = &self.world.plan;
         let wanted = plan.token.as_ref().map(|t| t.reveal());
         if !self.authorised && wanted.is_some() && open.token.as_deref() != wanted {
             self.error(None, "auth", "the bearer token is missing or wrong".to_owned());
-            return self.close(4401, "not authorised".to_owned());
+            return self.close(now, 4401, "not authorised".to_owned());
         }
         let down = open.down.unwrap_or(DEFAULT_DOWN);
         let ear = Ear::new(open.up.unwrap_or(DEFAULT_UP));
@@ -317,7 +330,7 @@ impl Session {
             (Ok(ear), Ok(replies)) => (ear, replies),
             (Err(why), _) | (_, Err(why)) => {
                 self.error(None, "unsupported_format", why);
-                return self.close(1003, "unsupported audio format".to_owned());
+                return self.close(now, 1003, "unsupported audio format".to_owned());
             }
         };
         let vad = open.vad.then(|| Vad::new(plan.vad_silence));
@@ -518,12 +531,14 @@ impl Session {
         self.out.push_back(Out::Frame(frame, mark));
     }
 
-    fn close(&mut self, code: u16, reason: String) {
-        self.end(Out::Close(code, reason));
+    fn close(&mut self, now: Micros, code: u16, reason: String) {
+        self.end(Out::Close(code, reason), now + LAST_WORDS);
     }
 
-    fn end(&mut self, last: Out) {
+    /// Nothing comes after `last`; a socket that does not even take that is given up at `vanish_at`.
+    fn end(&mut self, last: Out, vanish_at: Micros) {
         self.ended = true;
+        self.vanish_at = vanish_at;
         self.out.push_back(last);
     }
 }

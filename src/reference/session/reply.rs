@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AUDIO, DONE, FINAL, Mark, Out, Session, TOKEN, said_turn, transcript};
+use super::{AUDIO, DONE, FINAL, LAST_WORDS, Mark, Out, Session, TOKEN, said_turn, transcript};
 use crate::dialect::Answer;
 use crate::reference::pipeline::{Pipeline, Say};
 use crate::reference::replies::Reply;
@@ -101,11 +101,11 @@ impl Session {
         match fault {
             Some(Fault::CloseMidReply) if middle => {
                 self.stop_reply(now);
-                self.close(1011, "this turn was chosen to fail".to_owned());
+                self.close(now, 1011, "this turn was chosen to fail".to_owned());
             }
             Some(Fault::ResetMidReply) if middle => {
                 self.stop_reply(now);
-                self.end(Out::Reset);
+                self.end(Out::Reset, now + LAST_WORDS);
             }
             // The turn stays open for ever: until the device interrupts, ends another turn, or leaves.
             Some(Fault::StallMidReply) if middle => self.silence_reply(now),
@@ -129,8 +129,7 @@ impl Session {
                 let mut begun = vec![0x82, 127];
                 begun.extend_from_slice(&HUGE_LENGTH.to_be_bytes());
                 begun.resize(begun.len() + HUGE_BEGUN, 0);
-                self.end(Out::Raw(begun.into()));
-                self.vanish_at = now + HUGE_STALL;
+                self.end(Out::Raw(begun.into()), now + HUGE_STALL);
             }
             _ => {
                 let said = said_turn(turn, fault);
