@@ -504,6 +504,67 @@ fn every_fault_of_a_turn() {
 }
 
 #[test]
+fn every_fault_of_a_turn_in_plain() {
+    for fault in Fault::ALL {
+        let (world, _rows) = world(ReferencePlan {
+            dialect: Dialect::Plain,
+            ..faulty(fault)
+        });
+        let mut rig = Rig::new(&world);
+        rig.speak(MS(500), 0.3);
+        rig.send(&Frame::text("end_stream"));
+        rig.until(MS(10_000));
+        let expected: &[&str] = match fault {
+            Fault::CloseMidReply => &["transcript", "close 1011"],
+            Fault::ResetMidReply => &["transcript", "reset"],
+            Fault::StallMidReply => &["transcript"],
+            Fault::Silence => &[],
+            Fault::Error => &["error"],
+            Fault::HugeFrame => &["transcript", "raw", "vanish"],
+            // The reply's end is the binary message, here an empty one.
+            Fault::Garbage | Fault::TextForBinary => &["transcript", "text", "audio"],
+            _ => &["transcript", "audio"],
+        };
+        let mut kinds = rig.kinds();
+        kinds.dedup();
+        assert_eq!(kinds, expected, "{fault:?}");
+        if let Some((_, Out::Frame(Frame::Binary(reply), _))) = rig.written.last() {
+            let odd = reply.len() % 2 == 1;
+            assert_eq!(
+                odd,
+                fault == Fault::WrongFormat,
+                "{fault:?}: {} bytes",
+                reply.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn faults_reach_base64_audio() {
+    for (fault, audio, expected) in [
+        (Fault::WrongTurn, "tts_audio_chunk", "\"turn\":1000"),
+        (Fault::CloseMidReply, "tts_audio_chunk", "\"turn\":0"),
+        (Fault::TextForBinary, "text", ""),
+    ] {
+        let (world, _rows) = world(faulty(fault));
+        let mut rig = Rig::new(&world);
+        rig.text(&json!({"type": "session_start", "audio": {"up": PCM, "down": PCM, "encoding": "base64"}}));
+        rig.turn(0);
+        rig.until(MS(10_000));
+        assert!(rig.count(audio) >= 8, "{fault:?}: {:?}", rig.kinds());
+        assert_eq!(rig.count("audio"), 0, "{fault:?}");
+        let carried = rig.written.iter().filter_map(|(_, out)| match out {
+            Out::Frame(Frame::Text(text), _) if text.contains("tts_audio_chunk") => {
+                Some(text.contains(expected))
+            }
+            _ => None,
+        });
+        assert!(carried.into_iter().all(|c| c), "{fault:?}");
+    }
+}
+
+#[test]
 fn opus_in_the_wrong_format_breaks_rfc_6716() {
     let (world, _rows) = world(faulty(Fault::WrongFormat));
     let set = world.replies.get(OPUS).unwrap();
