@@ -1,5 +1,7 @@
 //! The report files, as their readers find them: written, read back, compared.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -7,8 +9,9 @@ use std::process::{Command, Output};
 use voxload::measure::{Distribution, Metric};
 use voxload::report::sample::{self, Kind};
 use voxload::report::terminal::{Style, summary};
-use voxload::report::{RunResult, json, write_all};
+use voxload::report::{Format, RunResult, json, write_all, write_formats};
 use voxload::scenario::ReportPlan;
+use voxload::seed::Seed;
 use voxload::time::Micros;
 
 const TURNS: u32 = 4_000;
@@ -259,6 +262,65 @@ fn every_metric_of_a_sample_is_known() {
     let result = sample::make(Kind::Failing, 7, 500).result;
     for name in result.metrics.keys() {
         assert!(Metric::from_name(name).is_some(), "{name}");
+    }
+}
+
+/// Numbers of a result, as paths into the document.
+fn numbers(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Number(_) => found.push(path.to_owned()),
+        serde_json::Value::Array(items) => {
+            for (i, item) in items.iter().enumerate().take(2) {
+                numbers(item, &format!("{path}/{i}"), found);
+            }
+        }
+        serde_json::Value::Object(fields) => {
+            for (name, item) in fields {
+                numbers(item, &format!("{path}/{name}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A result may have been edited, or made by another program: whatever it says, the reports are written.
+#[test]
+fn nonsense_in_a_result_does_not_stop_its_reports() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut result = sample::make(Kind::Good, 7, 30).result;
+    result
+        .metrics
+        .retain(|name, _| ["ttfa", "rtf"].contains(&name.as_str()));
+    let good = serde_json::to_value(&result).unwrap();
+    let mut paths = Vec::new();
+    numbers(&good, "", &mut paths);
+    assert!(paths.len() > 100, "{paths:?}");
+    // All but the document itself, which is flushed to disk each time.
+    let formats = Format::of_plan(&plan())
+        .into_iter()
+        .filter(|f| *f != Format::Json)
+        .collect();
+    let allowed: Vec<(String, i64)> = paths
+        .into_iter()
+        .flat_map(|path| [i64::MIN, -1, 0, i64::MAX].map(|nonsense| (path.clone(), nonsense)))
+        .filter(|(path, nonsense)| {
+            let mut value = good.clone();
+            *value.pointer_mut(path).unwrap() = (*nonsense).into();
+            serde_json::from_value::<RunResult>(value).is_ok()
+        })
+        .collect();
+    assert!(allowed.len() > 200, "{}", allowed.len());
+    for round in 0..50 {
+        let mut random = Seed(7).stream("nonsense", round);
+        let mut value = good.clone();
+        for (path, nonsense) in &allowed {
+            if random.chance(0.1) {
+                *value.pointer_mut(path).unwrap() = (*nonsense).into();
+            }
+        }
+        let result: RunResult = serde_json::from_value(value).unwrap();
+        write_formats(&result, dir.path(), &formats);
+        summary(&result, &[], Style::plain());
     }
 }
 

@@ -1,7 +1,8 @@
 //! Speech: from a WAV file to chunks that are ready to send, and from received payloads back to what an ear hears.
 //!
 //! ```text
-//! WAV ─▶ mono f32, resampled (wav) ─▶ Sound ─▶ codec ─▶ packets ─▶ chunk ─▶ Arc<[Chunk]>, encoded once, shared
+//! names ─▶ library, manifest ─▶ WAV ─▶ mono f32 (wav), speech found (speech) ─▶ Sound
+//! Sound ─▶ resampled ─▶ codec ─▶ packets ─▶ chunk ─▶ Arc<[Chunk]>, encoded once, shared
 //! reply payload ─▶ codec (decode, duration) ─▶ onset: the first audible sample
 //! ```
 

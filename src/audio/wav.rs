@@ -54,7 +54,9 @@ pub enum WavError {
     #[error("has {0} samples a second; supported are 8000 to 48000")]
     Rate(u32),
     /// More than [`MAX_SECONDS`].
-    #[error("is {0:.0} s long; the limit is 60 s: cut it into utterances")]
+    #[error(
+        "is {0:.0} s long by its header; the limit is 60 s: cut it into utterances (a WAV from a pipe: save it again)"
+    )]
     TooLong(f64),
     /// NaN or infinity.
     #[error("sample {0} is not a number")]
@@ -226,7 +228,7 @@ mod tests {
         insta::assert_snapshot!(error(&good[..good.len() - 1_000]), @"is cut short: its header announces 1600 samples a channel, 1100 are there");
         insta::assert_snapshot!(error(&write::<i16>(spec(16, false, 1, 16_000), [])), @"has no samples");
         insta::assert_snapshot!(error(&write(spec(16, false, 1, 96_000), [1_i16])), @"has 96000 samples a second; supported are 8000 to 48000");
-        insta::assert_snapshot!(error(&write(spec(16, false, 1, 8_000), vec![0_i16; 8_000 * 61])), @"is 61 s long; the limit is 60 s: cut it into utterances");
+        insta::assert_snapshot!(error(&write(spec(16, false, 1, 8_000), vec![0_i16; 8_000 * 61])), @"is 61 s long by its header; the limit is 60 s: cut it into utterances (a WAV from a pipe: save it again)");
         insta::assert_snapshot!(error(&write(spec(32, true, 1, 8_000), [0.0, f32::NAN])), @"sample 1 is not a number");
         let mut mulaw = good;
         mulaw[20] = 7;

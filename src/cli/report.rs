@@ -1,7 +1,6 @@
 //! `voxload report`.
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use crate::exit::{Exit, Failure};
@@ -58,9 +57,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         formats.remove(&Format::Json);
     }
     let written = write_formats(&result, &dir, &formats);
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let style = if colour { Style::colour() } else { Style::plain() };
-    print!("{}", summary(&result, &written.files, style));
+    print!("{}", summary(&result, &written.files, Style::for_stdout()));
     if written.problems.is_empty() {
         Ok(Exit::Good)
     } else {

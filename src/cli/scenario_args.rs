@@ -76,15 +76,6 @@ impl ScenarioArgs {
         self.load_from(&Source::find(name)?)
     }
 
-    /// The scenario, or all defaults when none was named.
-    #[allow(dead_code, reason = "for `serve`, which needs no scenario")]
-    pub(super) fn load_or_default(&self) -> Result<Scenario, Failure> {
-        match &self.scenario {
-            Some(_) => self.load(),
-            None => self.load_from(&Source::inline("<defaults>", "")),
-        }
-    }
-
     /// The command that repeats this, without secrets.
     pub(super) fn command_line(&self, verb: &str, scenario: &Scenario) -> String {
         let quoted = |text: &str| {
@@ -151,7 +142,7 @@ impl ScenarioArgs {
     }
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .filter(|(key, _)| !key.trim().is_empty())
         .map(|(key, value)| (key.trim().to_owned(), value.to_owned()))

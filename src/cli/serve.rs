@@ -1,11 +1,67 @@
 //! `voxload serve`.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::scenario_args::key_and_value;
 use crate::exit::{Exit, Failure};
-use crate::reference::child;
+use crate::measure::health;
+use crate::reference::{Options, Server, child, shipped};
+use crate::scenario::{self, Override, ReferencePlan, Secret, Source};
+use crate::time::Clock;
 
 /// Run the reference voice server.
+///
+/// A voice backend with known latencies: it decodes what it hears, finds the end of speech, and answers with real
+/// speech through a recogniser, a language model and a synthesiser whose latencies, slots and faults are the
+/// `reference.*` keys of a scenario. See docs/reference-server.md.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  voxload serve
+  voxload serve --preset cloud --set reference.llm_slots=8 --truth truth.csv
+  voxload serve --tls --ca server.pem
+  VOXLOAD_TOKEN=secret voxload serve --listen 0.0.0.0:8765 --set 'reference.faults={ garbage = \"1%\" }'")]
 pub(super) struct Args {
+    /// Take the `[reference]` section of this scenario: a file, or the name of a shipped one
+    #[arg(value_name = "SCENARIO")]
+    scenario: Option<String>,
+
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8765")]
+    listen: SocketAddr,
+
+    /// Latencies: instant, local or cloud [key: reference.preset]
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+
+    /// What it speaks: envelope or plain [key: target.dialect]
+    #[arg(long, value_name = "NAME")]
+    dialect: Option<String>,
+
+    /// Seed of its latencies and faults [key: seed]
+    #[arg(long, value_name = "N")]
+    seed: Option<String>,
+
+    /// Override any key of the scenario; repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+
+    /// Speak wss, with a certificate made on the spot
+    #[arg(long)]
+    tls: bool,
+
+    /// Write that certificate here as PEM, for `target.ca`
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    ca: Option<PathBuf>,
+
+    /// Log here what was done when: one CSV row per turn, microseconds since the start
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
+
+    /// The bearer token that devices must show; better in the environment than on the command line
+    #[arg(long, value_name = "TOKEN", env = "VOXLOAD_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
     /// Serve as ordered by the parent process on standard input.
     #[arg(long, hide = true)]
     embedded: bool,
@@ -15,5 +71,105 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     if args.embedded {
         return child::embedded().map(|()| Exit::Good).map_err(Failure::usage);
     }
-    Err(Failure::usage("not built yet"))
+    let plan = args.plan()?;
+    let (preset, dialect) = (plan.preset.clone(), plan.dialect.capabilities().name);
+    let wants_token = plan.token.is_some();
+    health::raise_open_files(child::OPEN_FILES);
+    let server = Server::start(Options {
+        plan,
+        replies: shipped().map_err(Failure::usage)?,
+        formats: Vec::new(),
+        listen: args.listen,
+        secure: args.tls,
+        truth: args.truth.clone(),
+        clock: Clock::start(),
+    })
+    .map_err(Failure::usage)?;
+    if let (Some(path), Some(pem)) = (&args.ca, server.ca_pem()) {
+        std::fs::write(path, pem)
+            .map_err(|e| Failure::usage(format!("cannot write the certificate {}: {e}", path.display())))?;
+    }
+    let url = server.url();
+    println!("reference server: {url} (dialect {dialect}, preset {preset})");
+    println!("point a run at it:\n  {}", args.hint(&url, dialect, wants_token));
+    println!("Ctrl-C stops it.");
+    wait_for_a_signal()?;
+    let counts = server.stop().map_err(Failure::usage)?;
+    println!(
+        "\n{} connections, {} sessions, {} turns",
+        counts.connections, counts.sessions, counts.turns
+    );
+    if counts.truth_rows_lost > 0 {
+        eprintln!(
+            "warning: the disk was too slow for the truth log: {} rows are missing",
+            counts.truth_rows_lost
+        );
+    }
+    Ok(Exit::Good)
+}
+
+impl Args {
+    fn plan(&self) -> Result<ReferencePlan, Failure> {
+        let source = match &self.scenario {
+            Some(name) => Source::find(name)?,
+            None => Source::inline("<defaults>", ""),
+        };
+        let of = |flag, key: &str, value: &str| Override {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            flag,
+            append: false,
+        };
+        let set = self.set.iter().map(|(key, value)| of("--set", key, value));
+        let singles = [
+            ("--preset", "reference.preset", &self.preset),
+            ("--dialect", "target.dialect", &self.dialect),
+            ("--seed", "seed", &self.seed),
+        ];
+        let singles = singles
+            .into_iter()
+            .filter_map(|(flag, key, value)| value.as_ref().map(|v| of(flag, key, v)));
+        let overrides: Vec<_> = set.chain(singles).collect();
+        let mut plan = scenario::load(&source, &overrides)?.reference;
+        if let Some(token) = &self.token {
+            plan.token = Some(Secret::new(token));
+        }
+        Ok(plan)
+    }
+
+    /// The command that talks to this server.
+    fn hint(&self, url: &str, dialect: &str, wants_token: bool) -> String {
+        let mut words = vec![format!("voxload run quickstart --url {url}")];
+        if dialect != "envelope" {
+            words.push(format!(
+                "--set target.dialect={dialect} --set audio.codec=pcm16 --set audio.rate=16000"
+            ));
+        }
+        match &self.ca {
+            Some(path) => words.push(format!("--set target.ca={}", path.display())),
+            None if self.tls => words.push("--set target.insecure=true".to_owned()),
+            None => {}
+        }
+        if wants_token {
+            words.push("--set 'target.headers.Authorization=Bearer ${VOXLOAD_TOKEN}'".to_owned());
+        }
+        words.join(" ")
+    }
+}
+
+/// Returns on Ctrl-C, or when the process is asked to end.
+fn wait_for_a_signal() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let cannot = |e: std::io::Error| Failure::usage(format!("cannot wait for Ctrl-C: {e}"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(cannot)?;
+    runtime.block_on(async {
+        let mut ended = signal(SignalKind::terminate()).map_err(cannot)?;
+        tokio::select! {
+            pressed = tokio::signal::ctrl_c() => pressed.map_err(cannot),
+            _ = ended.recv() => Ok(()),
+        }
+    })
 }

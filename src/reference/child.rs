@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::server::{Counts, Options, Server};
 use crate::audio::AudioFormat;
+use crate::measure::health;
 use crate::scenario::ReferencePlan;
 use crate::time::{Clock, Micros};
 
@@ -30,6 +31,9 @@ const START: Duration = Duration::from_secs(20);
 
 /// How long it may take to finish its log.
 const STOP: Duration = Duration::from_secs(10);
+
+/// Descriptors that the server asks for, one a connection; it gets what the hard limit allows.
+pub const OPEN_FILES: u64 = 1 << 20;
 
 /// What the child is told: one line of JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -222,6 +226,7 @@ pub fn embedded() -> Result<(), String> {
     // A parent that was killed leaves a pipe that ends; this is for one that left the pipe to somebody else.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
+    health::raise_open_files(OPEN_FILES);
     let mut stdin = std::io::stdin().lock();
     let mut order = String::new();
     stdin

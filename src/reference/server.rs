@@ -138,7 +138,7 @@ impl Server {
             let listener = listener.try_clone().map_err(|e| e.to_string())?;
             let thread = std::thread::Builder::new()
                 .name(format!("reference-{n}"))
-                .spawn(move || thread(shared, listener, &ready))
+                .spawn(move || thread(shared, listener, ready))
                 .map_err(|e| format!("cannot start a thread: {e}"))?;
             server.threads.push(thread);
         }
@@ -149,7 +149,6 @@ impl Server {
         Ok(server)
     }
 
-    /// Where devices connect to.
     /// Counts the truth log's instants from `zero` on the server's clock.
     pub fn set_zero(&self, zero: Micros) {
         if let Some(log) = &self.log {
@@ -157,6 +156,7 @@ impl Server {
         }
     }
 
+    /// Where devices connect to.
     pub fn url(&self) -> String {
         let scheme = if self.ca_pem.is_some() { "wss" } else { "ws" };
         // The address "any" is none to connect to.
@@ -246,7 +246,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(fd.into())
 }
 
-fn thread(shared: Shared, listener: TcpListener, ready: &mpsc::Sender<Result<(), String>>) {
+fn thread(shared: Shared, listener: TcpListener, ready: mpsc::Sender<Result<(), String>>) {
     let cannot = |e: std::io::Error| format!("cannot start serving: {e}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime.map_err(cannot) {
@@ -254,7 +254,6 @@ fn thread(shared: Shared, listener: TcpListener, ready: &mpsc::Sender<Result<(),
         Err(why) => return drop(ready.send(Err(why))),
     };
     let tasks = tokio::task::LocalSet::new();
-    let ready = ready.clone();
     runtime.block_on(tasks.run_until(async move {
         let set_up =
             Timers::new(shared.clock).and_then(|t| Ok((t, tokio::net::TcpListener::from_std(listener)?)));

@@ -124,7 +124,15 @@ impl Writer {
             lost: Arc::clone(&lost),
         };
         let path = path.to_owned();
-        Ok((truth, Self { thread, lost, zero, path }))
+        Ok((
+            truth,
+            Self {
+                thread,
+                lost,
+                zero,
+                path,
+            },
+        ))
     }
 
     /// From now on rows count from `zero` on the server's clock: the run begins after the server does.

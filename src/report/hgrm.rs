@@ -18,7 +18,7 @@ pub(super) fn render(d: &Distribution) -> Option<String> {
     if d.infinite_count() + d.negative_count() > 0 {
         let _ = writeln!(
             text,
-            "#[Not in this file: {} failures (infinite), {} samples below zero]",
+            "#[Not in this file: failures (infinite) {}, samples below zero {}]",
             d.infinite_count(),
             d.negative_count()
         );
@@ -76,7 +76,26 @@ mod tests {
             d.record(Micros::from_millis(ms));
         }
         d.record_infinite();
-        insta::assert_snapshot!(render(&d).unwrap(), @"");
+        insta::assert_snapshot!(render(&d).unwrap(), @"
+               Value     Percentile TotalCount 1/(1-Percentile)
+
+             100.031 0.000000000000          1           1.00
+             100.031 0.100000000000          1           1.11
+             100.031 0.200000000000          1           1.25
+             200.063 0.300000000000          2           1.43
+             200.063 0.400000000000          2           1.67
+             200.063 0.500000000000          2           2.00
+             300.031 0.550000000000          3           2.22
+             300.031 0.600000000000          3           2.50
+             300.031 0.650000000000          3           2.86
+             300.031 0.700000000000          3           3.33
+             400.127 0.750000000000          4           4.00
+             400.127 1.000000000000          4
+        #[Mean    =      249.976, StdDeviation   =      111.793]
+        #[Max     =      400.127, Total count    =            4]
+        #[Buckets =            9, SubBuckets     =         2048]
+        #[Not in this file: failures (infinite) 1, samples below zero 0]
+        ");
     }
 
     #[test]

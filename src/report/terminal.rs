@@ -1,7 +1,8 @@
 //! The summary at the end of a run, at most 100 columns wide.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Color, Style as Ansi};
 
@@ -30,6 +31,14 @@ impl Style {
     /// With ANSI colours.
     pub const fn colour() -> Self {
         Self { colour: true }
+    }
+
+    /// With colours where standard output is a terminal and `NO_COLOR` is not set.
+    pub fn for_stdout() -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Self {
+            colour: std::io::stdout().is_terminal() && !unwanted,
+        }
     }
 
     fn paint(self, text: &str, style: Ansi) -> String {
@@ -83,20 +92,12 @@ impl Summary<'_> {
         self.thresholds();
         self.latency();
         self.failures();
-        for (title, facts) in [
-            ("Audio", self.view.audio()),
-            ("Barge-in", self.view.barge_in()),
-            ("Load generator", self.view.generator()),
-            (
-                "Agreement with the reference server's own log",
-                self.view.agreement(),
-            ),
-        ] {
-            self.facts(title, &facts);
-            if title == "Load generator" {
-                self.checks();
-            }
-        }
+        self.facts("Audio", &self.view.audio());
+        self.facts("Barge-in", &self.view.barge_in());
+        self.facts("Load generator", &self.view.generator());
+        self.checks();
+        let agreement = self.view.agreement();
+        self.facts("Agreement with the reference server's own log", &agreement);
         self.files(files);
         self.text
     }
@@ -112,13 +113,20 @@ impl Summary<'_> {
         self.line(&title);
     }
 
-    /// `  label   text`, with further lines below the text.
-    fn item(&mut self, label: &str, text: &str) {
-        let label = format!("{label:<LABEL$}");
-        for (i, part) in wrap(text, WIDTH - LABEL - 4).into_iter().enumerate() {
-            let left = if i == 0 { label.as_str() } else { "" };
-            self.line(&format!("  {left:<LABEL$}  {part}"));
+    /// `head` and the text beside it, broken into lines that begin below each other. `width`: of the head on screen.
+    fn beside(&mut self, head: &str, width: usize, text: &str) {
+        for (i, part) in wrap(text, WIDTH.saturating_sub(width)).into_iter().enumerate() {
+            if i == 0 {
+                self.line(&format!("{head}{part}"));
+            } else {
+                self.line(&format!("{:width$}{part}", ""));
+            }
         }
+    }
+
+    /// `  label   text`.
+    fn item(&mut self, label: &str, text: &str) {
+        self.beside(&format!("  {label:<LABEL$}  "), LABEL + 4, text);
     }
 
     fn facts(&mut self, title: &str, facts: &[Fact]) {
@@ -140,26 +148,12 @@ impl Summary<'_> {
         };
         let indent = word.len() + 2;
         let headline = format!("{}: {}", one_line(&self.view.result.name), self.view.headline());
-        for (i, part) in wrap(&headline, WIDTH - indent).into_iter().enumerate() {
-            if i == 0 {
-                self.line(&format!("{painted}  {part}"));
-            } else {
-                self.line(&format!("{:indent$}{part}", ""));
-            }
-        }
+        self.beside(&format!("{painted}  "), indent, &headline);
         for reason in &self.view.result.verdict.reasons {
-            for (i, part) in wrap(&one_line(reason), WIDTH - indent - 2)
-                .into_iter()
-                .enumerate()
-            {
-                let bullet = if i == 0 { "- " } else { "  " };
-                self.line(&format!("{:indent$}{bullet}{part}", ""));
-            }
+            self.beside(&format!("{:indent$}- ", ""), indent + 2, &one_line(reason));
         }
         for text in [self.view.validity(), self.view.setting()] {
-            for part in wrap(&text, WIDTH - indent) {
-                self.line(&format!("{:indent$}{part}", ""));
-            }
+            self.beside(&" ".repeat(indent), indent, &text);
         }
     }
 
@@ -185,17 +179,8 @@ impl Summary<'_> {
             if !t.note.is_empty() {
                 let _ = write!(text, "  ({})", one_line(&t.note));
             }
-            let expression = one_line(&t.expression);
-            for (i, part) in wrap(&text, WIDTH.saturating_sub(width + 6))
-                .into_iter()
-                .enumerate()
-            {
-                if i == 0 {
-                    self.line(&format!("  {mark} {expression:<width$}  {part}"));
-                } else {
-                    self.line(&format!("    {:<width$}  {part}", ""));
-                }
-            }
+            let head = format!("  {mark} {:<width$}  ", one_line(&t.expression));
+            self.beside(&head, width + 6, &text);
         }
     }
 
@@ -224,9 +209,7 @@ impl Summary<'_> {
             let class = self.style.bad(&f.class);
             self.line(&format!("  {class}  {}", f.affected));
             for text in [f.explanation, format!("first: {}: {}", f.place, f.detail)] {
-                for part in wrap(&text, WIDTH - 6) {
-                    self.line(&format!("      {part}"));
-                }
+                self.beside("      ", 6, &text);
             }
         }
     }
@@ -236,26 +219,24 @@ impl Summary<'_> {
         for c in self.view.result.validity.checks.iter().filter(|c| !c.ok) {
             let head = self.style.bad(&format!("✗ {}", c.name));
             self.line(&format!("  {head}: {}, limit {}", c.seen, c.limit));
-            for (label, text) in [("cause", &c.cause), ("try", &c.try_this)] {
-                for (i, part) in wrap(text, WIDTH - 14).into_iter().enumerate() {
-                    let label = if i == 0 { label } else { "" };
-                    self.line(&format!("      {label:<6}  {part}"));
-                }
-            }
+            self.beside("      cause  ", 13, &c.cause);
+            self.beside("      try    ", 13, &c.try_this);
         }
     }
 
-    /// The folder, and what is in it: one line for the folder, not one a chart.
+    /// The folder that all are in, and its folders and files: one word for all charts, not one each.
     fn files(&mut self, files: &[PathBuf]) {
-        let Some(first) = files.first() else { return };
+        let mut parents = files.iter().filter_map(|f| f.parent());
+        let Some(mut dir) = parents.next() else { return };
+        for parent in parents {
+            while !parent.starts_with(dir) {
+                dir = dir.parent().unwrap_or_else(|| Path::new(""));
+            }
+        }
         self.section("Files");
-        let dir = first
-            .parent()
-            .map(std::path::Path::to_path_buf)
-            .unwrap_or_default();
         let mut names: Vec<String> = Vec::new();
         for file in files {
-            let name = match file.strip_prefix(&dir) {
+            let name = match file.strip_prefix(dir) {
                 Ok(relative) => match relative.parent().filter(|p| !p.as_os_str().is_empty()) {
                     Some(sub) => format!("{}/", sub.display()),
                     None => relative.display().to_string(),
@@ -268,9 +249,7 @@ impl Summary<'_> {
         }
         // A path is not wrapped: it is there to be copied.
         self.line(&format!("  {}/", dir.display()));
-        for part in wrap(&names.join("  "), WIDTH - 4) {
-            self.line(&format!("    {}", part.trim_start()));
-        }
+        self.beside("    ", 4, &names.join(" "));
     }
 }
 

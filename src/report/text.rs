@@ -75,6 +75,15 @@ impl Cell {
             Self::Value(v) => unit.number(v),
         }
     }
+
+    /// For a sentence: with the unit.
+    pub(super) fn spoken(self, unit: Shown) -> String {
+        match (self, unit) {
+            (Self::Value(_), Shown::Millis) => format!("{} ms", self.text(unit)),
+            (Self::Value(_), Shown::Percent) => format!("{} %", self.text(unit)),
+            _ => self.text(unit),
+        }
+    }
 }
 
 /// How a metric's samples are shown.
@@ -156,7 +165,7 @@ pub(super) fn percent(share: f64) -> String {
     match share * 100.0 {
         p if p == 0.0 || p == 100.0 => format!("{p:.0} %"),
         p if p < 0.01 => "<0.01 %".to_owned(),
-        p if p < 0.1 => format!("{p:.2} %"),
+        p if p < 1.0 => format!("{p:.2} %"),
         p if (99.9..100.0).contains(&p) => format!("{:.2} %", p.min(99.99)),
         p => format!("{p:.1} %"),
     }

@@ -129,7 +129,7 @@ impl<'a> View<'a> {
                 share(within, of)
             ),
             Some(Cell::Infinite) => format!(
-                "more than 5 % of turns were never answered, {} within the budget of {BUDGET}",
+                "more than 5 % of turns failed or were never answered, {} within the budget of {BUDGET}",
                 share(within, of)
             ),
             _ => format!(
@@ -369,11 +369,11 @@ impl<'a> View<'a> {
                 ),
             );
             if let Some(m) = self.result.metrics.get(Metric::BargeInStop.name()) {
-                let cell = |q| Cell::quantile(m, q).text(Shown::Millis);
+                let cell = |q| Cell::quantile(m, q).spoken(Shown::Millis);
                 fact(
                     "until it is quiet",
                     format!(
-                        "p50 {} ms, p95 {} ms after the interruption began",
+                        "p50 {}, p95 {} after the interruption began",
                         cell(0.5),
                         cell(0.95)
                     ),
@@ -427,16 +427,16 @@ impl<'a> View<'a> {
             ),
         ];
         if let Some(m) = r.metrics.get(Metric::SendLateness.name()).filter(|m| m.count > 0) {
-            let cell = |q| Cell::quantile(m, q).text(Shown::Millis);
+            let cell = |q| Cell::quantile(m, q).spoken(Shown::Millis);
             facts.insert(
                 1,
                 (
                     "send lateness",
                     format!(
-                        "p50 {} ms, p99 {} ms, max {} ms (planned → written)",
+                        "p50 {}, p99 {}, max {} (planned → written)",
                         cell(0.5),
                         cell(0.99),
-                        Cell::max(m).text(Shown::Millis)
+                        Cell::max(m).spoken(Shown::Millis)
                     ),
                 ),
             );
@@ -506,7 +506,7 @@ fn failure(f: &FailureGroup) -> FailureLine {
 }
 
 fn stalls(r: &RunResult, p: &PlaybackResult) -> String {
-    let played = (p.media_us + p.stalled_us).max(0) as u64;
+    let played = p.media_us.saturating_add(p.stalled_us).max(0) as u64;
     // The metric knows why a quantile is missing; `ttfa` itself is the one at the scenario's own prebuffer.
     let metric = if p.prebuffer_us == r.audio.prebuffer_us {
         r.metrics.get(Metric::Ttfa.name())

@@ -190,7 +190,7 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, (low, high): (i32, i32)) -> i32 {
-        let share = (value - self.from) / (self.to - self.from);
+        let share = ((value - self.from) / (self.to - self.from)).clamp(0.0, 1.0);
         low + (f64::from(high - low) * share).round() as i32
     }
 
@@ -259,7 +259,7 @@ fn font(size: u32, ink: Ink) -> TextStyle<'static> {
 
 /// A legend in one row at the top of the area.
 fn legend(area: &Area<'_>, keys: &[Key]) -> Result<(), String> {
-    let mut x = 68;
+    let mut x = 78;
     for k in keys {
         let style = k.ink.light.stroke_width(3);
         let parts: &[(i32, i32)] = if k.dashed { &[(0, 8), (13, 21)] } else { &[(0, 21)] };
@@ -279,6 +279,7 @@ fn plot<'a, 'b>(area: &'a Area<'b>, x: &Axis, y: &Axis) -> Result<Plot<'a, 'b>, 
     let mut chart = ChartBuilder::on(area)
         .margin_top(30)
         .margin_right(24)
+        .margin_left(10)
         .margin_bottom(6)
         .set_label_area_size(LabelAreaPosition::Left, 68)
         .set_label_area_size(LabelAreaPosition::Bottom, 48)

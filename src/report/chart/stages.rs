@@ -32,7 +32,7 @@ pub(super) fn waterfall(view: &View<'_>) -> Result<Option<Chart>, String> {
     let most = bars.iter().map(|b| b.2).fold(1.0, f64::max);
     let axis = Axis::linear(most - least, "");
     let scale = f64::from(WIDTH as i32 - LEFT - RIGHT) / (most - least);
-    let px = |ms: f64| LEFT + ((ms - least) * scale).round() as i32;
+    let px = |ms: f64| LEFT + ((ms - least) * scale).round().clamp(0.0, f64::from(WIDTH)) as i32;
 
     let title = "Where the time of a turn goes";
     let height = ROW * bars.len() as i32;

@@ -22,7 +22,8 @@ pub(super) fn by_prebuffer(view: &View<'_>) -> Result<Option<Chart>, String> {
     let svg = svg(320, title, |area| {
         let (left, right) = area.split_horizontally(480);
         let replies = |p: &PlaybackResult| p.stalled_replies as f64 / p.replies as f64;
-        let time = |p: &PlaybackResult| p.stalled_us as f64 / (p.stalled_us + p.media_us).max(1) as f64;
+        let time =
+            |p: &PlaybackResult| p.stalled_us as f64 / p.stalled_us.saturating_add(p.media_us).max(1) as f64;
         bars(&left, "replies with a stall", BLUE, &rows, replies)?;
         bars(&right, "stalled share of playback", ORANGE, &rows, time)
     })?;
@@ -43,8 +44,10 @@ fn bars(
     title: &str,
     ink: Ink,
     rows: &[&PlaybackResult],
-    share: impl Fn(&PlaybackResult) -> f64,
+    of: impl Fn(&PlaybackResult) -> f64,
 ) -> Result<(), String> {
+    // Between 0 and 1 whatever a document says.
+    let share = |p: &PlaybackResult| of(p).clamp(0.0, 1.0);
     write(area, title, (62, 3), 18, TEXT, HPos::Left)?;
     let most = rows.iter().map(|p| share(p)).fold(0.0, f64::max);
     let axis = Axis::linear(most.max(0.001) * 100.0, "");

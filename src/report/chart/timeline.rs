@@ -121,7 +121,10 @@ pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
 }
 
 fn time_axis(r: &RunResult) -> Axis {
-    let end = r.intervals.last().map_or(0, |i| i.start_us + i.width_us);
+    let end = r
+        .intervals
+        .last()
+        .map_or(0, |i| i.start_us.saturating_add(i.width_us));
     Axis::time(end)
 }
 
