@@ -7,6 +7,9 @@ use crate::time::Micros;
 /// Bit rate of Opus replies, bit/s: what voice services commonly send for wide-band speech.
 const BITRATE: u32 = 24_000;
 
+/// Silence before the first sound of a reply: synthesisers begin almost at once, the recordings do not.
+const LEAD: Micros = Micros::from_millis(50);
+
 /// Encodes a reply, message by message.
 pub(super) fn encode(
     samples: &[f32],
@@ -43,10 +46,29 @@ pub fn shipped() -> Result<Vec<Spoken>, String> {
     let sounds = Library::replies()?;
     Ok(sounds
         .into_iter()
-        .map(|s| Spoken {
-            text: s.transcript.unwrap_or_default(),
-            rate: s.sample_rate,
-            samples: s.samples,
+        .map(|s| {
+            let lead = s.speech_start.saturating_sub(LEAD.to_samples(s.sample_rate)) as usize;
+            Spoken {
+                text: s.transcript.unwrap_or_default(),
+                rate: s.sample_rate,
+                samples: s.samples.get(lead..).unwrap_or_default().into(),
+            }
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::testing::{MS, OPUS};
+
+    #[test]
+    fn shipped_replies_begin_soon_and_have_words() {
+        for s in shipped().unwrap() {
+            let chunks = encode(&s.samples, s.rate, OPUS, MS(60)).unwrap();
+            let audible = audible_from(&chunks, OPUS).unwrap().unwrap();
+            assert!(audible > MS(30) && audible < MS(80), "{}: {audible:?}", s.text);
+            assert!(s.text.split_whitespace().count() > 3, "{}", s.text);
+        }
+    }
 }

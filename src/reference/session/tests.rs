@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::reference::sound;
 use crate::reference::testing::{MS, OPUS, PCM, Rig, pcm, tone, world};
-use crate::scenario::{Dist, Secret};
+use crate::scenario::{Dist, ReferencePlan, Secret};
 
 /// 100 ms recogniser, 200 ms model, 50 ms synthesiser.
 fn plan() -> ReferencePlan {
