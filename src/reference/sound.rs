@@ -7,9 +7,6 @@ use crate::time::Micros;
 /// Bit rate of Opus replies, bit/s: what voice services commonly send for wide-band speech.
 const BITRATE: u32 = 24_000;
 
-/// Silence before the first sound of a reply: synthesisers begin almost at once, the recordings do not.
-const LEAD: Micros = Micros::from_millis(50);
-
 /// Encodes a reply, message by message.
 pub(super) fn encode(
     samples: &[f32],
@@ -46,14 +43,7 @@ pub fn shipped() -> Result<Vec<Spoken>, String> {
     let sounds = Library::replies()?;
     Ok(sounds
         .into_iter()
-        .map(|s| {
-            let lead = s.speech_start.saturating_sub(LEAD.to_samples(s.sample_rate)) as usize;
-            Spoken {
-                text: s.transcript.unwrap_or_default(),
-                rate: s.sample_rate,
-                samples: s.samples.get(lead..).unwrap_or_default().into(),
-            }
-        })
+        .map(|s| Spoken { text: s.transcript.unwrap_or_default(), rate: s.sample_rate, samples: s.samples })
         .collect())
 }
 
@@ -67,7 +57,7 @@ mod tests {
         for s in shipped().unwrap() {
             let chunks = encode(&s.samples, s.rate, OPUS, MS(60)).unwrap();
             let audible = audible_from(&chunks, OPUS).unwrap().unwrap();
-            assert!(audible > MS(30) && audible < MS(80), "{}: {audible:?}", s.text);
+            assert!(audible < MS(40), "{}: {audible:?}", s.text);
             assert!(s.text.split_whitespace().count() > 3, "{}", s.text);
         }
     }

@@ -482,8 +482,8 @@ fn every_fault_of_a_turn() {
                     .flat_map(|p| p.chunks(2))
                     .map(|s| i16::from_le_bytes([s[0], s[1]]).abs())
                     .max();
-                // −40 dBFS are 327: below it even as a peak.
-                assert!(loudest < Some(327), "{loudest:?}");
+                // The room's own noise at most: far below what counts as audible (−40 dBFS is 328).
+                assert!(loudest < Some(200), "{loudest:?}");
                 assert_eq!(rows[0].first_audible_offset_us, None);
             }
             Fault::WrongFormat => assert_eq!(audio[0].len() % 2, 1),
