@@ -14,7 +14,7 @@ use self::record::Recording;
 use self::show::Show;
 use super::scenario_args::key_and_value;
 use crate::device::conversation::LONGEST;
-use crate::device::watch::{Moment, What};
+use crate::device::moment::{Moment, What};
 use crate::drive::debug::{self, Played};
 use crate::drive::prepare;
 use crate::event::{Outcome, TurnRecord};

@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub mod conversation;
 pub mod ear;
 mod hear;
+pub mod moment;
 pub mod plan;
 pub mod playback;
 mod speech;

@@ -12,141 +12,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::conversation::Conversation;
+use super::moment::{Audio, Moment, Part, Seen, Source, Step, What};
 use super::plan::Plan;
 use super::{Device, Outgoing, Piece, Voice};
 use crate::audio::codec::{self, Decoder};
-use crate::audio::{AudioFormat, rms_dbfs};
+use crate::audio::rms_dbfs;
 use crate::dialect::{DeviceDialect, Meaning};
 use crate::event::{Event, FailureClass, Outcome, TurnRecord};
 use crate::report::text::{chosen, counted};
 use crate::time::Micros;
 use crate::transport::{Closed, Frame};
-
-/// Something to tell.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Moment {
-    /// When it happened; a milestone may become known a little later.
-    pub at: Micros,
-    /// The turn that it belongs to, where there is one.
-    pub turn: Option<u32>,
-    /// What happened.
-    pub what: What,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq)]
-pub enum What {
-    /// A frame, either way.
-    Frame(Box<Seen>),
-    /// A milestone, or a step of the connection.
-    Step(Step),
-}
-
-/// A frame.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    /// When it was to be written; `None` for frames from the server.
-    pub planned: Option<Micros>,
-    /// Its content; `None` for the goodbye of WebSocket.
-    pub frame: Option<Frame>,
-    /// True when the device wrote it.
-    pub ours: bool,
-    /// What it means, by the names of the [`Meaning`]s; empty for ours.
-    pub meanings: Vec<&'static str>,
-    /// What its content does not say; may be empty.
-    pub note: String,
-    /// The audio in it.
-    pub audio: Option<Audio>,
-}
-
-/// Audio in a frame.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Audio {
-    /// What was agreed.
-    pub format: AudioFormat,
-    /// How long it plays, or why it is not audio of that format.
-    pub media: Result<Micros, String>,
-    /// How loud it is, dBFS; `None` when it could not be decoded.
-    pub level: Option<f64>,
-    /// Which part of what it is.
-    pub part: Option<Part>,
-}
-
-/// Which part of an utterance, or of a reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Of what.
-    pub of: Source,
-    /// Counted from 1.
-    pub number: u32,
-    /// How many there are, where that is known.
-    pub total: Option<u32>,
-    /// Media time of its first sample, from the start of the utterance or of the reply.
-    pub from: Micros,
-}
-
-/// Whose sound it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The user says this fixture.
-    Utterance(String),
-    /// The user is silent, and the microphone is open.
-    Silence,
-    /// The user coughs or hums: this fixture.
-    Sound(String),
-    /// The server's reply.
-    Reply,
-}
-
-/// A milestone, or a step of the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// Stable name, for programs.
-    pub name: &'static str,
-    /// For people.
-    pub text: String,
-    /// More about it; may be empty.
-    pub detail: String,
-    /// Since the end of speech, where that says something.
-    pub after: Option<Micros>,
-    /// What it counts as, when it is a failure.
-    pub class: Option<FailureClass>,
-    /// Further numbers, for programs: names end in their unit.
-    pub values: Vec<(&'static str, i64)>,
-}
-
-impl Step {
-    fn new(name: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            name,
-            text: text.into(),
-            detail: String::new(),
-            after: None,
-            class: None,
-            values: Vec::new(),
-        }
-    }
-
-    fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = detail.into();
-        self
-    }
-
-    fn after(mut self, after: Micros) -> Self {
-        self.after = Some(after);
-        self
-    }
-
-    fn failed(mut self, class: &FailureClass) -> Self {
-        self.class = Some(class.clone());
-        self
-    }
-
-    fn value(mut self, name: &'static str, value: Micros) -> Self {
-        self.values.push((name, value.0));
-        self
-    }
-}
 
 /// Watches one device.
 pub struct Watch {
@@ -276,7 +151,7 @@ impl Watch {
             note: String::new(),
             audio,
         };
-        self.tell(at, turn, What::Frame(Box::new(seen)));
+        self.tell(at, turn, seen);
     }
 
     /// A frame arrived. What it means is told when the device has [settled](Self::settled).
@@ -306,7 +181,7 @@ impl Watch {
             note,
             audio: None,
         };
-        self.tell(at, None, What::Frame(Box::new(seen)));
+        self.tell(at, None, seen);
     }
 
     /// Something happened to the device.
@@ -438,9 +313,9 @@ impl Watch {
             note: meanings.into_iter().find_map(note_on).unwrap_or_default(),
             audio,
         };
-        self.tell(at, turn, What::Frame(Box::new(seen)));
+        self.tell(at, turn, seen);
         if let Some(step) = stall {
-            self.tell(at, turn, What::Step(step));
+            self.tell(at, turn, step);
         }
     }
 
@@ -505,7 +380,7 @@ impl Watch {
             .as_ref()
             .map_or_else(|| clip.id.clone(), |t| format!("{}: “{t}”", clip.id));
         let step = Step::new("speech_starts", format!("turn {}: speech starts", record.turn)).detail(says);
-        self.tell(record.planned_start, turn, What::Step(step));
+        self.tell(record.planned_start, turn, step);
         let step = Step::new("end_of_speech", "end of speech").detail("latencies count from here");
         self.later(at, record.end_of_speech, turn, step);
         let seen = Stage::default();
@@ -553,7 +428,7 @@ impl Watch {
         ];
         for (name, text, before, now) in marks {
             if let (None, Some(t)) = (before, now) {
-                self.tell(t, turn, What::Step(Step::new(name, text).after(t - end)));
+                self.tell(t, turn, Step::new(name, text).after(t - end));
             }
         }
         if let (None, Some(t)) = (seen.first_audible, now.first_audible) {
@@ -564,15 +439,25 @@ impl Watch {
             let step = step.detail(format!("{lead} of leading silence"));
             self.later(at, t, turn, step);
         }
-        if let (None, Some(t)) = (seen.backchannel, now.backchannel) {
-            let step = Step::new("backchannel", "backchannel")
-                .detail("the user coughs or hums; the reply should go on");
-            self.tell(t, turn, What::Step(step));
-        }
-        if let (None, Some(t)) = (seen.barge_in, now.barge_in) {
-            let step =
-                Step::new("barge_in", "barge-in").detail("the user speaks over the reply, which should stop");
-            self.tell(t, turn, What::Step(step));
+        for (name, text, detail, before, now) in [
+            (
+                "backchannel",
+                "backchannel",
+                "the user coughs or hums; the reply should go on",
+                seen.backchannel,
+                now.backchannel,
+            ),
+            (
+                "barge_in",
+                "barge-in",
+                "the user speaks over the reply, which should stop",
+                seen.barge_in,
+                now.barge_in,
+            ),
+        ] {
+            if let (None, Some(t)) = (before, now) {
+                self.later(at, t, turn, Step::new(name, text).detail(detail));
+            }
         }
         if let (None, Some(t)) = (seen.reply_done, now.reply_done)
             && record.outcome != Outcome::Interrupted
@@ -580,7 +465,7 @@ impl Watch {
             let (media, n) = (record.reply_media, record.audio_messages);
             let step = Step::new("reply_complete", "reply complete").after(t - end);
             let step = step.detail(format!("{media} of audio in {}", counted(n.into(), "message")));
-            self.tell(t, turn, What::Step(step));
+            self.tell(t, turn, step);
         }
     }
 
@@ -623,21 +508,22 @@ impl Watch {
                 Step::new("turn_ended", format!("turn {n} failed: {class}: {detail}")).failed(class)
             }
         };
-        self.tell(record.ended, turn, What::Step(step));
+        self.tell(record.ended, turn, step);
     }
 
     /// Tells something, after what was known to happen before it.
-    fn tell(&mut self, at: Micros, turn: Option<u32>, what: What) {
+    fn tell(&mut self, at: Micros, turn: Option<u32>, what: impl Into<What>) {
         self.release(at);
+        let what = what.into();
         self.out.push_back(Moment { at, turn, what });
     }
 
     /// Tells something that happens at `when`: now, or when the time has come.
     fn later(&mut self, now: Micros, when: Micros, turn: Option<u32>, step: Step) {
-        let what = What::Step(step);
         if when <= now {
-            return self.tell(when, turn, what);
+            return self.tell(when, turn, step);
         }
+        let what = What::Step(step);
         let place = self.later.partition_point(|m| m.at <= when);
         self.later.insert(place, Moment { at: when, turn, what });
     }
@@ -648,46 +534,11 @@ impl Watch {
     }
 
     fn step(&mut self, at: Micros, event: &Event) {
-        let turn = self.open.last().map(|o| o.turn);
+        let Some(mut step) = Step::of(event) else { return };
         match event {
-            Event::Connecting => self.tell(at, None, What::Step(Step::new("connecting", "connecting"))),
-            Event::Connected {
-                times,
-                total,
-                reconnect,
-            } => {
-                self.connected = true;
-                self.refusals = 0;
+            Event::Connected { .. } => {
+                (self.connected, self.refusals) = (true, 0);
                 self.dialect = self.plan.dialect.device(&self.plan.setup, self.device);
-                let tls = if times.tls > Micros::ZERO {
-                    format!(" · TLS {}", times.tls)
-                } else {
-                    String::new()
-                };
-                let detail = format!(
-                    "TCP {}{tls} · upgrade {} · {total} in all, port {}",
-                    times.tcp, times.upgrade, times.local_port
-                );
-                let step = Step::new(
-                    "connected",
-                    if *reconnect {
-                        "connected again"
-                    } else {
-                        "connected"
-                    },
-                )
-                .detail(detail)
-                .value("tcp_us", times.tcp)
-                .value("tls_us", times.tls)
-                .value("upgrade_us", times.upgrade)
-                .value("total_us", *total)
-                .value("local_port", Micros(times.local_port.into()));
-                self.tell(at, None, What::Step(step));
-            }
-            Event::SessionReady { after } => {
-                let step =
-                    Step::new("session_ready", "session ready").detail(format!("{after} after the upgrade"));
-                self.tell(at, None, What::Step(step.value("after_us", *after)));
             }
             Event::ConnectionLost {
                 class,
@@ -695,33 +546,15 @@ impl Watch {
                 established,
             } => {
                 self.refusals += u32::from(!established);
-                let (name, what) = if *established {
-                    ("lost", "connection lost")
-                } else {
-                    ("refused", "no connection")
-                };
-                let text = format!("{what}: {class}: {detail}");
-                self.tell(at, None, What::Step(Step::new(name, text).failed(class)));
-            }
-            Event::Disconnected => self.tell(
-                at,
-                None,
-                What::Step(Step::new("disconnected", "the device leaves")),
-            ),
-            Event::Reconnected { after } => {
-                let step = Step::new("reconnected", "back").detail(format!("{after} after the loss"));
-                self.tell(at, None, What::Step(step.value("after_us", *after)));
-            }
-            Event::HeartbeatAnswered { rtt } => {
-                let step = Step::new("heartbeat", "heartbeat answered").detail(format!("after {rtt}"));
-                self.tell(at, None, What::Step(step.value("rtt_us", *rtt)));
-            }
-            Event::StaleMessage => {
-                let step = Step::new("stale_message", "dropped").detail("it belongs to a turn that is over");
-                self.tell(at, turn, What::Step(step));
+                let said =
+                    |t: &TurnRecord| matches!(&t.outcome, Outcome::Failed(c, d) if (c, d) == (class, detail));
+                if *established && self.turns.last().is_some_and(said) {
+                    step = step.known("connection lost");
+                }
             }
             _ => {}
         }
+        self.tell(at, None, step);
     }
 }
 

@@ -10,7 +10,7 @@
 use serde_json::{Value, json};
 
 use super::mask::Mask;
-use crate::device::watch::{Audio, Moment, Part, Seen, Source, Step, What};
+use crate::device::moment::{Audio, Moment, Part, Seen, Source, Step, What};
 use crate::event::{Outcome, TurnRecord};
 use crate::measure::turn_row;
 use crate::report::result::TurnRow;
@@ -104,8 +104,8 @@ impl Show {
             words = format!("{words} ({})", self.clean(&step.detail));
         }
         let mut lines = wrap(&words, WIDTH - STEP);
-        if let Some(class) = &step.class {
-            lines.extend(wrap(class.explain(), WIDTH - STEP));
+        if let Some(explanation) = step.explanation {
+            lines.extend(wrap(explanation, WIDTH - STEP));
         }
         let painted = |text: &str| match step.class {
             Some(_) => self.style.bad(text),
@@ -230,7 +230,9 @@ impl Show {
         }
         if let Some(class) = &step.class {
             value["class"] = self.mask.text(&class.to_string()).into();
-            value["explanation"] = class.explain().into();
+        }
+        if let Some(explanation) = step.explanation {
+            value["explanation"] = explanation.into();
         }
         for (name, number) in &step.values {
             value[*name] = (*number).into();
