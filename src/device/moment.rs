@@ -26,7 +26,7 @@ pub enum What {
 }
 
 /// A frame.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
     /// When it was to be written; `None` for frames from the server.
     pub planned: Option<Micros>,
@@ -53,6 +53,17 @@ pub struct Audio {
     pub level: Option<f64>,
     /// Which part of what it is.
     pub part: Option<Part>,
+}
+
+impl Audio {
+    pub(super) const fn new(format: AudioFormat) -> Self {
+        Self {
+            format,
+            media: Ok(Micros::ZERO),
+            level: None,
+            part: None,
+        }
+    }
 }
 
 /// Which part of an utterance, or of a reply.

@@ -54,43 +54,51 @@ enum Happened {
 /// A turn under way.
 struct Open {
     turn: u32,
-    seen: Stage,
+    session_turn: u32,
+    /// Names of the milestones that have been told.
+    told: Vec<&'static str>,
+    audio_messages: u32,
     /// Decodes the reply.
     decoder: Option<Decoder>,
     /// Media time of the reply so far.
     media: Micros,
 }
 
-/// How far a turn has come.
-#[derive(Clone, Copy, Debug, Default)]
-struct Stage {
-    endpoint: Option<Micros>,
-    first_partial: Option<Micros>,
-    final_transcript: Option<Micros>,
-    first_token: Option<Micros>,
-    first_audio: Option<Micros>,
-    first_audible: Option<Micros>,
-    reply_done: Option<Micros>,
-    barge_in: Option<Micros>,
-    backchannel: Option<Micros>,
-    audio_messages: u32,
-}
-
-impl Stage {
-    fn of(r: &TurnRecord) -> Self {
-        Self {
-            endpoint: r.endpoint,
-            first_partial: r.first_partial,
-            final_transcript: r.final_transcript,
-            first_token: r.first_token,
-            first_audio: r.first_byte,
-            first_audible: r.judged.first_audible,
-            reply_done: r.reply_done,
-            barge_in: r.barge_in.map(|b| b.planned),
-            backchannel: r.backchannel.map(|b| b.planned),
-            audio_messages: r.audio_messages,
-        }
-    }
+/// How far a turn has come: name, text, and when it happened.
+const fn milestones(r: &TurnRecord) -> [(&'static str, &'static str, Option<Micros>); 9] {
+    let (barge_in, backchannel) = (
+        if let Some(b) = &r.barge_in {
+            Some(b.planned)
+        } else {
+            None
+        },
+        if let Some(b) = &r.backchannel {
+            Some(b.planned)
+        } else {
+            None
+        },
+    );
+    // What is cut short is told as such.
+    let complete = if matches!(r.outcome, Outcome::Interrupted) {
+        None
+    } else {
+        r.reply_done
+    };
+    [
+        (
+            "endpoint",
+            "the server has detected the end of speech",
+            r.endpoint,
+        ),
+        ("first_partial", "first partial transcript", r.first_partial),
+        ("final_transcript", "final transcript", r.final_transcript),
+        ("first_token", "first token", r.first_token),
+        ("first_audio", "first audio", r.first_byte),
+        ("first_audible", "first audible", r.judged.first_audible),
+        ("backchannel", "backchannel", backchannel),
+        ("barge_in", "barge-in", barge_in),
+        ("reply_complete", "reply complete", complete),
+    ]
 }
 
 impl Watch {
@@ -143,15 +151,18 @@ impl Watch {
     pub fn sent(&mut self, at: Micros, sent: &Outgoing) {
         let audio = sent.piece.map(|piece| self.spoken(sent.planned, piece));
         let turn = audio.as_ref().and_then(|_| self.open.last()).map(|o| o.turn);
-        let seen = Seen {
-            planned: Some(sent.planned),
-            frame: Some(sent.frame.clone()),
-            ours: true,
-            meanings: Vec::new(),
-            note: String::new(),
-            audio,
-        };
-        self.tell(at, turn, seen);
+        let (planned, frame) = (Some(sent.planned), Some(sent.frame.clone()));
+        self.tell(
+            at,
+            turn,
+            Seen {
+                planned,
+                frame,
+                ours: true,
+                audio,
+                ..Seen::default()
+            },
+        );
     }
 
     /// A frame arrived. What it means is told when the device has [settled](Self::settled).
@@ -173,15 +184,17 @@ impl Watch {
     }
 
     fn close_frame(&mut self, at: Micros, ours: bool, note: String) {
-        let seen = Seen {
-            planned: ours.then_some(at),
-            frame: None,
-            ours,
-            meanings: Vec::new(),
-            note,
-            audio: None,
-        };
-        self.tell(at, None, seen);
+        let planned = ours.then_some(at);
+        self.tell(
+            at,
+            None,
+            Seen {
+                planned,
+                ours,
+                note,
+                ..Seen::default()
+            },
+        );
     }
 
     /// Something happened to the device.
@@ -201,7 +214,7 @@ impl Watch {
             let grown = ended.chain(&now).find(|r| {
                 self.open
                     .iter()
-                    .any(|o| o.turn == r.turn && o.seen.audio_messages < r.audio_messages)
+                    .any(|o| o.turn == r.turn && o.audio_messages < r.audio_messages)
             });
             self.understand(at, frame, grown.map(|r| r.turn));
         }
@@ -227,70 +240,56 @@ impl Watch {
 
     /// A chunk that the device has sent: decoded, and put where it was spoken.
     fn spoken(&mut self, planned: Micros, piece: Piece) -> Audio {
-        let format = self.plan.setup.up;
-        let spoken = self.plan.spoken(piece.voice);
-        let clip = &spoken.clip;
-        let (speech, silence) = (clip.speech.len(), clip.silence.len());
-        let n = piece.chunk as usize;
-        let chunk = clip
-            .speech
-            .get(n)
-            .or_else(|| clip.silence.get(n.saturating_sub(speech) % silence.max(1)));
-        let Some(chunk) = chunk else {
-            return Audio {
-                format,
-                media: Ok(Micros::ZERO),
-                level: None,
-                part: None,
+        let clip = &self.plan.spoken(piece.voice).clip;
+        let mut audio = Audio::new(self.plan.setup.up);
+        let (n, speech) = (piece.chunk as usize, clip.speech.len());
+        let (chunk, part) = if let Some(chunk) = clip.speech.get(n) {
+            let of = match piece.voice {
+                Voice::Utterance(_) => Source::Utterance(clip.id.clone()),
+                Voice::Sound(_) => Source::Sound(clip.id.clone()),
             };
+            let from = clip
+                .speech
+                .iter()
+                .take(n)
+                .fold(Micros::ZERO, |sum, c| sum + c.media);
+            (
+                chunk,
+                Part {
+                    of,
+                    number: piece.chunk + 1,
+                    total: Some(speech as u32),
+                    from,
+                },
+            )
+        } else {
+            let n = n - speech;
+            let Some(chunk) = clip.silence.get(n % clip.silence.len().max(1)) else {
+                return audio;
+            };
+            let from = chunk.media * n as i64;
+            (
+                chunk,
+                Part {
+                    of: Source::Silence,
+                    number: n as u32 + 1,
+                    total: None,
+                    from,
+                },
+            )
         };
-        if n == 0
-            || self
-                .speaking
-                .as_ref()
-                .is_none_or(|(voice, _)| *voice != piece.voice)
-        {
-            self.speaking = Decoder::new(format).ok().map(|d| (piece.voice, d));
+        let goes_on = |(voice, _): &(Voice, Decoder)| *voice == piece.voice && n > 0;
+        if !self.speaking.as_ref().is_some_and(goes_on) {
+            self.speaking = Decoder::new(audio.format).ok().map(|d| (piece.voice, d));
         }
-        let mut samples = Vec::new();
-        let decoded = self
-            .speaking
-            .as_mut()
-            .is_some_and(|(_, d)| d.decode(&chunk.payload, &mut samples).is_ok());
+        let samples = decode(self.speaking.as_mut().map(|(_, d)| d), &chunk.payload);
         // A chunk exists once its last sample has been spoken, and the encoder has looked ahead.
         let at = planned - clip.lookahead - chunk.media;
-        self.conversation.say(at, &samples);
-        let from = clip
-            .speech
-            .iter()
-            .take(n)
-            .map(|c| c.media)
-            .fold(Micros::ZERO, |a, b| a + b);
-        let of = match piece.voice {
-            _ if n >= speech => Source::Silence,
-            Voice::Utterance(_) => Source::Utterance(clip.id.clone()),
-            Voice::Sound(_) => Source::Sound(clip.id.clone()),
-        };
-        let part = match n.checked_sub(speech) {
-            None => Part {
-                of,
-                number: piece.chunk + 1,
-                total: Some(speech as u32),
-                from,
-            },
-            Some(n) => Part {
-                of,
-                number: n as u32 + 1,
-                total: None,
-                from: from + chunk.media * n as i64,
-            },
-        };
-        Audio {
-            format,
-            media: Ok(chunk.media),
-            level: decoded.then(|| rms_dbfs(&samples)),
-            part: Some(part),
-        }
+        audio.media = Ok(chunk.media);
+        audio.level = samples.as_deref().map(rms_dbfs);
+        audio.part = Some(part);
+        self.conversation.say(at, &samples.unwrap_or_default());
+        audio
     }
 
     /// What a frame from the server means; its audio belongs to `turn`.
@@ -304,14 +303,18 @@ impl Watch {
                 (audio, stall) = (Some(heard), step);
             }
         }
-        let turn = turn.or_else(|| self.open.last().map(|o| o.turn));
+        let named = meanings.iter().find_map(turn_of);
+        let open = self
+            .open
+            .iter()
+            .rfind(|o| named.is_none_or(|id| o.session_turn == id));
+        let turn = turn.or_else(|| open.map(|o| o.turn));
         let seen = Seen {
-            planned: None,
             frame: Some(frame),
-            ours: false,
             meanings: meanings.iter().map(name_of).collect(),
             note: meanings.into_iter().find_map(note_on).unwrap_or_default(),
             audio,
+            ..Seen::default()
         };
         self.tell(at, turn, seen);
         if let Some(step) = stall {
@@ -321,54 +324,35 @@ impl Watch {
 
     /// Audio from the server: decoded, and put where it is heard. Returns the stall before it, if there was one.
     fn heard(&mut self, at: Micros, turn: Option<u32>, payload: &[u8]) -> (Audio, Option<Step>) {
-        let format = self.plan.setup.down;
-        let media = codec::duration(format, payload).map_err(|e| e.to_string());
+        let mut audio = Audio::new(self.plan.setup.down);
+        audio.media = codec::duration(audio.format, payload).map_err(|e| e.to_string());
         let open = self.open.iter_mut().find(|o| Some(o.turn) == turn);
-        let (Some(open), Ok(duration)) = (open, media.clone()) else {
-            return (
-                Audio {
-                    format,
-                    media,
-                    level: None,
-                    part: None,
-                },
-                None,
-            );
+        let (Some(open), Ok(duration)) = (open, audio.media.clone()) else {
+            return (audio, None);
         };
         if open.decoder.is_none() {
-            open.decoder = Decoder::new(format).ok();
+            open.decoder = Decoder::new(audio.format).ok();
         }
-        let mut samples = Vec::new();
-        let decoded = open
-            .decoder
-            .as_mut()
-            .is_some_and(|d| d.decode(payload, &mut samples).is_ok());
-        let part = Part {
+        let samples = decode(open.decoder.as_mut(), payload);
+        audio.level = samples.as_deref().map(rms_dbfs);
+        audio.part = Some(Part {
             of: Source::Reply,
-            number: open.seen.audio_messages + 1,
+            number: open.audio_messages + 1,
             total: None,
             from: open.media,
-        };
+        });
         open.media += duration;
-        let heard = self.conversation.hear(open.turn, at, duration, &samples);
+        let heard = self
+            .conversation
+            .hear(open.turn, at, duration, &samples.unwrap_or_default());
         let stall = (heard.stalled > Micros::ZERO).then(|| {
-            let step = Step::new(
-                "stall",
-                format!("stall: the loudspeaker had nothing to play for {}", heard.stalled),
-            );
-            let prebuffer = chosen(self.plan.playback.prebuffer.0);
-            step.detail(format!("at a prebuffer of {prebuffer}"))
+            let text = format!("stall: the loudspeaker had nothing to play for {}", heard.stalled);
+            let detail = format!("at a prebuffer of {}", chosen(self.plan.playback.prebuffer.0));
+            Step::new("stall", text)
+                .detail(detail)
                 .value("stalled_us", heard.stalled)
         });
-        (
-            Audio {
-                format,
-                media,
-                level: decoded.then(|| rms_dbfs(&samples)),
-                part: Some(part),
-            },
-            stall,
-        )
+        (audio, stall)
     }
 
     /// A turn that was not there before.
@@ -383,10 +367,11 @@ impl Watch {
         self.tell(record.planned_start, turn, step);
         let step = Step::new("end_of_speech", "end of speech").detail("latencies count from here");
         self.later(at, record.end_of_speech, turn, step);
-        let seen = Stage::default();
         self.open.push(Open {
             turn: record.turn,
-            seen,
+            session_turn: record.session_turn,
+            told: Vec::new(),
+            audio_messages: 0,
             decoder: None,
             media: Micros::ZERO,
         });
@@ -397,75 +382,34 @@ impl Watch {
         if !self.open.iter().any(|o| o.turn == record.turn) {
             self.begin(at, record);
         }
-        let Some(open) = self.open.iter_mut().find(|o| o.turn == record.turn) else {
-            return;
-        };
-        let now = Stage::of(record);
-        let seen = std::mem::replace(&mut open.seen, now);
-        let turn = Some(record.turn);
-        let end = record.end_of_speech;
-        let marks = [
-            (
-                "endpoint",
-                "the server has detected the end of speech",
-                seen.endpoint,
-                now.endpoint,
-            ),
-            (
-                "first_partial",
-                "first partial transcript",
-                seen.first_partial,
-                now.first_partial,
-            ),
-            (
-                "final_transcript",
-                "final transcript",
-                seen.final_transcript,
-                now.final_transcript,
-            ),
-            ("first_token", "first token", seen.first_token, now.first_token),
-            ("first_audio", "first audio", seen.first_audio, now.first_audio),
-        ];
-        for (name, text, before, now) in marks {
-            if let (None, Some(t)) = (before, now) {
-                self.tell(t, turn, Step::new(name, text).after(t - end));
+        for (name, text, when) in milestones(record) {
+            let open = self.open.iter_mut().find(|o| o.turn == record.turn);
+            let (Some(when), Some(open)) = (when, open) else {
+                continue;
+            };
+            open.audio_messages = record.audio_messages;
+            if open.told.contains(&name) {
+                continue;
             }
-        }
-        if let (None, Some(t)) = (seen.first_audible, now.first_audible) {
-            let lead = record.lead_silence.unwrap_or_default();
-            let step = Step::new("first_audible", "first audible")
-                .after(t - end)
-                .value("lead_silence_us", lead);
-            let step = step.detail(format!("{lead} of leading silence"));
-            self.later(at, t, turn, step);
-        }
-        for (name, text, detail, before, now) in [
-            (
-                "backchannel",
-                "backchannel",
-                "the user coughs or hums; the reply should go on",
-                seen.backchannel,
-                now.backchannel,
-            ),
-            (
-                "barge_in",
-                "barge-in",
-                "the user speaks over the reply, which should stop",
-                seen.barge_in,
-                now.barge_in,
-            ),
-        ] {
-            if let (None, Some(t)) = (before, now) {
-                self.later(at, t, turn, Step::new(name, text).detail(detail));
-            }
-        }
-        if let (None, Some(t)) = (seen.reply_done, now.reply_done)
-            && record.outcome != Outcome::Interrupted
-        {
-            let (media, n) = (record.reply_media, record.audio_messages);
-            let step = Step::new("reply_complete", "reply complete").after(t - end);
-            let step = step.detail(format!("{media} of audio in {}", counted(n.into(), "message")));
-            self.tell(t, turn, step);
+            open.told.push(name);
+            let step = Step::new(name, text);
+            let late = when - record.end_of_speech;
+            let step = match name {
+                "barge_in" => step.detail("the user speaks over the reply, which should stop"),
+                "backchannel" => step.detail("the user coughs or hums; the reply should go on"),
+                "first_audible" => {
+                    let lead = record.lead_silence.unwrap_or_default();
+                    let detail = format!("{lead} of leading silence");
+                    step.after(late).detail(detail).value("lead_silence_us", lead)
+                }
+                "reply_complete" => {
+                    let messages = counted(record.audio_messages.into(), "message");
+                    step.after(late)
+                        .detail(format!("{} of audio in {messages}", record.reply_media))
+                }
+                _ => step.after(late),
+            };
+            self.later(at, when, Some(record.turn), step);
         }
     }
 
@@ -558,6 +502,26 @@ impl Watch {
     }
 }
 
+/// The samples of a payload; `None` when it cannot be decoded.
+fn decode(decoder: Option<&mut Decoder>, payload: &[u8]) -> Option<Vec<f32>> {
+    let mut samples = Vec::new();
+    decoder?.decode(payload, &mut samples).ok().map(|()| samples)
+}
+
+/// The turn that a message names, counted on its connection.
+const fn turn_of(meaning: &Meaning) -> Option<u32> {
+    match meaning {
+        Meaning::SpeechStopped { turn }
+        | Meaning::Partial { turn, .. }
+        | Meaning::Final { turn, .. }
+        | Meaning::Token { turn, .. }
+        | Meaning::Audio { turn, .. }
+        | Meaning::ReplyDone { turn, .. }
+        | Meaning::Error { turn, .. } => *turn,
+        Meaning::Ready { .. } | Meaning::Pong | Meaning::Ignored(_) | Meaning::Garbage(_) => None,
+    }
+}
+
 /// The stable name of a meaning.
 const fn name_of(meaning: &Meaning) -> &'static str {
     match meaning {
@@ -589,3 +553,6 @@ fn note_on(meaning: Meaning) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -337,6 +337,8 @@ fn audio_text(audio: &Audio) -> String {
         Err(why) => return format!("not {codec} as agreed: {why}"),
     };
     let level = match audio.level {
+        // Nothing listens to what belongs to no turn.
+        None if audio.part.is_none() => String::new(),
         None => "garbled".to_owned(),
         Some(level) if level < QUIETEST => "silence".to_owned(),
         Some(level) => format!("{level:.0} dBFS"),
