@@ -155,6 +155,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     })?;
     let exit = exit(&played);
     output.borrow_mut().finish(&scenario, &fixtures, &played, exit)?;
+    // A reader that goes away, as `head` does, has seen what it wanted.
+    if let Some(e) = played.unheard.filter(|e| e.kind() != io::ErrorKind::BrokenPipe) {
+        return Err(Failure::usage(format!("cannot write to standard output: {e}")));
+    }
     if exit == Exit::Unreachable {
         eprintln!("error: cannot reach {target}: what was tried is shown above");
     }
@@ -246,7 +250,7 @@ impl Output {
         } else {
             format!("\n{}", self.show.table(turns, fixtures))
         };
-        // A reader that has gone away, as `head` does, has seen what it wanted.
+        // When nobody reads any more, that is known already.
         let _ = io::stdout().write_all(text.as_bytes());
         for file in written.transpose()?.into_iter().flatten() {
             eprintln!("wrote {}", file.display());

@@ -26,8 +26,10 @@ const ATTEMPTS: u32 = 3;
 pub struct Played {
     /// What was seen.
     pub watch: Watch,
-    /// True when the user ended it.
+    /// True when it was ended before its end: by the user, or because nobody listens any more.
     pub interrupted: bool,
+    /// Why nobody listens any more.
+    pub unheard: Option<io::Error>,
 }
 
 /// Plays one device until it has had its turns, gives up, or is interrupted. Every moment goes to `tell`; when that
@@ -48,6 +50,7 @@ pub async fn play(
     let seen = Rc::new(RefCell::new(Spied {
         watch: Watch::new(Arc::clone(&plan), device, record),
         tell: Box::new(tell),
+        unheard: None,
         enough: Rc::clone(&enough),
     }));
     let device = Device::new(device, plan, clock.now(), Micros::NEVER);
@@ -77,9 +80,11 @@ pub async fn play(
     };
     spied.watch.finish();
     spied.tell_all();
+    let Spied { watch, unheard, .. } = spied;
     Ok(Played {
-        watch: spied.watch,
-        interrupted,
+        watch,
+        interrupted: interrupted || unheard.is_some(),
+        unheard,
     })
 }
 
@@ -89,6 +94,7 @@ struct Spy(Rc<RefCell<Spied>>);
 struct Spied {
     watch: Watch,
     tell: Box<dyn FnMut(Moment) -> io::Result<()>>,
+    unheard: Option<io::Error>,
     /// Told when the device should leave.
     enough: Rc<Notify>,
 }
@@ -96,7 +102,10 @@ struct Spied {
 impl Spied {
     fn tell_all(&mut self) {
         while let Some(moment) = self.watch.poll() {
-            if (self.tell)(moment).is_err() {
+            if self.unheard.is_none()
+                && let Err(e) = (self.tell)(moment)
+            {
+                self.unheard = Some(e);
                 self.enough.notify_one();
             }
         }
