@@ -120,7 +120,7 @@ fn what_a_turn_looks_like() {
 
 #[test]
 fn json_lines_say_the_same() {
-    let o = debug(&[&SHORT[..], &["--json"]].concat());
+    let o = debug(&[&SHORT[..], &["--json", "--set=reference.burst=20s"]].concat());
     assert_eq!(o.code, 0, "{}", o.stderr);
     let lines = o.json();
     let all = |name: &str| lines.iter().filter(|l| l["event"] == name).collect::<Vec<_>>();
@@ -404,6 +404,7 @@ fn tls_and_several_turns() {
         "--set=turn.think=50ms",
         "--set=audio.fixtures=knock-knock",
         "--set=reference.preset=instant",
+        "--set=reference.burst=20s",
     ]);
     assert_eq!(o.code, 0, "{}{}", o.stdout, o.stderr);
     let lines = o.json();

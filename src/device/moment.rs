@@ -93,7 +93,7 @@ pub enum Source {
 }
 
 /// A milestone, or a step of the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// Stable name, for programs.
     pub name: &'static str,
@@ -128,11 +128,7 @@ impl Step {
         Self {
             name,
             text: text.into(),
-            detail: String::new(),
-            after: None,
-            class: None,
-            explanation: None,
-            values: Vec::new(),
+            ..Self::default()
         }
     }
 

@@ -19,17 +19,24 @@ impl Mask {
     /// For these secrets, as they are, as JSON writes them, and as they are without the escapes of a URL.
     pub(super) fn new(secrets: &[Secret]) -> Self {
         let mut pairs = Vec::new();
-        for secret in secrets.iter().map(Secret::reveal) {
+        for secret in secrets.iter().map(Secret::reveal).filter(|s| !s.is_empty()) {
             let json = serde_json::to_string(secret).unwrap_or_default();
             let plain = unescape(secret);
             if secret.chars().count() < SHORT {
                 pairs.push((json, "\"***\""));
                 continue;
             }
-            let inner = json.trim_start_matches('"').trim_end_matches('"').to_owned();
-            pairs.extend([secret.to_owned(), inner, plain].map(|s| (s, HIDDEN)));
+            let inner = json
+                .get(1..json.len().saturating_sub(1))
+                .unwrap_or_default()
+                .to_owned();
+            let dresses = [secret.to_owned(), inner, plain].into_iter();
+            pairs.extend(
+                dresses
+                    .filter(|s| s.chars().count() >= SHORT)
+                    .map(|s| (s, HIDDEN)),
+            );
         }
-        pairs.retain(|(s, _)| !s.is_empty());
         pairs.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(&b.0)));
         pairs.dedup();
         Self { pairs }

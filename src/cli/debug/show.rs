@@ -74,7 +74,8 @@ impl Show {
         };
         if !seen.note.is_empty() && seen.frame.is_some() {
             // What the content does not say comes first: it may be the reason why one looks.
-            meaning = cut(&format!("{}: {meaning}", self.clean(&seen.note)), room);
+            let between = if meaning.is_empty() { "" } else { ": " };
+            meaning = cut(&format!("{}{between}{meaning}", self.clean(&seen.note)), room);
         }
         let head = format!("{:>10}", millis(at));
         let planned = self.style.faint(&format!("{planned:>10}"));
@@ -410,5 +411,170 @@ fn cut(text: &str, width: usize) -> String {
     match text.char_indices().nth(width) {
         None => text.to_owned(),
         Some(_) => text.chars().take(width - 1).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::audio::{AudioFormat, Codec};
+    use crate::event::FailureClass;
+    use crate::scenario::Secret;
+
+    fn show(raw: bool) -> Show {
+        Show {
+            mask: Mask::new(&[Secret::new("s3cret")]),
+            style: Style::plain(),
+            raw,
+        }
+    }
+
+    fn frame(frame: Frame, note: &str, audio: Option<Audio>) -> Moment {
+        let seen = Seen {
+            frame: Some(frame),
+            note: note.to_owned(),
+            audio,
+            ..Seen::default()
+        };
+        Moment {
+            at: Micros(1_234_567),
+            turn: Some(3),
+            what: seen.into(),
+        }
+    }
+
+    fn step(step: Step) -> Moment {
+        Moment {
+            at: Micros(99),
+            turn: None,
+            what: step.into(),
+        }
+    }
+
+    fn audio(level: Option<f64>, part: Option<Part>) -> Option<Audio> {
+        let format = AudioFormat {
+            codec: Codec::Opus,
+            sample_rate: 16_000,
+        };
+        Some(Audio {
+            format,
+            media: Ok(Micros(2_500)),
+            level,
+            part,
+        })
+    }
+
+    fn part(of: Source, total: Option<u32>) -> Option<Part> {
+        Some(Part {
+            of,
+            number: 7,
+            total,
+            from: Micros::from_millis(360),
+        })
+    }
+
+    #[test]
+    fn frames_fit_into_a_hundred_columns() {
+        let sound = |audio| frame(Frame::Binary(Bytes::from(vec![0; 2_000])), "", audio);
+        let mismatch = audio(None, None).map(|a| Audio {
+            media: Err("not Opus: 5 bytes".to_owned()),
+            ..a
+        });
+        let moments = [
+            frame(
+                Frame::text("{\"pin\":\"s3cret\",\n\"say\":\"\u{1b}[2J\u{202e}ä\"}"),
+                "",
+                None,
+            ),
+            frame(Frame::text("x".repeat(300)), "not understood: a text", None),
+            frame(Frame::Binary(Bytes::from_static(b"s3cret\0\x01")), "", None),
+            frame(Frame::Ping(Bytes::new()), "no consequence: ping", None),
+            sound(audio(
+                Some(-23.4),
+                part(Source::Utterance("hello".into()), Some(39)),
+            )),
+            sound(audio(Some(-23.4), part(Source::Silence, None))),
+            sound(audio(Some(-8.0), part(Source::Sound("cough".into()), Some(9)))),
+            sound(audio(Some(f64::NEG_INFINITY), part(Source::Reply, None))),
+            sound(audio(None, part(Source::Reply, None))),
+            sound(audio(None, None)),
+            sound(mismatch),
+        ];
+        let lines: Vec<_> = moments.iter().map(|m| show(false).text(m)).collect();
+        assert!(
+            lines
+                .iter()
+                .all(|l| l.chars().count() <= WIDTH && !l.contains('\n')),
+            "{lines:#?}"
+        );
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+1234.6           ← text         35 B {"pin":"***",\n"say":"\u{1b}[2J\u{202e}ä"}
+1234.6           ← text        300 B not understood: a text: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+1234.6           ← binary        8 B ** ** ** ** ** ** 00 01
+1234.6           ← ping          0 B no consequence: ping
+1234.6           ← binary    2.0 KiB opus 2.5 ms -23 dBFS  chunk  7 of 39  360–362 ms
+1234.6           ← binary    2.0 KiB opus 2.5 ms -23 dBFS  room   7  360–362 ms
+1234.6           ← binary    2.0 KiB opus 2.5 ms  -8 dBFS  cough 7 of 9  360–362 ms
+1234.6           ← binary    2.0 KiB opus 2.5 ms  silence  reply   7  360–362 ms
+1234.6           ← binary    2.0 KiB opus 2.5 ms  garbled  reply   7  360–362 ms
+1234.6           ← binary    2.0 KiB opus 2.5 ms
+1234.6           ← binary    2.0 KiB not opus as agreed: not Opus: 5 bytes
+"#);
+    }
+
+    #[test]
+    fn everything_in_a_frame() {
+        let text = show(true).text(&frame(Frame::text("ab".repeat(60)), "", None));
+        insta::assert_snapshot!(text, @r"
+1234.6           ← text        120 B ababababababababababababababababababababababababababababab…
+                   ababababababababababababababababababababababababababababababababababababababa
+                   bababababababababababababababababababababab
+");
+        let bytes: Vec<u8> = (0..20).chain(*b"s3cret").chain(0..6).collect();
+        let text = show(true).text(&frame(Frame::Binary(bytes.into()), "", None));
+        insta::assert_snapshot!(text, @r"
+1234.6           ← binary       32 B 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f 10 11 12 1…
+                   00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f 10 11 12 13 ** ** ** **
+                   ** ** 00 01 02 03 04 05
+");
+    }
+
+    #[test]
+    fn milestones_and_failures() {
+        let mut late = Step {
+            text: "first token".into(),
+            ..Step::default()
+        };
+        late.after = Some(Micros(87_300));
+        let mut early = late.clone();
+        early.after = Some(Micros(-1_500));
+        let mut failed = Step {
+            text: format!("turn 0 failed: closed_4000: {}", "s3cret word ".repeat(9)),
+            ..Step::default()
+        };
+        failed.class = Some(FailureClass::Closed(4_000));
+        failed.explanation = Some(FailureClass::Closed(4_000).explain());
+        let lines: Vec<_> = [late, early, failed]
+            .into_iter()
+            .map(|s| show(false).text(&step(s)))
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+0.1           ● first token +87.3 ms
+0.1           ● first token -1.5 ms
+0.1           ● turn 0 failed: closed_4000: *** word *** word *** word *** word *** word ***
+                word *** word *** word *** word 
+                the server closed the connection in the middle
+");
+        let coloured = Show {
+            style: Style::colour(),
+            ..show(false)
+        };
+        let line = coloured.text(&step(Step {
+            text: "connecting".into(),
+            ..Step::default()
+        }));
+        assert!(line.contains("\u{1b}["), "{line:?}");
     }
 }
