@@ -231,7 +231,10 @@ impl Device {
             "format_mismatch" | "unsupported_format" | "invalid_audio_format" => FailureClass::FormatMismatch,
             _ => FailureClass::Server(code),
         };
-        let detail: String = message.chars().take(200).collect();
+        let detail = match message {
+            "" => "an error without a message".to_owned(),
+            text => text.chars().take(200).collect(),
+        };
         let fatal = matches!(class, FailureClass::Auth | FailureClass::FormatMismatch);
         if fatal || (self.turn.is_none() && self.interrupted.is_none()) {
             return self.fail(now, (class, detail));
