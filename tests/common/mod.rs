@@ -11,11 +11,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests are tests too")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Condvar, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use voxload::reference::truth;
@@ -190,12 +192,12 @@ impl Drop for Process {
 
 impl Running {
     /// The process.
-    pub fn pid(&self) -> rustix::process::Pid {
-        rustix::process::Pid::from_child(&self.process.0)
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.process.0)
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub fn signal(&self, signal: Signal) {
         rustix::process::kill_process(self.pid(), signal).unwrap();
     }
 
@@ -334,6 +336,45 @@ impl Ran {
             }
             add_up(&result, &rows(&report.join("turns.csv")), &rows(&report.join("intervals.csv")));
         }
+    }
+}
+
+/// `voxload serve`, a process of its own. Dropping it kills it, as rudely as that.
+pub struct Served {
+    process: Process,
+    stdout: BufReader<ChildStdout>,
+    /// Where it listens.
+    pub url: String,
+}
+
+impl Served {
+    /// Starts it with these arguments, on a free port unless they say otherwise.
+    pub fn start(args: &[&str]) -> Self {
+        let anywhere = ["--listen", "127.0.0.1:0"];
+        let listen: &[&str] = if args.contains(&"--listen") { &[] } else { &anywhere };
+        let mut command = Command::new(VOXLOAD);
+        command.arg("serve").args(listen).args(args).env_remove("VOXLOAD_TOKEN").stdout(Stdio::piped());
+        let mut process = Process(command.spawn().unwrap());
+        let mut stdout = BufReader::new(process.0.stdout.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("Ctrl-C") {
+            assert!(stdout.read_line(&mut said).unwrap() > 0, "the server ended: {said}");
+        }
+        let url = said.split_whitespace().find(|w| w.starts_with("ws")).unwrap().to_owned();
+        Self { process, stdout, url }
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.url.trim_end_matches('/').rsplit(':').next().unwrap().parse().unwrap()
+    }
+
+    /// Stops it in good order; what it says at the end.
+    pub fn stop(mut self) -> String {
+        rustix::process::kill_process(Pid::from_child(&self.process.0), Signal::TERM).unwrap();
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        rest
     }
 }
 

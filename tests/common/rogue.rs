@@ -4,7 +4,7 @@
 //! the target is `ws://127.0.0.1:PORT/toy/{device}`. Device 0 knocks before the run: it is always treated well.
 
 use std::io::{self, BufReader, Error, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -141,6 +141,20 @@ impl Call {
     /// Waits until the peer has gone, so that unread bytes do not reset the connection.
     pub fn linger(mut self) -> io::Result<()> {
         io::copy(&mut self.tcp, &mut io::sink()).map(drop)
+    }
+
+    /// Passes everything on to another server.
+    pub fn relay(self, port: u16) -> io::Result<()> {
+        let other = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        let (mut from, mut to) = (self.tcp.try_clone()?, other.try_clone()?);
+        let there = std::thread::spawn(move || {
+            let copied = io::copy(&mut from, &mut to);
+            to.shutdown(Shutdown::Write).and(copied)
+        });
+        let (mut from, mut to) = (other, self.tcp);
+        io::copy(&mut from, &mut to)?;
+        to.shutdown(Shutdown::Write)?;
+        there.join().map_err(|_| Error::other("the other way failed"))?.map(drop)
     }
 
     /// Reads the request and agrees to it.
