@@ -401,6 +401,31 @@ fn a_device_that_does_not_read_is_held_back_and_not_buffered() {
 }
 
 #[test]
+fn a_device_that_never_reads_again_is_dropped() {
+    let reply = Spoken {
+        samples: vec![0.3; 16_000 * 600].into(),
+        ..options(plan()).replies[0].clone()
+    };
+    let server = Server::start(Options {
+        replies: vec![reply],
+        ..options(ReferencePlan {
+            burst: Micros::from_secs(1_000),
+            max_backlog: 10_000,
+            tts_speed: 100_000.0,
+            idle_timeout: Micros::from_millis(300),
+            ..plan()
+        })
+    })
+    .unwrap();
+    run(async {
+        let mut ws = dial(&server.url(), None).await.unwrap();
+        speak(&mut ws, 0).await;
+        until(|| server.counts().turns == 1).await;
+        until(|| server.counts().live == 0).await;
+    });
+}
+
+#[test]
 fn wss_with_a_certificate_made_on_the_spot() {
     let server = Server::start(Options {
         secure: true,

@@ -429,6 +429,14 @@ mod tests {
     }
 
     #[test]
+    fn shipped_scenarios_are_long_enough_for_their_thresholds() {
+        for (name, _) in crate::scenario::SHIPPED {
+            let text = plan(name, &[]);
+            assert!(!text.contains("warning:"), "{name}: {text}");
+        }
+    }
+
+    #[test]
     fn what_to_be_wary_of() {
         let text = plan(
             "secure",

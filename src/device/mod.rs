@@ -504,8 +504,12 @@ impl Device {
         }
         let Some(at) = self.turn.as_ref().and_then(|t| self.barge_in_at(t)).filter(|&t| t <= now) else { return };
         let Some(mut turn) = self.turn.take() else { return };
-        turn.record.barge_in = Some(BargeIn { planned: at, ..BargeIn::default() });
-        if self.plan.turn.end == EndOfTurn::Signal {
+        let signal = self.plan.turn.end == EndOfTurn::Signal;
+        // A button interrupts when it is pressed, a voice when it becomes audible.
+        let silence = self.plan.utterances[self.draw.utterance].clip.speech_start;
+        let planned = if signal { at } else { at + silence };
+        turn.record.barge_in = Some(BargeIn { planned, ..BargeIn::default() });
+        if signal {
             if let Some(dialect) = &mut self.dialect {
                 dialect.interrupt(turn.record.session_turn, &mut self.frames);
             }

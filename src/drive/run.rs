@@ -102,9 +102,9 @@ pub async fn run(run: Run<'_>) -> Finished {
     let fleet = &scenario.fleet;
     let (order, control) = watch::channel(Control::Run);
     let (results, mut reports) = mpsc::unbounded_channel();
-    let before = Usage::now();
-    let there = Arc::new(AtomicU32::new(0));
     let count = shards_for(scenario);
+    let before = usage_without_devices(count);
+    let there = Arc::new(AtomicU32::new(0));
     let threads: Vec<JoinHandle<()>> = (0..count)
         .filter_map(|index| {
             let stays = arrival::plan(fleet, Seed(scenario.seed)).filter(move |s| s.device as usize % count == index);
@@ -188,6 +188,15 @@ pub async fn run(run: Run<'_>) -> Finished {
         interrupted: collector.stopping == Some(Phase::Interrupted),
         problems: collector.sinks.problems,
     }
+}
+
+/// What the harness uses with every shard's recorder in place and no device: the base that devices come on top of.
+fn usage_without_devices(shards: usize) -> Usage {
+    // One interval under way on each shard, one being joined, and the totals.
+    let recorders: Vec<Interval> = (0..shards + 2).map(|_| Interval::in_full()).collect();
+    let usage = Usage::now();
+    drop(recorders);
+    usage
 }
 
 /// One shard per core, but none without devices.

@@ -633,7 +633,7 @@ mod tests {
             "duration_us": 0, "warmup_us": 0,
             "verdict": {"status": "pass", "exit_code": 0, "reasons": []},
             "validity": {"valid": true, "checks": []},
-            "thresholds": [],
+            "thresholds": [], "stages": [],
             "target": {"url": "", "dialect": "", "text_granularity": "", "embedded": true, "tls": false, "insecure": false},
             "turns": TurnCounts::default(), "connections": ConnectionCounts::default(), "metrics": {}, "failures": [],
             "playback": [], "barge_in": BargeInCounts::default(),

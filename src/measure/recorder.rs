@@ -85,6 +85,13 @@ impl Default for Interval {
 }
 
 impl Interval {
+    /// An interval whose distributions have about the size that they grow to in a run: most hold milliseconds.
+    pub fn in_full() -> Self {
+        let mut full = Self::default();
+        full.metrics.iter_mut().for_each(|d| d.record(Micros::from_millis(10)));
+        full
+    }
+
     /// The distribution of a metric.
     pub fn metric(&self, m: Metric) -> &Distribution {
         &self.metrics[m as usize]

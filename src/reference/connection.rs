@@ -68,26 +68,29 @@ struct Connection<S> {
     in_flight: Option<InFlight>,
 }
 
+/// A connection's life, in as little memory as it takes: thousands wait for their next message at any time.
+pub(super) type Life = Pin<Box<dyn Future<Output = ()>>>;
+
 /// Serves a connection until its end.
-pub(super) async fn serve<S: Socket>(ws: WebSocketStream<S>, session: Session, timer: Timer, clock: Clock) {
-    let mut connection = Connection {
+pub(super) fn serve<S: Socket + 'static>(
+    ws: WebSocketStream<S>,
+    session: Session,
+    timer: Timer,
+    clock: Clock,
+) -> Life {
+    let mut connection = Box::new(Connection {
         ws,
         session,
         timer,
         clock,
         in_flight: None,
-    };
-    let end = std::future::poll_fn(|cx| connection.poll(cx)).await;
-    connection.session.gone(clock.now());
-    let Connection { ws, session, .. } = connection;
-    // The turns' rows are logged and the memory is free before the goodbye is answered.
-    drop(session);
-    match end {
-        End::Gone => {}
-        // Fails only when there is nothing left to reset.
-        End::Reset => drop(ws.get_ref().tcp().set_zero_linger()),
-        End::Close(code, reason) => drop(tokio::time::timeout(GOODBYE, goodbye(ws, code, reason)).await),
-    }
+    });
+    Box::pin(async move {
+        let end = std::future::poll_fn(|cx| connection.poll(cx)).await;
+        if let Some(goodbye) = (*connection).end(end) {
+            goodbye.await;
+        }
+    })
 }
 
 /// Says goodbye and waits for the peer to leave. What it still sends is read and dropped: closing with unread bytes
@@ -105,7 +108,32 @@ async fn goodbye<S: Socket>(mut ws: WebSocketStream<S>, code: u16, reason: Strin
     Ok(())
 }
 
-impl<S: Socket> Connection<S> {
+impl<S: Socket + 'static> Connection<S> {
+    /// Lets go of everything but the socket; what is left to do with that.
+    fn end(self, end: End) -> Option<Life> {
+        let Self {
+            ws,
+            mut session,
+            clock,
+            ..
+        } = self;
+        // The turns' rows are logged and the memory is free before the goodbye is answered.
+        session.gone(clock.now());
+        drop(session);
+        match end {
+            End::Gone => None,
+            End::Reset => {
+                // Fails only when there is nothing left to reset.
+                let _ = ws.get_ref().tcp().set_zero_linger();
+                None
+            }
+            End::Close(code, reason) => Some(Box::pin(async move {
+                // Late or broken: the connection is dropped either way.
+                let _ = tokio::time::timeout(GOODBYE, goodbye(ws, code, reason)).await;
+            })),
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             let was_full = self.session.full();
@@ -113,6 +141,9 @@ impl<S: Socket> Connection<S> {
                 return Poll::Ready(end);
             }
             self.session.on_time(self.clock.now());
+            if self.session.given_up() {
+                return Poll::Ready(End::Gone);
+            }
             if let Poll::Ready(Some(end)) = self.write(cx) {
                 return Poll::Ready(end);
             }

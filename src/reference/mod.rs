@@ -24,6 +24,7 @@ mod sound;
 mod tls;
 pub mod truth;
 mod vad;
+mod world;
 
 pub use replies::Spoken;
 pub use server::{Counts, Options, Server};

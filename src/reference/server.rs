@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,11 +25,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::server::Request;
 use tokio_tungstenite::tungstenite::http::{StatusCode, header};
 
-use super::connection::{self, Socket};
+use super::connection::{self, Life, Socket};
 use super::ears::Memory;
 use super::pipeline::Stages;
 use super::replies::{Replies, Spoken};
-use super::session::{Session, Stats, World};
+use super::session::Session;
+use super::world::{Stats, World};
 use super::{fault, tls, truth};
 use crate::audio::AudioFormat;
 use crate::dialect::Dialect;
@@ -323,39 +325,32 @@ async fn welcome(tcp: TcpStream, peer: SocketAddr, local: Rc<Local>) {
     let _live = Live::new(&local.world);
     // Without it, small messages would wait for the acknowledgement of the one before.
     let _ = tcp.set_nodelay(true);
-    match &local.secure {
-        None => greet(tcp, peer.port(), &local, HANDSHAKE).await,
-        Some(acceptor) => {
-            let before = tokio::time::Instant::now();
-            let handshake = Box::pin(acceptor.accept(tcp));
-            if let Ok(Ok(io)) = tokio::time::timeout(HANDSHAKE, handshake).await {
-                greet(
-                    io,
-                    peer.port(),
-                    &local,
-                    HANDSHAKE.saturating_sub(before.elapsed()),
-                )
-                .await;
-            }
-        }
+    // Boxed, so that the state of the handshakes does not live as long as the connection.
+    let connection: Pin<Box<dyn Future<Output = Option<Life>>>> = match &local.secure {
+        None => Box::pin(upgrade(tcp, peer.port(), &local)),
+        Some(acceptor) => Box::pin(async {
+            let io = acceptor.accept(tcp).await.ok()?;
+            upgrade(io, peer.port(), &local).await
+        }),
+    };
+    // Else refused, not what it should be, or too slow.
+    if let Ok(Some(life)) = tokio::time::timeout(HANDSHAKE, connection).await {
+        life.await;
     }
 }
 
-/// Upgrades the connection and serves it.
-async fn greet<S: Socket + 'static>(io: S, peer_port: u16, local: &Local, patience: Duration) {
+/// Upgrades the connection, unless it is refused.
+async fn upgrade<S: Socket + 'static>(io: S, peer_port: u16, local: &Local) -> Option<Life> {
     let world = &local.world;
     let mut authorised = world.plan.token.is_none();
     let check = |request: &Request| {
         authorised |= admit(request, world)?;
         Ok(())
     };
-    let upgrade = accept(io, world.plan.max_message as usize, check);
-    let Ok(Ok(ws)) = tokio::time::timeout(patience, upgrade).await else {
-        return; // refused, not WebSocket, or too slow
-    };
+    let ws = accept(io, world.plan.max_message as usize, check).await.ok()?;
     let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let session = Session::new(Rc::clone(world), peer_port, authorised, local.clock.now(), waker);
-    connection::serve(ws, session, local.timers.timer(), local.clock).await;
+    Some(connection::serve(ws, session, local.timers.timer(), local.clock))
 }
 
 /// Whether a connection may be upgraded, and whether its header has shown the token.

@@ -11,64 +11,38 @@
 //! truth log. The session never holds more than `max_backlog` bytes of reply for a slow device; the pipeline simply
 //! is not asked for more until the socket has taken some.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use bytes::Bytes;
 
-use super::ears::{Ear, Memory};
+use super::ears::Ear;
 use super::fault;
-use super::pipeline::{Draws, Pipeline, Say, Stages};
-use super::replies::{Replies, Reply, ReplySet};
-use super::truth::{Row, Truth};
+use super::pipeline::{Draws, Pipeline};
+use super::replies::ReplySet;
+use super::truth::Row;
 use super::vad::Vad;
+use super::world::World;
 use crate::audio::{AudioFormat, Codec};
 use crate::dialect::{Answer, Dialect, OpenRequest, Request, ServerDialect, plain};
-use crate::scenario::{Fault, ReferencePlan};
+use crate::scenario::Fault;
 use crate::seed::{Seed, Stream};
 use crate::time::Micros;
 use crate::transport::Frame;
 
-/// How long a device may stare at the beginning of a huge frame before the connection is dropped.
-const HUGE_STALL: Micros = Micros::from_secs(2);
-/// Payload length announced by the fault `huge_frame`.
-const HUGE_LENGTH: u64 = 100_000_000;
-/// How much of it is sent.
-const HUGE_BEGUN: usize = 4 * 1024;
+mod reply;
+
 /// What the fault `wrong_turn` adds to turn ids.
 const WRONG_TURN: u32 = 1_000;
 /// Speech over a reply, followed by this much of nothing, was an aside and not the beginning of the next turn.
 const ASIDE: Micros = Micros::from_millis(500);
+/// How long a socket may take to write what comes before the goodbye.
+const LAST_WORDS: Micros = Micros::from_secs(1);
 /// Rows kept back while their last frames are on their way; more turns than that never overlap.
 const OPEN_ROWS: usize = 4;
-
-/// What all sessions share.
-#[derive(Debug, Default)]
-pub(super) struct Stats {
-    /// Open connections.
-    pub(super) live: AtomicU32,
-    /// Sessions so far: also gives each session its number.
-    pub(super) sessions: AtomicU64,
-    /// Connections so far, refused ones included.
-    pub(super) connections: AtomicU64,
-    /// Turns so far.
-    pub(super) turns: AtomicU64,
-}
-
-/// The world of a session: one per thread.
-#[derive(Debug)]
-pub(super) struct World {
-    pub(super) plan: Arc<ReferencePlan>,
-    pub(super) stages: Stages,
-    pub(super) replies: Arc<Replies>,
-    pub(super) truth: Truth,
-    pub(super) stats: Arc<Stats>,
-    pub(super) memory: RefCell<Memory>,
-}
 
 /// Something for the socket, in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -183,11 +157,14 @@ impl Session {
         };
         if session.world.plan.dialect == Dialect::Plain {
             // There is no opening in this dialect: it has one format.
-            session.open(OpenRequest {
-                up: Some(plain::FORMAT),
-                down: Some(plain::FORMAT),
-                ..OpenRequest::default()
-            });
+            session.open(
+                now,
+                OpenRequest {
+                    up: Some(plain::FORMAT),
+                    down: Some(plain::FORMAT),
+                    ..OpenRequest::default()
+                },
+            );
         }
         session
     }
@@ -219,7 +196,7 @@ impl Session {
             let idle = self.world.plan.idle_timeout;
             self.idle_check = self.last_activity.saturating_add(idle);
             if self.idle_check <= now {
-                return self.close(1001, format!("no message for {idle}"));
+                return self.close(now, 1001, format!("no message for {idle}"));
             }
         }
         self.speak(now);
@@ -244,10 +221,18 @@ impl Session {
     /// What to do with the socket next.
     pub(super) fn next_out(&mut self) -> Option<Out> {
         let out = self.out.pop_front()?;
-        if let Out::Frame(frame, _) = &out {
-            self.queued -= frame.len();
+        match &out {
+            Out::Frame(frame, _) => self.queued -= frame.len(),
+            // From here on it is up to the socket.
+            Out::Close(..) | Out::Reset => self.vanish_at = Micros::NEVER,
+            Out::Raw(_) | Out::Vanish => {}
         }
         Some(out)
+    }
+
+    /// True when the connection is to be dropped, whatever is still on its way.
+    pub(super) fn given_up(&self) -> bool {
+        matches!(self.out.back(), Some(Out::Vanish))
     }
 
     /// True while the device reads too slowly: reading from it should wait, too.
@@ -303,7 +288,7 @@ impl Session {
             Request::Open(_) if self.talk.is_some() => {
                 self.complain("`session_start` came twice".to_owned());
             }
-            Request::Open(open) => self.open(*open),
+            Request::Open(open) => self.open(now, *open),
             Request::Ping => self.answer(Answer::Pong, Mark::default()),
             Request::Ignored => {}
             Request::Garbage(why) => self.complain(why),
@@ -332,12 +317,12 @@ impl Session {
         }
     }
 
-    fn open(&mut self, open: OpenRequest) {
+    fn open(&mut self, now: Micros, open: OpenRequest) {
         let plan = &self.world.plan;
         let wanted = plan.token.as_ref().map(|t| t.reveal());
         if !self.authorised && wanted.is_some() && open.token.as_deref() != wanted {
             self.error(None, "auth", "the bearer token is missing or wrong".to_owned());
-            return self.close(4401, "not authorised".to_owned());
+            return self.close(now, 4401, "not authorised".to_owned());
         }
         let down = open.down.unwrap_or(DEFAULT_DOWN);
         let ear = Ear::new(open.up.unwrap_or(DEFAULT_UP));
@@ -345,7 +330,7 @@ impl Session {
             (Ok(ear), Ok(replies)) => (ear, replies),
             (Err(why), _) | (_, Err(why)) => {
                 self.error(None, "unsupported_format", why);
-                return self.close(1003, "unsupported audio format".to_owned());
+                return self.close(now, 1003, "unsupported audio format".to_owned());
             }
         };
         let vad = open.vad.then(|| Vad::new(plan.vad_silence));
@@ -502,157 +487,6 @@ impl Session {
         self.speak(now);
     }
 
-    /// Stops the reply at once, if there is one: what is queued of it is dropped, its slots are free.
-    fn cut(&mut self, now: Micros) {
-        let Some(reply) = self.talk.as_mut().and_then(|t| t.reply.take()) else {
-            return;
-        };
-        let turn = reply.turn;
-        if let Some(row) = self.row(turn) {
-            row.interrupted = true;
-        }
-        self.finish_pipeline(reply.turn, reply.pipeline, now);
-        self.out
-            .retain(|o| !matches!(o, Out::Frame(_, m) if m.turn == turn && m.what & (TOKEN | AUDIO) != 0));
-        self.queued = self
-            .out
-            .iter()
-            .map(|o| if let Out::Frame(f, _) = o { f.len() } else { 0 })
-            .sum();
-        let mark = Mark { turn, what: DONE };
-        let turn = said_turn(turn, reply.fault);
-        self.answer(
-            Answer::Done {
-                turn,
-                interrupted: true,
-            },
-            mark,
-        );
-    }
-
-    /// Says what is due, as far as the device takes it.
-    fn speak(&mut self, now: Micros) {
-        while !self.ended && !self.full() {
-            let Some(reply) = self.talk.as_mut().and_then(|t| t.reply.as_mut()) else {
-                return;
-            };
-            let Some(pipeline) = &mut reply.pipeline else {
-                return;
-            };
-            let Some((_, say)) = pipeline.pop(now) else {
-                return;
-            };
-            let (turn, fault, said) = (reply.turn, reply.fault, Arc::clone(pipeline.reply()));
-            self.say(now, turn, fault, &said, say);
-        }
-    }
-
-    fn say(&mut self, now: Micros, turn: u32, fault: Option<Fault>, reply: &Reply, say: Say) {
-        let said = said_turn(turn, fault);
-        match say {
-            Say::Final if fault == Some(Fault::Error) => {
-                self.stop_reply(now);
-                self.out_error(turn, "overloaded", "this turn was chosen to fail".to_owned());
-            }
-            Say::Final => {
-                let text = self
-                    .row(turn)
-                    .map_or_else(String::new, |r| transcript(r.speech_us));
-                self.answer(Answer::Final { turn: said, text }, Mark { turn, what: FINAL });
-            }
-            Say::Token(k) => {
-                let text = reply.words.get(k).cloned().unwrap_or_default();
-                self.answer(Answer::Token { turn: said, text }, Mark { turn, what: TOKEN });
-            }
-            Say::Audio(k) => self.say_audio(now, turn, fault, reply, k),
-            Say::Done => {
-                self.stop_reply(now);
-                let done = Answer::Done {
-                    turn: said,
-                    interrupted: false,
-                };
-                self.answer(done, Mark { turn, what: DONE });
-            }
-        }
-    }
-
-    fn say_audio(&mut self, now: Micros, turn: u32, fault: Option<Fault>, reply: &Reply, k: usize) {
-        let Some(payload) = reply.chunks.get(k).map(|c| c.payload.clone()) else {
-            return;
-        };
-        let middle = k == reply.chunks.len() / 2;
-        let mark = Mark { turn, what: AUDIO };
-        match fault {
-            Some(Fault::CloseMidReply) if middle => {
-                self.stop_reply(now);
-                self.close(1011, "this turn was chosen to fail".to_owned());
-            }
-            Some(Fault::ResetMidReply) if middle => {
-                self.stop_reply(now);
-                self.end(Out::Reset);
-            }
-            // The turn stays open for ever: until the device interrupts, ends another turn, or leaves.
-            Some(Fault::StallMidReply) if middle => self.silence_reply(now),
-            Some(Fault::Garbage) => {
-                self.stop_reply(now);
-                self.push(Frame::text("{\"type\": \"tts_audio_chunk\", "), Mark::default());
-                self.answer(
-                    Answer::Done {
-                        turn,
-                        interrupted: false,
-                    },
-                    Mark { turn, what: DONE },
-                );
-            }
-            Some(Fault::TextForBinary) => {
-                self.push(Frame::text(String::from_utf8_lossy(&payload)), mark);
-            }
-            Some(Fault::HugeFrame) => {
-                self.stop_reply(now);
-                // RFC 6455, section 5.2: final binary frame, no mask, 64-bit length.
-                let mut begun = vec![0x82, 127];
-                begun.extend_from_slice(&HUGE_LENGTH.to_be_bytes());
-                begun.resize(begun.len() + HUGE_BEGUN, 0);
-                self.end(Out::Raw(begun.into()));
-                self.vanish_at = now + HUGE_STALL;
-            }
-            _ => {
-                let said = said_turn(turn, fault);
-                self.answer(Answer::Audio { turn: said, payload }, mark);
-            }
-        }
-    }
-
-    /// The reply is over, its slots are free.
-    fn stop_reply(&mut self, now: Micros) {
-        if let Some(reply) = self.talk.as_mut().and_then(|t| t.reply.take()) {
-            self.finish_pipeline(reply.turn, reply.pipeline, now);
-        }
-        if let Some(vad) = self.talk.as_mut().and_then(|t| t.vad.as_mut()) {
-            // Speech that goes on is noticed again; a cough that has ended must not begin a turn.
-            vad.reset();
-        }
-    }
-
-    /// The reply says nothing more, and does not end either.
-    fn silence_reply(&mut self, now: Micros) {
-        if let Some(reply) = self.talk.as_mut().and_then(|t| t.reply.as_mut()) {
-            let (turn, pipeline) = (reply.turn, reply.pipeline.take());
-            self.finish_pipeline(turn, pipeline, now);
-        }
-    }
-
-    fn finish_pipeline(&mut self, turn: u32, pipeline: Option<Pipeline>, now: Micros) {
-        let Some(pipeline) = pipeline else {
-            return;
-        };
-        let waits = pipeline.waits();
-        pipeline.cancel(now);
-        if let Some(row) = self.row(turn) {
-            (row.stt_wait_us, row.llm_wait_us, row.tts_wait_us) = (waits.stt, waits.llm, waits.tts);
-        }
-    }
-
     fn row(&mut self, turn: u32) -> Option<&mut Row> {
         self.rows
             .iter_mut()
@@ -697,12 +531,14 @@ impl Session {
         self.out.push_back(Out::Frame(frame, mark));
     }
 
-    fn close(&mut self, code: u16, reason: String) {
-        self.end(Out::Close(code, reason));
+    fn close(&mut self, now: Micros, code: u16, reason: String) {
+        self.end(Out::Close(code, reason), now + LAST_WORDS);
     }
 
-    fn end(&mut self, last: Out) {
+    /// Nothing comes after `last`; a socket that does not even take that is given up at `vanish_at`.
+    fn end(&mut self, last: Out, vanish_at: Micros) {
         self.ended = true;
+        self.vanish_at = vanish_at;
         self.out.push_back(last);
     }
 }

@@ -43,10 +43,22 @@ pub fn shipped() -> Result<Vec<Spoken>, String> {
     let sounds = Library::replies()?;
     Ok(sounds
         .into_iter()
-        .map(|s| Spoken {
-            text: s.transcript.unwrap_or_default(),
-            rate: s.sample_rate,
-            samples: s.samples,
-        })
+        .map(|s| Spoken { text: s.transcript.unwrap_or_default(), rate: s.sample_rate, samples: s.samples })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::testing::{MS, OPUS};
+
+    #[test]
+    fn shipped_replies_begin_soon_and_have_words() {
+        for s in shipped().unwrap() {
+            let chunks = encode(&s.samples, s.rate, OPUS, MS(60)).unwrap();
+            let audible = audible_from(&chunks, OPUS).unwrap().unwrap();
+            assert!(audible < MS(40), "{}: {audible:?}", s.text);
+            assert!(s.text.split_whitespace().count() > 3, "{}", s.text);
+        }
+    }
 }

@@ -620,7 +620,11 @@ impl Check<'_> {
         Fleet {
             devices: most.unwrap_or_else(|| self.u32("fleet.devices")),
             duration: self.duration(),
-            ramp: if ramps { self.time("fleet.ramp") } else { Micros::ZERO },
+            ramp: if ramps {
+                self.time("fleet.ramp")
+            } else {
+                Micros::ZERO
+            },
             warmup: self.time("fleet.warmup"),
             graceful_stop: self.time("fleet.graceful_stop"),
             arrivals,

@@ -36,9 +36,8 @@ fn problems(text: &str) -> String {
 /// One line per problem, for tables of cases.
 fn brief(text: &str) -> String {
     let here = std::env::current_dir().unwrap().display().to_string();
-    let found = match read(text) {
-        Ok(_) => return format!("{text}\n    no problems"),
-        Err(d) => d,
+    let Err(found) = read(text) else {
+        return format!("{text}\n    no problems");
     };
     let lines = found.items().iter().map(|d| {
         let place = d

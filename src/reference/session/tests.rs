@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::reference::sound;
 use crate::reference::testing::{MS, OPUS, PCM, Rig, pcm, tone, world};
-use crate::scenario::{Dist, Secret};
+use crate::scenario::{Dist, ReferencePlan, Secret};
 
 /// 100 ms recogniser, 200 ms model, 50 ms synthesiser.
 fn plan() -> ReferencePlan {
@@ -418,6 +418,22 @@ fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 }
 
 #[test]
+fn a_device_that_never_reads_again_is_given_up() {
+    let (world, _rows) = world(ReferencePlan {
+        idle_timeout: MS(2_000),
+        max_backlog: 5_000,
+        ..plan()
+    });
+    let mut rig = Rig::opened(&world, PCM, false);
+    rig.turn(0);
+    rig.reads = false;
+    rig.until(MS(3_400));
+    assert!(!rig.session.given_up(), "the goodbye may still be written");
+    rig.until(MS(3_600));
+    assert!(rig.session.given_up());
+}
+
+#[test]
 fn every_fault_of_a_turn() {
     for fault in Fault::ALL {
         let (rig, rows) = one_turn(faulty(fault));
@@ -466,7 +482,8 @@ fn every_fault_of_a_turn() {
                     .flat_map(|p| p.chunks(2))
                     .map(|s| i16::from_le_bytes([s[0], s[1]]).abs())
                     .max();
-                assert!(loudest <= Some(2), "{loudest:?}");
+                // The room's own noise at most: far below what counts as audible (−40 dBFS is 328).
+                assert!(loudest < Some(200), "{loudest:?}");
                 assert_eq!(rows[0].first_audible_offset_us, None);
             }
             Fault::WrongFormat => assert_eq!(audio[0].len() % 2, 1),
@@ -483,6 +500,67 @@ fn every_fault_of_a_turn() {
             }
             _ => {}
         }
+    }
+}
+
+#[test]
+fn every_fault_of_a_turn_in_plain() {
+    for fault in Fault::ALL {
+        let (world, _rows) = world(ReferencePlan {
+            dialect: Dialect::Plain,
+            ..faulty(fault)
+        });
+        let mut rig = Rig::new(&world);
+        rig.speak(MS(500), 0.3);
+        rig.send(&Frame::text("end_stream"));
+        rig.until(MS(10_000));
+        let expected: &[&str] = match fault {
+            Fault::CloseMidReply => &["transcript", "close 1011"],
+            Fault::ResetMidReply => &["transcript", "reset"],
+            Fault::StallMidReply => &["transcript"],
+            Fault::Silence => &[],
+            Fault::Error => &["error"],
+            Fault::HugeFrame => &["transcript", "raw", "vanish"],
+            // The reply's end is the binary message, here an empty one.
+            Fault::Garbage | Fault::TextForBinary => &["transcript", "text", "audio"],
+            _ => &["transcript", "audio"],
+        };
+        let mut kinds = rig.kinds();
+        kinds.dedup();
+        assert_eq!(kinds, expected, "{fault:?}");
+        if let Some((_, Out::Frame(Frame::Binary(reply), _))) = rig.written.last() {
+            let odd = reply.len() % 2 == 1;
+            assert_eq!(
+                odd,
+                fault == Fault::WrongFormat,
+                "{fault:?}: {} bytes",
+                reply.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn faults_reach_base64_audio() {
+    for (fault, audio, expected) in [
+        (Fault::WrongTurn, "tts_audio_chunk", "\"turn\":1000"),
+        (Fault::CloseMidReply, "tts_audio_chunk", "\"turn\":0"),
+        (Fault::TextForBinary, "text", ""),
+    ] {
+        let (world, _rows) = world(faulty(fault));
+        let mut rig = Rig::new(&world);
+        rig.text(&json!({"type": "session_start", "audio": {"up": PCM, "down": PCM, "encoding": "base64"}}));
+        rig.turn(0);
+        rig.until(MS(10_000));
+        assert!(rig.count(audio) >= 8, "{fault:?}: {:?}", rig.kinds());
+        assert_eq!(rig.count("audio"), 0, "{fault:?}");
+        let carried = rig.written.iter().filter_map(|(_, out)| match out {
+            Out::Frame(Frame::Text(text), _) if text.contains("tts_audio_chunk") => {
+                Some(text.contains(expected))
+            }
+            _ => None,
+        });
+        assert!(carried.into_iter().all(|c| c), "{fault:?}");
     }
 }
 
