@@ -400,12 +400,12 @@ fn faults_of_the_reference_server() {
         ("silent_reply", "silent"),
     ];
     each(cases.map(|case| (case.0, case)), |(fault, class)| {
-        // Connections are refused for every turn: most of them, so that none is left out by chance.
-        let mut run = Run::new(SMALL).args("-u 4 -d 3s").set(&format!("reference.faults.{fault}"), 0.5);
+        // With this seed the knock is let in, and of the first twelve connections and turns some are struck.
+        let mut run = Run::new(SMALL).args("-u 12 -d 2s --seed 2").set(&format!("reference.faults.{fault}"), 0.5);
         for (key, value) in [
             ("turn.timeout", "500ms"),
             ("turn.gap_timeout", "300ms"),
-            ("turn.count", "3"),
+            ("turn.count", "1"),
             ("session.reconnect_base", "100ms"),
             ("session.reconnect_cap", "100ms"),
             ("reference.burst", "100ms"),
@@ -426,7 +426,8 @@ fn a_server_that_dies_and_comes_back() {
     let server = Served::start(&serve);
     let (port, url) = (server.port(), server.url.clone());
     let toml = SMALL.replace("[turn]", "[turn]\ncount = 1000").replace("2s", "5s");
-    let mut run = Run::new(&toml).arg("--url").arg(url).args("-u 6").set("session.reconnect_cap", "300ms").start();
+    let run = Run::new(&toml).arg("--url").arg(url).args("-u 6").set("session.reconnect_base", "100ms");
+    let mut run = run.set("session.reconnect_cap", "300ms").start();
     run.until_said("load ·");
     std::thread::sleep(Duration::from_millis(1_200));
     drop(server);
@@ -479,7 +480,7 @@ fn certificates_that_fail_in_the_middle() {
     assert!(result.target.tls && result.target.insecure);
     assert_eq!((failure(&result, "tls").connections, result.connections.failed), (1, 1), "{:?}", result.failures);
     assert_eq!(result.metrics["connect_tls"].count, result.connections.opened);
-    assert!(result.turns.succeeded > 3, "{:?}", result.turns);
+    assert!(result.turns.succeeded >= 2, "{:?}", result.turns);
 }
 
 /// The harness's own fault: no descriptors left. The run says INVALID.
