@@ -38,7 +38,7 @@ impl Reporter {
             bar.set_message(text);
         } else if p.now >= self.last + EVERY || self.phase.replace(p.phase) != Some(p.phase) {
             self.last = p.now;
-            eprintln!("{:>6.1} s  {text}", p.now.as_secs_f64());
+            super::say(format_args!("{:>6.1} s  {text}", p.now.as_secs_f64()));
         }
     }
 

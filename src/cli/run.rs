@@ -1,6 +1,5 @@
 //! `voxload run`.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -98,13 +97,13 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let scenario = args.scenario.load()?;
     let say = |text: &str| {
         if !args.quiet {
-            eprintln!("{text}");
+            super::say(text);
         }
     };
     say(&format!("voxload {} · {} · seed {}", env!("CARGO_PKG_VERSION"), scenario.name, scenario.seed));
     if scenario.target.insecure {
         // Said even with --quiet: it is a property of the result.
-        eprintln!("warning: target.insecure is set: certificates are NOT checked; anybody could be answering");
+        super::say("warning: target.insecure is set: certificates are NOT checked; anybody could be answering");
     }
     enough_descriptors(&scenario)?;
     check_outs(&args.outs, &scenario)?;
@@ -196,17 +195,19 @@ fn publish(
         }
     }
     let files = report_files(dir, written.files);
-    if args.json {
-        match serde_json::to_string_pretty(result) {
-            Ok(json) => println!("{json}"),
-            Err(e) => problems.push(format!("the result as JSON: {e}")),
-        }
-    } else if !args.quiet {
-        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        print!("{}", terminal::summary(result, &files, if colour { Style::colour() } else { Style::plain() }));
-    }
+    let text = if args.json {
+        serde_json::to_string_pretty(result).map(|json| json + "\n").unwrap_or_else(|e| {
+            problems.push(format!("the result as JSON: {e}"));
+            String::new()
+        })
+    } else if args.quiet {
+        String::new()
+    } else {
+        terminal::summary(result, &files, Style::for_stdout())
+    };
+    problems.extend(super::print(&text).err().map(|e| e.message));
     for p in &problems {
-        eprintln!("error: {p}");
+        super::say(format_args!("error: {p}"));
     }
     let exit = Exit::from_code(result.verdict.exit_code).unwrap_or(Exit::Usage);
     // A report that is not whole is no success, whatever it says.
