@@ -120,7 +120,7 @@ impl Call {
         let head = String::from_utf8_lossy(&head).into_owned();
         self.heads.lock().unwrap().push(head.clone());
         let path = head.split_whitespace().nth(1).unwrap_or_default();
-        let device = path.rsplit('/').next().and_then(|d| d.parse().ok()).unwrap_or(0);
+        let device = path.split('?').next().and_then(|p| p.rsplit('/').next()).and_then(|d| d.parse().ok()).unwrap_or(0);
         Ok((head, device))
     }
 
