@@ -259,6 +259,7 @@ mod tests {
             *s += (0.25 * y) as f32;
         }
         Sound {
+            detected: false,
             id: "glide".into(),
             transcript: None,
             sha256: String::new(),
@@ -487,6 +488,7 @@ mod tests {
     fn several_at_once_keep_their_order() {
         let sounds: Vec<Sound> = (0..5)
             .map(|i| Sound {
+                detected: false,
                 id: i.to_string(),
                 ..sound(8_000)
             })

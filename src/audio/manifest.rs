@@ -136,6 +136,7 @@ impl Entry {
             }
         };
         Ok(Sound {
+            detected: self.speech_start.is_none(),
             id: self.id.clone(),
             transcript: self.transcript.clone(),
             sha256,

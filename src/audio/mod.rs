@@ -98,6 +98,8 @@ pub struct Sound {
     pub sample_rate: u32,
     /// Samples, −1 … 1.
     pub samples: Arc<[f32]>,
+    /// True when nobody said where speech begins and ends, and it was detected.
+    pub detected: bool,
     /// First audible sample.
     pub speech_start: u64,
     /// One past the last audible sample: `T_eos` is measured from here.

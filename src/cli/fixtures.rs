@@ -1,7 +1,6 @@
 //! `voxload fixtures`: what devices say, and whether the files are what they claim to be.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -60,8 +59,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         }
         Verb::Export { dir } => export(dir),
     }?;
-    // A reader that has seen enough (`| head`) is no error.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    super::print(&text)?;
     Ok(Exit::Good)
 }
 

@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         )?;
     }
     if to_stdout {
-        print!("{text}");
+        super::print(&text)?;
         return Ok(Exit::Good);
     }
     let shown = args.file.display();
@@ -80,6 +80,6 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     })?;
     file.write_all(text.as_bytes())
         .map_err(|e| Failure::usage(format!("{shown} cannot be written: {e}")))?;
-    eprintln!("wrote {shown}; next: voxload inspect {shown}, then voxload debug {shown}");
+    super::say(format_args!("wrote {shown}; next: voxload inspect {shown}, then voxload debug {shown}"));
     Ok(Exit::Good)
 }

@@ -40,25 +40,25 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     if args.print_schema {
-        print!("{}", reference::json_schema());
+        super::print(&reference::json_schema())?;
         return Ok(Exit::Good);
     }
     if args.print_reference {
-        print!("{}", reference::markdown());
+        super::print(&reference::markdown())?;
         return Ok(Exit::Good);
     }
     let scenario = args.scenario.load()?;
     if args.effective {
-        print!("{}", scenario.effective);
+        super::print(&scenario.effective)?;
         return Ok(Exit::Good);
     }
     let plan = Plan::of(&scenario, &Limits::of_machine());
     if args.json {
         let text = serde_json::to_string_pretty(&plan)
             .map_err(|e| Failure::usage(format!("the plan cannot be printed as JSON: {e}")))?;
-        println!("{text}");
+        super::print(&(text + "\n"))?;
     } else {
-        print!("{}", plan.text(&scenario));
+        super::print(&plan.text(&scenario))?;
     }
     Ok(Exit::Good)
 }

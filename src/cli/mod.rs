@@ -1,6 +1,8 @@
 //! The command line: one file per verb.
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write as _, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -73,8 +75,24 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(Failure { exit, message }) => {
-            eprintln!("error: {message}");
+            say(format_args!("error: {message}"));
             exit.into()
         }
     }
+}
+
+/// Prints to standard output, where results go. A reader who has left (`voxload … | head -1`) is no error.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::usage(format!("cannot write to standard output: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says a line on standard error; when nobody listens there, there is nobody to be told.
+fn say(line: impl Display) {
+    let _ = writeln!(stderr(), "{line}");
 }

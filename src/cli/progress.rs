@@ -38,7 +38,7 @@ impl Reporter {
             bar.set_message(text);
         } else if p.now >= self.last + EVERY || self.phase.replace(p.phase) != Some(p.phase) {
             self.last = p.now;
-            eprintln!("{:>6.1} s  {text}", p.now.as_secs_f64());
+            super::say(format_args!("{:>6.1} s  {text}", p.now.as_secs_f64()));
         }
     }
 
@@ -52,7 +52,7 @@ impl Reporter {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {bar:20} {eta:>4} left  {wide_msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {bar:12} {eta:>4} left  {wide_msg}") {
         bar.set_style(style.progress_chars("━╸─"));
     }
     bar
@@ -76,7 +76,7 @@ fn line(p: &Progress<'_>) -> String {
     let failed = c.failed + c.timed_out + c.connect_failures + c.lost;
     let (connected, in_turn) = (p.latest.counts.connected.max(0), p.latest.counts.in_turn.max(0));
     format!(
-        "{phase} · {connected} devices, {in_turn} in a turn · {done} turns · TTFA p50 {} p95 {} · {failed} failures",
+        "{phase} · {connected} devices, {in_turn} talking · {done} turns, {failed} failures · TTFA p50 {} p95 {}",
         at(0.5),
         at(0.95)
     )

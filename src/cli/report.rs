@@ -32,7 +32,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let Some(result) = args.result.as_deref().filter(|_| !args.print_schema) else {
-        print!("{}", json::schema());
+        super::print(&json::schema())?;
         return Ok(Exit::Good);
     };
     let (result, file) = json::read(result).map_err(Failure::usage)?;
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         formats.remove(&Format::Json);
     }
     let written = write_formats(&result, &dir, &formats);
-    print!("{}", summary(&result, &written.files, Style::for_stdout()));
+    super::print(&summary(&result, &written.files, Style::for_stdout()))?;
     if written.problems.is_empty() {
         Ok(Exit::Good)
     } else {

@@ -1,6 +1,5 @@
 //! `voxload run`.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,7 +8,7 @@ use super::progress::Reporter;
 use super::scenario_args::ScenarioArgs;
 use crate::drive::outcome::{self, Context};
 use crate::drive::prepare::{self, Speech};
-use crate::drive::run::{self, Finished, Run, Sinks};
+use crate::drive::run::{self, Run, Sinks};
 use crate::exit::{Exit, Failure};
 use crate::measure::{agreement, health};
 use crate::reference::child::Child;
@@ -17,7 +16,8 @@ use crate::report::result::RunResult;
 use crate::report::terminal::{self, Style};
 use crate::report::{self, HlogWriter, IntervalsCsv, TurnsCsv};
 use crate::scenario::Scenario;
-use crate::time::Clock;
+use crate::time::{Clock, Micros};
+use crate::transport::websocket::Endpoint;
 
 /// Where reports go, unless the scenario says otherwise.
 const REPORTS: &str = "reports";
@@ -97,50 +97,46 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let scenario = args.scenario.load()?;
     let say = |text: &str| {
         if !args.quiet {
-            eprintln!("{text}");
+            super::say(text);
         }
     };
     say(&format!("voxload {} · {} · seed {}", env!("CARGO_PKG_VERSION"), scenario.name, scenario.seed));
     if scenario.target.insecure {
         // Said even with --quiet: it is a property of the result.
-        eprintln!("warning: target.insecure is set: certificates are NOT checked; anybody could be answering");
+        super::say("warning: target.insecure is set: certificates are NOT checked; anybody could be answering");
     }
     enough_descriptors(&scenario)?;
     check_outs(&args.outs, &scenario)?;
     let speech = prepare::speech(&scenario)?;
-    let started = SystemTime::now();
-    let root = Path::new(REPORTS);
-    let dir = report::create_dir(scenario.report.dir.as_deref(), root, &scenario.name, started).map_err(Failure::usage)?;
-    let sinks = sinks(&scenario, &speech, &dir, started)?;
-    let mut server = prepare::embedded_server(&scenario, Some(dir.join(TRUTH)))?;
-
+    for f in speech.sounds.iter().zip(&speech.fixtures).filter(|(s, _)| s.detected).map(|(_, f)| f) {
+        let (from, to) = (Micros(f.speech_start_us), Micros(f.speech_end_us));
+        say(&format!("{}: speech detected from {from} to {to} of {}", f.id, Micros(f.length_us)));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::usage(format!("cannot start: {e}")))?;
+    let target = runtime.block_on(reach(&scenario))?;
+    say(&announcement(&scenario, target.server.as_ref()));
     let mut reporter = Reporter::new(args.quiet);
-    let (finished, endpoint) = runtime.block_on(async {
-        let endpoint = Arc::new(prepare::endpoint(&scenario, server.as_ref()).await?);
-        prepare::knock(&scenario, &endpoint, &Clock::start()).await?;
-        say(&announcement(&scenario, server.as_ref()));
-        let clock = Clock::start();
-        if let Some(server) = &mut server {
-            server.set_epoch(clock.epoch_us());
-        }
-        let finished = run::run(Run {
-            scenario: &scenario,
-            plan: Arc::clone(&speech.plan),
-            endpoint: Arc::clone(&endpoint),
-            clock,
-            sinks,
-            progress: Box::new(|p| reporter.update(p)),
-        })
-        .await;
-        Ok::<_, Failure>((finished, endpoint))
-    })?;
+    let started = SystemTime::now();
+    let sinks = sinks(&scenario, &speech, &target.dir, started)?;
+    let clock = Clock::start();
+    let Target { mut server, endpoint, dir } = target;
+    if let Some(server) = &mut server {
+        server.set_epoch(clock.epoch_us());
+    }
+    let mut finished = runtime.block_on(run::run(Run {
+        scenario: &scenario,
+        plan: Arc::clone(&speech.plan),
+        endpoint: Arc::clone(&endpoint),
+        clock,
+        sinks,
+        progress: Box::new(|p| reporter.update(p)),
+    }));
     reporter.finish();
 
-    let mut problems = finished.problems.clone();
+    let mut problems = std::mem::take(&mut finished.problems);
     let embedded = server.as_ref().map(|s| s.url().to_owned());
     let agreement = server.and_then(|s| compare(s, &dir, &mut problems));
     let context = Context {
@@ -155,7 +151,32 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         agreement,
     };
     let result = outcome::result(context, &finished);
-    publish(args, &scenario, &dir, &result, &finished, problems)
+    publish(args, &scenario, &dir, &result, problems)
+}
+
+/// A server that answers, and the folder for the report.
+struct Target {
+    server: Option<Child>,
+    endpoint: Arc<Endpoint>,
+    dir: PathBuf,
+}
+
+/// Knocks at the target, or starts the embedded server. A target that cannot be reached leaves no folder behind.
+async fn reach(scenario: &Scenario) -> Result<Target, Failure> {
+    let folder = || {
+        let (dir, root) = (scenario.report.dir.as_deref(), Path::new(REPORTS));
+        report::create_dir(dir, root, &scenario.name, SystemTime::now()).map_err(Failure::usage)
+    };
+    if scenario.target.url.is_some() {
+        let endpoint = Arc::new(prepare::endpoint(scenario, None).await?);
+        prepare::knock(scenario, &endpoint, &Clock::start()).await?;
+        return Ok(Target { server: None, endpoint, dir: folder()? });
+    }
+    let dir = folder()?;
+    let server = prepare::embedded_server(scenario, Some(dir.join(TRUTH)))?;
+    let endpoint = Arc::new(prepare::endpoint(scenario, server.as_ref()).await?);
+    prepare::knock(scenario, &endpoint, &Clock::start()).await?;
+    Ok(Target { server, endpoint, dir })
 }
 
 /// Writes the reports, prints the summary, and says what could not be written.
@@ -164,7 +185,6 @@ fn publish(
     scenario: &Scenario,
     dir: &Path,
     result: &RunResult,
-    finished: &Finished,
     mut problems: Vec<String>,
 ) -> Result<Exit, Failure> {
     let written = report::write_all(result, dir, &scenario.report);
@@ -175,19 +195,20 @@ fn publish(
         }
     }
     let files = report_files(dir, written.files);
-    if args.json {
-        match serde_json::to_string_pretty(result) {
-            Ok(json) => println!("{json}"),
-            Err(e) => problems.push(format!("the result as JSON: {e}")),
-        }
-    } else if !args.quiet {
-        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        print!("{}", terminal::summary(result, &files, if colour { Style::colour() } else { Style::plain() }));
-    }
+    let text = if args.json {
+        serde_json::to_string_pretty(result).map(|json| json + "\n").unwrap_or_else(|e| {
+            problems.push(format!("the result as JSON: {e}"));
+            String::new()
+        })
+    } else if args.quiet {
+        String::new()
+    } else {
+        terminal::summary(result, &files, Style::for_stdout())
+    };
+    problems.extend(super::print(&text).err().map(|e| e.message));
     for p in &problems {
-        eprintln!("error: {p}");
+        super::say(format_args!("error: {p}"));
     }
-    debug_assert_eq!(finished.interrupted, result.verdict.exit_code == Exit::Interrupted.code());
     let exit = Exit::from_code(result.verdict.exit_code).unwrap_or(Exit::Usage);
     // A report that is not whole is no success, whatever it says.
     Ok(if exit == Exit::Good && !problems.is_empty() { Exit::Usage } else { exit })

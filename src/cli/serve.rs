@@ -90,20 +90,21 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
             .map_err(|e| Failure::usage(format!("cannot write the certificate {}: {e}", path.display())))?;
     }
     let url = server.url();
-    println!("reference server: {url} (dialect {dialect}, preset {preset})");
-    println!("point a run at it:\n  {}", args.hint(&url, dialect, wants_token));
-    println!("Ctrl-C stops it.");
+    let hint = args.hint(&url, dialect, wants_token);
+    super::print(&format!(
+        "reference server: {url} (dialect {dialect}, preset {preset})\npoint a run at it:\n  {hint}\nCtrl-C stops it.\n"
+    ))?;
     wait_for_a_signal()?;
     let counts = server.stop().map_err(Failure::usage)?;
-    println!(
-        "\n{} connections, {} sessions, {} turns",
+    super::print(&format!(
+        "\n{} connections, {} sessions, {} turns\n",
         counts.connections, counts.sessions, counts.turns
-    );
+    ))?;
     if counts.truth_rows_lost > 0 {
-        eprintln!(
+        super::say(format_args!(
             "warning: the disk was too slow for the truth log: {} rows are missing",
             counts.truth_rows_lost
-        );
+        ));
     }
     Ok(Exit::Good)
 }

@@ -134,7 +134,7 @@ impl Device {
     }
 
     fn audio(&mut self, now: Micros, turn: Option<u32>, payload: &Bytes, ear: &mut Ear) {
-        let format = self.plan.setup.down;
+        let (format, timeout) = (self.plan.setup.down, self.plan.turn.timeout);
         if self.whose(turn) == Whose::Current
             && let Some(t) = &self.turn
             && now < t.record.end_of_speech
@@ -153,7 +153,7 @@ impl Device {
             return self.fail(now, fault);
         }
         let Some(t) = self.turn_of(now, turn, "audio") else { return };
-        match t.audio(now, payload, format, ear) {
+        match t.audio(now, payload, format, timeout, ear) {
             Ok(gap) => {
                 if let Some(barge_in) = &mut t.record.barge_in {
                     barge_in.last_byte = Some(now);
@@ -231,7 +231,10 @@ impl Device {
             "format_mismatch" | "unsupported_format" | "invalid_audio_format" => FailureClass::FormatMismatch,
             _ => FailureClass::Server(code),
         };
-        let detail: String = message.chars().take(200).collect();
+        let detail = match message {
+            "" => "an error without a message".to_owned(),
+            text => text.chars().take(200).collect(),
+        };
         let fatal = matches!(class, FailureClass::Auth | FailureClass::FormatMismatch);
         if fatal || (self.turn.is_none() && self.interrupted.is_none()) {
             return self.fail(now, (class, detail));

@@ -76,10 +76,12 @@ impl Plan {
             let (yes, after) = (r.chance(b.share), b.after.draw(&mut r));
             yes.then_some(after)
         });
+        let interrupted = self.turn.barge_in.as_ref().map_or(0.0, |b| b.share);
         let backchannel = self.turn.backchannel.as_ref().and_then(|b| {
-            let (yes, after) = (r.chance(b.share), b.after.draw(&mut r));
+            // An interruption and a cough in one reply could not be told apart: its share is of all turns, and it
+            // takes it from those that are left.
+            let (yes, after) = (r.chance(b.share / (1.0 - interrupted)), b.after.draw(&mut r));
             let sound = r.below(self.sounds.len() as u64) as usize;
-            // An interruption and a cough in one reply could not be told apart.
             (yes && barge_in.is_none() && !self.sounds.is_empty()).then_some((sound, after))
         });
         Draw { think, utterance, barge_in, backchannel, jitter: (r.bits() >> 32) as u32 }

@@ -515,6 +515,32 @@ fn the_same_seed_draws_the_same_turns() {
     assert_ne!(draws(1), draws(2));
 }
 
+#[test]
+fn interruptions_and_coughs_have_their_shares_of_all_turns() {
+    let plan = plan(EndOfTurn::Vad, |p| {
+        p.turn.barge_in = Some(BargeInPlan { share: 0.6, after: Dist::Constant(ms(100)) });
+        let sounds = vec!["cough".to_owned()];
+        p.turn.backchannel = Some(BackchannelPlan { share: 0.3, after: Dist::Constant(ms(50)), sounds });
+    });
+    let draws: Vec<_> = (0..20_000).map(|turn| plan.draw(0, turn)).collect();
+    let share = |f: fn(&Draw) -> bool| draws.iter().filter(|d| f(d)).count() as f64 / draws.len() as f64;
+    assert!((share(|d| d.barge_in.is_some()) - 0.6).abs() < 0.02);
+    assert!((share(|d| d.backchannel.is_some()) - 0.3).abs() < 0.02);
+    assert!(draws.iter().all(|d| d.barge_in.is_none() || d.backchannel.is_none()));
+}
+
+#[test]
+fn a_silence_without_end_is_given_up() {
+    let mut w = World::new(plan(EndOfTurn::Signal, |_| {}));
+    for n in 0..100 {
+        w.says(1_700 + 60 * n, Frame::Binary(pcm(false)));
+    }
+    w.until(1_700 + 2_999);
+    assert_eq!(w.turns().len(), 0, "three seconds are allowed");
+    w.until(5_000);
+    assert_eq!(w.failure(), "silent");
+}
+
 proptest! {
     /// Whatever a server does: turns are accounted for, deadlines go away, and nothing panics.
     #[test]

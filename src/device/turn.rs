@@ -56,12 +56,14 @@ impl Turn {
         self.last_token.replace(now).map(|before| Event::TokenGap(now - before))
     }
 
-    /// Audio of the reply. Returns the gap since the one before.
+    /// Audio of the reply, which must become audible before it has played for `timeout`. Returns the gap since the
+    /// one before.
     pub(super) fn audio(
         &mut self,
         now: Micros,
         payload: &Bytes,
         format: AudioFormat,
+        timeout: Micros,
         ear: &mut Ear,
     ) -> Result<Option<Event>, Fault> {
         let index = self.record.audio_messages;
@@ -78,10 +80,15 @@ impl Turn {
         self.playback.push(now, duration);
         if self.playback.lead().is_none() {
             self.unheard.push(payload.clone());
-            if self.playback.media() >= self.listen_at {
+            let media = self.playback.media();
+            if media >= self.listen_at || media > timeout {
                 // Ever less often, so that a long silence costs no more than twice its length.
-                self.listen_at = self.playback.media() * 2;
+                self.listen_at = media * 2;
                 self.listen(ear, false).map_err(mismatch)?;
+            }
+            if media > timeout && self.playback.lead().is_none() {
+                // A silence without end must fill neither the memory nor the rest of the run.
+                return Err((FailureClass::Silent, format!("{media} of audio without an audible sound")));
             }
         }
         Ok(before.map(|before| Event::AudioGap(now - before)))

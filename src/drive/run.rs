@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::shard::{self, Control, Report};
@@ -312,31 +313,29 @@ impl Sinks {
     }
 }
 
-/// Ctrl-C, and a polite kill.
-pub(super) struct Signals {
-    #[cfg(unix)]
-    terminate: Option<tokio::signal::unix::Signal>,
-}
+/// Ctrl-C, and a polite kill. Listens from the start: a signal that comes while something else is dealt with is kept.
+pub(super) struct Signals([Option<Signal>; 2]);
 
 impl Signals {
     pub(super) fn new() -> Self {
-        #[cfg(unix)]
-        return Self { terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok() };
-        #[cfg(not(unix))]
-        Self {}
+        Self([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok()))
     }
 
     pub(super) async fn next(&mut self) {
-        #[cfg(unix)]
-        if let Some(terminate) = &mut self.terminate {
-            tokio::select! {
-                interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() { std::future::pending().await },
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+        let [interrupt, terminate] = &mut self.0;
+        tokio::select! {
+            () = heard(interrupt) => {}
+            () = heard(terminate) => {}
         }
     }
+}
+
+/// Waits for a signal; for ever, when it cannot be heard.
+async fn heard(signal: &mut Option<Signal>) {
+    if let Some(signal) = signal
+        && signal.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending().await
 }

@@ -21,11 +21,12 @@ pub struct Interval {
     pub turns: Vec<Box<TurnRecord>>,
 }
 
-/// Counts of one interval; `connected` and `in_turn` are levels at its end.
+/// Counts of one interval; `connected` and `in_turn` are levels at its end, `most_connected` is the highest within it.
 #[allow(missing_docs, reason = "named after the events they count")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub connected: i64,
+    pub most_connected: i64,
     pub in_turn: i64,
     pub started: u64,
     pub started_warmup: u64,
@@ -128,6 +129,7 @@ impl Counts {
     /// Adds everything, levels too: right for shards at one time. Along time the levels of the sum mean nothing.
     pub(super) fn absorb(&mut self, o: &Self) {
         self.connected += o.connected;
+        self.most_connected += o.most_connected;
         self.in_turn += o.in_turn;
         self.media += o.media;
         for (mine, theirs) in [
@@ -189,7 +191,9 @@ impl Recorder {
     pub fn take(&mut self) -> Interval {
         self.interval.counts.connected = self.connected;
         self.interval.counts.in_turn = self.in_turn;
-        std::mem::take(&mut self.interval)
+        let done = std::mem::take(&mut self.interval);
+        self.interval.counts.most_connected = self.connected;
+        done
     }
 
     /// A frame was written: the frequent event, recorded without being made into one.
@@ -213,6 +217,7 @@ impl Recorder {
             Event::Connected { times, total, reconnect: _ } => {
                 c.connected_total += 1;
                 self.connected += 1;
+                c.most_connected = c.most_connected.max(self.connected);
                 i.record(Metric::Connect, total);
                 i.record(Metric::ConnectTcp, times.tcp);
                 i.record(Metric::ConnectUpgrade, times.upgrade);

@@ -18,9 +18,10 @@ const FAILED: usize = 10;
 /// The sums of a run.
 #[derive(Debug)]
 pub struct Totals {
-    /// Everything; its levels (`connected`, `in_turn`) mean nothing.
+    /// Everything; its levels (`connected`, `most_connected`, `in_turn`) mean nothing.
     pub all: Interval,
-    /// Most devices connected at the end of an interval.
+    /// Most devices connected at once. Shards may have theirs at different moments of an interval: then it is a
+    /// little high.
     pub peak_connected: i64,
     series: Vec<Point>,
     width: Micros,
@@ -55,7 +56,7 @@ impl Totals {
     /// Adds an interval of all shards. Returns its row for `intervals.csv`.
     pub fn add(&mut self, start: Micros, width: Micros, interval: &Interval) -> IntervalPoint {
         self.all.absorb(interval);
-        self.peak_connected = self.peak_connected.max(interval.counts.connected);
+        self.peak_connected = self.peak_connected.max(interval.counts.most_connected);
         for t in interval.turns.iter().filter(|t| !t.warmup) {
             self.keep(t);
         }
@@ -185,5 +186,22 @@ mod tests {
         assert!(series.windows(2).all(|w| w[0].start_us + w[0].width_us == w[1].start_us));
         assert_eq!(series.last().map(|p| p.in_turn), Some(3_000));
         assert_eq!(totals.all.metric(Metric::SendLateness).count(), 3_000);
+    }
+
+    #[test]
+    fn devices_that_come_and_go_within_an_interval_are_counted() {
+        let (second, times) = (Micros::from_secs(1), crate::transport::ConnectTimes::default());
+        let mut totals = Totals::new(second);
+        let mut recorder = Recorder::new(Micros::ZERO, true);
+        let connected = || Event::Connected { times, total: Micros(1), reconnect: false };
+        for device in 0..3 {
+            recorder.record(device, Micros::ZERO, connected());
+        }
+        recorder.record(0, Micros::ZERO, Event::Disconnected);
+        let row = totals.add(Micros::ZERO, second, &recorder.take());
+        assert_eq!((row.connected, totals.peak_connected), (2, 3));
+        recorder.record(1, second, Event::Disconnected);
+        totals.add(second, second, &recorder.take());
+        assert_eq!(totals.peak_connected, 3);
     }
 }

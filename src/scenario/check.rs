@@ -38,6 +38,7 @@ impl Check<'_> {
     /// Everything, in the order of the table. What it returns is good when there are no diagnostics.
     pub(super) fn scenario(mut self, origin: &str, name: &str) -> Scenario {
         self.stages();
+        self.shortened_run();
         self.settings.fill_defaults();
         self.resolve_paths();
         let name = match self.setting("name") {
@@ -141,6 +142,21 @@ impl Check<'_> {
                 "the stages have no device at any time",
                 "for example `[\"10s:100\", \"30s:100\"]`",
             );
+        }
+    }
+
+    /// `-d 5s` on a scenario that ramps for longer: the ramp and the warm-up of the file shrink with the run.
+    fn shortened_run(&mut self) {
+        let stages = self.setting("fleet.stages").filter(|_| !self.stage_list().is_empty());
+        let Some(layer) = stages.or_else(|| self.setting("fleet.duration")).map(|s| s.layer) else {
+            return;
+        };
+        let duration = self.duration();
+        for path in ["fleet.ramp", "fleet.warmup"] {
+            let lower = self.setting(path).is_some_and(|s| s.layer < layer && !s.broken);
+            if lower && self.time(path) > duration / 2 {
+                self.settings.shorten(path, duration / 4, layer);
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use super::keys::{self, Fallback, Key, Kind, SECTIONS, VARIABLE_PREFIX};
 use super::template::secret_parts;
 use super::units::nearest;
 use super::value::{Reader, Value, type_name};
+use crate::time::Micros;
 
 /// The environment that a scenario is read in.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +91,13 @@ impl Settings {
 
     pub(super) fn get(&self, path: &str) -> Option<&Setting> {
         self.map.get(path)
+    }
+
+    /// Replaces a duration by one that follows from a value of a higher layer.
+    pub(super) fn shorten(&mut self, path: &str, to: Micros, layer: Layer) {
+        if let Some(setting) = self.map.get_mut(path) {
+            (setting.value, setting.layer) = (Some(Value::Duration(to)), layer);
+        }
     }
 
     /// Back to its default.

@@ -302,13 +302,15 @@ pub const SECTIONS: &[Section] = &[
                 "fleet.ramp",
                 Duration(ZERO, MONTH),
                 Toml("\"0ms\""),
-                "Devices connect evenly over this time instead of all at once.",
+                "Devices connect evenly over this time instead of all at once. When `-d` makes the run shorter than twice the \
+                 file's ramp, it becomes a quarter of the run.",
             ),
             key(
                 "fleet.warmup",
                 Duration(ZERO, MONTH),
                 Toml("\"0ms\""),
-                "Turns that start within this time are played and not counted: caches fill, the ramp is over.",
+                "Turns that start within this time are played and not counted: caches fill, the ramp is over. Shrinks with \
+                 `-d` as the ramp does.",
             ),
             key(
                 "fleet.graceful_stop",

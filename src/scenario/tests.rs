@@ -225,6 +225,22 @@ fn flag_over_environment_over_file_over_default() {
 }
 
 #[test]
+fn a_shorter_run_has_a_shorter_ramp() {
+    let file = "[fleet]\nduration = \"30s\"\nramp = \"5s\"\nwarmup = \"5s\"";
+    let fleet = |pairs| {
+        let f = set(file, pairs).unwrap().fleet;
+        [f.duration, f.ramp, f.warmup].map(|t| t.0 / 1_000)
+    };
+    assert_eq!(fleet(&[("fleet.duration", "20s")]), [20_000, 5_000, 5_000]);
+    assert_eq!(fleet(&[("fleet.duration", "4s")]), [4_000, 1_000, 1_000]);
+    assert_eq!(fleet(&[("fleet.duration", "4s"), ("fleet.ramp", "3s")]), [4_000, 3_000, 1_000]);
+    assert_eq!(fleet(&[("fleet.stages", "2s:5,2s:5")]), [4_000, 0, 1_000]);
+    // What was asked for together is not second-guessed.
+    assert!(set(file, &[("fleet.duration", "4s"), ("fleet.ramp", "5s")]).is_err());
+    assert!(read("[fleet]\nduration = \"4s\"\nramp = \"5s\"").is_err());
+}
+
+#[test]
 fn the_environment_and_flags_are_checked_too() {
     let environment: Environment = [
         ("VOXLOAD_FLEET_DEVCIES", "3"),
