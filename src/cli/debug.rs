@@ -91,16 +91,16 @@ const DEFAULT: &str = "quickstart";
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let scenario = load(args)?;
-    eprintln!(
+    super::say(format_args!(
         "voxload {} · {} · seed {}",
         env!("CARGO_PKG_VERSION"),
         scenario.name,
         scenario.seed
-    );
+    ));
     if scenario.target.insecure {
-        eprintln!(
+        super::say(format_args!(
             "warning: target.insecure is set: certificates are NOT checked; anybody could be answering"
-        );
+        ));
     }
     let recording = args.record.as_deref().map(Recording::create).transpose()?;
     let speech = prepare::speech(&scenario)?;
@@ -114,10 +114,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         ),
         None => scenario.target.shown.clone(),
     };
-    eprintln!(
+    super::say(format_args!(
         "one device, {}, against {target}",
         counted(args.turns.into(), "turn")
-    );
+    ));
 
     let show = Show {
         mask: Mask::new(&scenario.secrets(DEVICE)),
@@ -131,8 +131,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     }));
     if !args.json {
         let heading = show::heading(output.borrow().show.style);
-        // When nobody reads, the first moment finds out.
-        let _ = writeln!(io::stdout(), "{heading}");
+        super::print(&(heading + "\n"))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -160,7 +159,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         return Err(Failure::usage(format!("cannot write to standard output: {e}")));
     }
     if exit == Exit::Unreachable {
-        eprintln!("error: cannot reach {target}: what was tried is shown above");
+        super::say(format_args!(
+            "error: cannot reach {target}: what was tried is shown above"
+        ));
     }
     Ok(exit)
 }
@@ -250,13 +251,14 @@ impl Output {
         } else {
             format!("\n{}", self.show.table(turns, fixtures))
         };
-        // When nobody reads any more, that is known already.
-        let _ = io::stdout().write_all(text.as_bytes());
+        super::print(&text)?;
         for file in written.transpose()?.into_iter().flatten() {
-            eprintln!("wrote {}", file.display());
+            super::say(format_args!("wrote {}", file.display()));
         }
         if played.watch.conversation().cut_short() {
-            eprintln!("warning: the recording ends after {LONGEST}; the conversation went on");
+            super::say(format_args!(
+                "warning: the recording ends after {LONGEST}; the conversation went on"
+            ));
         }
         Ok(())
     }

@@ -178,7 +178,7 @@ pub(super) fn secret_pieces(url: &str, shown: &str) -> Vec<String> {
             let inner = piece
                 .strip_prefix(&part[..before])
                 .and_then(|p| p.strip_suffix(&part[after + 1..]));
-            pieces.extend(inner.filter(|p| !p.is_empty()).map(str::to_owned));
+            pieces.extend(inner.filter(|p| !p.is_empty() && *p != piece).map(str::to_owned));
         }
     }
     pieces
