@@ -387,6 +387,11 @@ fn how_it_ends() {
     assert_eq!(o.code, 121, "{}", o.stdout);
     assert!(o.stdout.contains("turn 0 failed: server_"), "{}", o.stdout);
 
+    // The scenario's thresholds need an interruption, and nobody asks for them here.
+    let url = format!("ws://127.0.0.1:{port}/");
+    let o = debug(&["barge-in", "--set", "turn.barge_in.share=0", "--url", &url]);
+    assert_eq!(o.code, 124, "{}", o.stderr);
+
     let o = debug(&["quikstart"]);
     assert_eq!(o.code, 2);
     assert!(o.stderr.contains("did you mean `quickstart`?"), "{}", o.stderr);
