@@ -504,7 +504,9 @@ impl Device {
     /// When the user interrupts the reply.
     fn barge_in_at(&self, turn: &Turn) -> Option<Micros> {
         let at = turn.audible()? + turn.draw.barge_in?;
-        (self.interrupted.is_none() && at < self.leave_at).then_some(at)
+        // A voice interrupts by saying something: there must be something left to say. A button needs no words.
+        let able = self.plan.turn.end == EndOfTurn::Signal || self.plan.turn.count.is_none_or(|n| self.next_turn < n);
+        (able && self.interrupted.is_none() && at < self.leave_at).then_some(at)
     }
 
     /// When the user coughs.

@@ -427,6 +427,20 @@ fn a_barge_in_goes_on_speaking_and_times_the_stop() {
 }
 
 #[test]
+fn a_voice_without_words_interrupts_nobody() {
+    for (end, interruptions) in [(EndOfTurn::Vad, 0), (EndOfTurn::Signal, 1)] {
+        let mut w = World::new(plan(end, |p| {
+            p.turn.count = Some(1);
+            p.turn.barge_in = Some(BargeInPlan { share: 1.0, after: Dist::Constant(ms(100)) });
+        }));
+        w.replies(1_700, 0, 5).until(5_000);
+        let made = w.turns().iter().filter(|t| t.barge_in.is_some()).count();
+        assert_eq!((w.turns().len(), made), (1, interruptions), "{end:?}");
+        assert!(w.done);
+    }
+}
+
+#[test]
 fn a_cough_must_not_stop_the_reply() {
     let with_cough = |p: &mut Plan| {
         let sounds = vec!["cough".to_owned()];
