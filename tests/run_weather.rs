@@ -339,8 +339,10 @@ fn hostile_texts() {
     for class in classes {
         assert!(class.len() <= 40 && class.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{class}");
     }
+    for file in ["summary.md", "turns.csv", "junit.xml", "percentiles/ttfa.hgrm", "charts/stages.svg"] {
+        assert!(!ran.text(file).contains(|c: char| c.is_control() && c != '\n'), "{file}");
+    }
     assert!(!ran.text("report.html").contains("<script"));
-    assert!(!ran.text("summary.md").contains(|c: char| c.is_control() && c != '\n'));
     assert!(ran.turns().iter().filter(|t| t.device == 0).all(|t| t.outcome == "ok"));
 }
 
@@ -451,17 +453,26 @@ fn a_server_that_dies_and_comes_back() {
     }
 }
 
-/// A server that dies and stays away.
+/// A server that dies and stays away: the devices try to the end, and every turn they try for has failed.
 #[test]
 fn a_server_that_dies() {
-    let server = Rogue::for_toys(Toy::serve);
-    let mut run = zoo(&server, 3).args("--threshold turns.failed:rate<1%").start();
-    run.until_said("load ·");
-    // Nobody gets in any more, and those who are in lose their connection when they have had their turn.
+    let server = Rogue::start(|call| {
+        let mut toy = call.upgrade()?;
+        let turn = toy.turn()?;
+        toy.reply(turn)?;
+        toy.turn()?;
+        toy.reset()
+    });
+    let mut run = zoo(&server, 4).args("--threshold turns.failed:rate<1%").set("report.interval", "100ms").start();
+    // The knock, and four devices.
+    run.until("everybody", || server.heads().len() == 5);
     server.stop();
-    let ran = run.wait();
-    assert!([Some(0), Some(99)].contains(&ran.code), "{:?}", ran.code);
-    assert!(ran.result().duration_us >= 4_000_000);
+    let ran = run.wait().expect(99);
+    let result = ran.result();
+    assert!(result.duration_us >= 4_000_000, "it goes on to its end");
+    assert_eq!((result.turns.succeeded, result.connections.lost), (4, 4), "{:?}", result.turns);
+    assert!(failure(&result, "refused").turns > 8 && failure(&result, "refused").connections > 20, "{:?}", result.failures);
+    assert_eq!(failure(&result, "reset").connections, 4, "{:?}", result.failures);
 }
 
 #[test]
