@@ -16,16 +16,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub mod conversation;
 pub mod ear;
 mod hear;
+pub mod moment;
 pub mod plan;
 pub mod playback;
 mod speech;
 mod turn;
+pub mod watch;
 
 use self::ear::Ear;
 use self::plan::{Draw, Plan};
 use self::speech::Speech;
+pub use self::speech::{Piece, Voice};
 use self::turn::{Fault, Turn};
 use crate::dialect::{DeviceDialect, Meaning};
 use crate::event::{Backchannel, BargeIn, Event, FailureClass, Outcome, Sent, TurnRecord};
@@ -85,6 +89,8 @@ pub struct Outgoing {
     pub last_of_turn: Option<u32>,
     /// True when it waited for a connection rather than for the harness.
     pub waited: bool,
+    /// The chunk that it carries.
+    pub piece: Option<Piece>,
 }
 
 /// One simulated device.
@@ -165,6 +171,16 @@ impl Device {
     /// The device's number.
     pub const fn id(&self) -> u32 {
         self.id
+    }
+
+    /// The turn under way, as far as it has come; its outcome says nothing yet.
+    pub fn turn(&self) -> Option<TurnRecord> {
+        self.turn.as_deref().map(Turn::so_far)
+    }
+
+    /// Likewise the turn whose reply was interrupted, until the server says that it stopped.
+    pub fn interrupted(&self) -> Option<TurnRecord> {
+        self.interrupted.as_deref().map(Turn::so_far)
     }
 
     /// The next thing that the device wants.
@@ -449,6 +465,7 @@ impl Device {
             let Some(turn) = &mut self.turn else { break };
             let session_turn = turn.record.session_turn;
             let marks_end = turn.record.last_send_planned == due;
+            let piece = Some(speech.piece());
             let (Some(dialect), Some(chunk)) = (&mut self.dialect, speech.take()) else { break };
             let frame = dialect.audio(chunk);
             let signal = self.plan.turn.end == EndOfTurn::Signal && speech.spoken_out();
@@ -459,6 +476,7 @@ impl Device {
                 what: Sent::Audio,
                 last_of_turn: marks_end.then_some(session_turn),
                 waited,
+                piece,
             }));
             if signal {
                 if let Some(dialect) = &mut self.dialect {
@@ -470,9 +488,10 @@ impl Device {
             }
         }
         while let Some(due) = self.cough.as_ref().and_then(Speech::due).filter(|&t| t <= now) {
+            let piece = self.cough.as_ref().map(Speech::piece);
             let (Some(dialect), Some(chunk)) = (&mut self.dialect, self.cough.as_mut().and_then(Speech::take)) else { break };
             let frame = dialect.audio(chunk);
-            let send = Outgoing { frame, planned: due, what: Sent::Audio, last_of_turn: None, waited: false };
+            let send = Outgoing { frame, planned: due, what: Sent::Audio, last_of_turn: None, waited: false, piece };
             self.out.push_back(Output::Send(send));
         }
     }
@@ -603,7 +622,7 @@ impl Device {
     fn send_frames(&mut self, planned: Micros, last_of_turn: Option<u32>, waited: bool) {
         for frame in self.frames.drain(..) {
             let what = Sent::Control;
-            self.out.push_back(Output::Send(Outgoing { frame, planned, what, last_of_turn, waited }));
+            self.out.push_back(Output::Send(Outgoing { frame, planned, what, last_of_turn, waited, piece: None }));
         }
     }
 

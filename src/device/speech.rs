@@ -10,7 +10,7 @@ use crate::time::Micros;
 #[derive(Clone, Debug)]
 pub(super) struct Speech {
     plan: Arc<Plan>,
-    what: What,
+    voice: Voice,
     /// `t0`.
     start: Micros,
     /// Chunks sent.
@@ -19,28 +19,52 @@ pub(super) struct Speech {
     silence: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum What {
-    Utterance(usize),
-    Sound(usize),
+/// Something that a device says: an index into the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// One of [`Plan::utterances`].
+    Utterance(u32),
+    /// One of [`Plan::sounds`].
+    Sound(u32),
+}
+
+/// The chunk that a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// What is being said.
+    pub voice: Voice,
+    /// Counted from 0; past the end of [`Clip::speech`](crate::audio::Clip::speech) it is streamed silence.
+    pub chunk: u32,
+}
+
+impl Plan {
+    /// What a voice says.
+    pub fn spoken(&self, voice: Voice) -> &Spoken {
+        match voice {
+            Voice::Utterance(i) => &self.utterances[i as usize],
+            Voice::Sound(i) => &self.sounds[i as usize],
+        }
+    }
 }
 
 impl Speech {
     /// An utterance that starts at `start`; with `silence`, the microphone stays open after it.
     pub(super) fn utterance(plan: &Arc<Plan>, index: usize, start: Micros, silence: bool) -> Self {
-        Self { plan: Arc::clone(plan), what: What::Utterance(index), start, next: 0, silence }
+        Self { plan: Arc::clone(plan), voice: Voice::Utterance(index as u32), start, next: 0, silence }
     }
 
     /// A cough or an "mm-hm".
     pub(super) fn sound(plan: &Arc<Plan>, index: usize, start: Micros) -> Self {
-        Self { plan: Arc::clone(plan), what: What::Sound(index), start, next: 0, silence: false }
+        Self { plan: Arc::clone(plan), voice: Voice::Sound(index as u32), start, next: 0, silence: false }
     }
 
     fn spoken(&self) -> &Spoken {
-        match self.what {
-            What::Utterance(i) => &self.plan.utterances[i],
-            What::Sound(i) => &self.plan.sounds[i],
-        }
+        self.plan.spoken(self.voice)
+    }
+
+    /// Which chunk [`take`](Self::take) gives next.
+    pub(super) const fn piece(&self) -> Piece {
+        Piece { voice: self.voice, chunk: self.next as u32 }
     }
 
     /// When the next chunk is due; `None` when there is none.

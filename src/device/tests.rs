@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::watch::Watch;
 use super::*;
 use crate::audio::{AudioFormat, Chunk, Clip, Codec, CodecSettings};
 use crate::device::plan::Spoken;
@@ -12,9 +13,9 @@ use crate::dialect::{Dialect, Encoding, SessionSetup};
 use crate::scenario::{BackchannelPlan, BargeInPlan, Dist, Flush, PlaybackPlan, SessionPlan, TurnPlan};
 use crate::seed::Seed;
 
-const FORMAT: AudioFormat = AudioFormat { codec: Codec::Pcm16, sample_rate: 16_000 };
+pub(super) const FORMAT: AudioFormat = AudioFormat { codec: Codec::Pcm16, sample_rate: 16_000 };
 
-fn ms(n: i64) -> Micros {
+pub(super) fn ms(n: i64) -> Micros {
     Micros::from_millis(n)
 }
 
@@ -42,7 +43,7 @@ fn clip(name: &str, chunks: i64, silence: i64) -> Spoken {
     Spoken::new(clip, Dialect::Envelope, Encoding::Binary)
 }
 
-fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> {
+pub(super) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> {
     let mut plan = Plan {
         seed: Seed(1),
         dialect: Dialect::Envelope,
@@ -84,21 +85,21 @@ fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> {
 }
 
 /// 60 ms of sound, or of silence.
-fn pcm(loud: bool) -> Bytes {
+pub(super) fn pcm(loud: bool) -> Bytes {
     let sample = |i: usize| if !loud { 0_i16 } else if i.is_multiple_of(2) { 8_000 } else { -8_000 };
     (0..960).flat_map(|i| sample(i).to_le_bytes()).collect()
 }
 
-fn loud() -> Frame {
+pub(super) fn loud() -> Frame {
     Frame::Binary(pcm(true))
 }
 
-fn text(json: &str) -> Frame {
+pub(super) fn text(json: &str) -> Frame {
     Frame::text(json)
 }
 
 /// A device, its ear, and everything that it has said and done.
-struct World {
+pub(super) struct World {
     device: Device,
     ear: Ear,
     now: Micros,
@@ -110,11 +111,14 @@ struct World {
     sent: Vec<(Micros, Micros, Frame)>,
     events: Vec<(Micros, Event)>,
     done: bool,
+    /// Looks on.
+    pub(super) watch: Watch,
 }
 
 impl World {
-    fn new(plan: Arc<Plan>) -> Self {
+    pub(super) fn new(plan: Arc<Plan>) -> Self {
         Self {
+            watch: Watch::new(Arc::clone(&plan), 0, true),
             device: Device::new(0, plan, Micros::ZERO, Micros::from_secs(60)),
             ear: Ear::new(FORMAT),
             now: Micros::ZERO,
@@ -127,14 +131,14 @@ impl World {
         }
     }
 
-    fn says(&mut self, at: i64, frame: Frame) -> &mut Self {
+    pub(super) fn says(&mut self, at: i64, frame: Frame) -> &mut Self {
         self.script.push((ms(at), frame));
         self.script.sort_by_key(|(at, _)| *at);
         self
     }
 
     /// A reply of `n` messages of 60 ms in real time, with a token before and the end right after.
-    fn replies(&mut self, at: i64, turn: u32, n: i64) -> &mut Self {
+    pub(super) fn replies(&mut self, at: i64, turn: u32, n: i64) -> &mut Self {
         self.says(at - 10, text(&format!(r#"{{"type":"llm_token","turn":{turn},"text":"Hi"}}"#)));
         for i in 0..n {
             self.says(at + 60 * i, loud());
@@ -143,6 +147,11 @@ impl World {
     }
 
     fn input(&mut self, input: Input) {
+        match &input {
+            Input::Frame(frame) => self.watch.received(frame),
+            Input::Closed(closed) => self.watch.closed(self.now, closed),
+            _ => {}
+        }
         self.device.handle(self.now, input, &mut self.ear);
         self.drain();
         assert!(self.done || self.device.deadline() > self.now, "a deadline that does not go away at {}", self.now);
@@ -159,25 +168,35 @@ impl World {
                     self.opening = Some((self.now.saturating_add(delay), how));
                 }
                 Output::Send(o) => {
+                    // A frame is written when the device has settled.
+                    self.watch.settled(self.now, &self.device);
+                    self.watch.sent(self.now, &o);
                     self.sent.push((o.planned, self.now, o.frame));
                     if let Some(turn) = o.last_of_turn {
                         self.device.handle(self.now, Input::Written(turn), &mut self.ear);
                     }
                 }
-                Output::Hangup | Output::Goodbye => self.opening = None,
-                Output::Event(e) => self.events.push((self.now, e)),
+                Output::Hangup | Output::Goodbye => {
+                    self.watch.goodbye();
+                    self.opening = None;
+                }
+                Output::Event(e) => {
+                    self.watch.event(&e);
+                    self.events.push((self.now, e));
+                }
                 Output::Done => self.done = true,
             }
         }
+        self.watch.settled(self.now, &self.device);
     }
 
     /// Plays until `end`, waking the device exactly when it wants to be woken.
-    fn until(&mut self, end: i64) -> &mut Self {
+    pub(super) fn until(&mut self, end: i64) -> &mut Self {
         self.until_late(end, Micros::ZERO)
     }
 
     /// Likewise, but every wake-up comes late.
-    fn until_late(&mut self, end: i64, late: Micros) -> &mut Self {
+    pub(super) fn until_late(&mut self, end: i64, late: Micros) -> &mut Self {
         while !self.done {
             let tick = self.device.deadline().saturating_add(late);
             let said = self.script.first().map_or(Micros::NEVER, |(at, _)| *at);
@@ -204,7 +223,7 @@ impl World {
         self
     }
 
-    fn turns(&self) -> Vec<&TurnRecord> {
+    pub(super) fn turns(&self) -> Vec<&TurnRecord> {
         self.events.iter().filter_map(|(_, e)| if let Event::TurnEnded(t) = e { Some(&**t) } else { None }).collect()
     }
 

@@ -150,14 +150,24 @@ impl Turn {
 
     /// The finished record.
     pub(super) fn into_record(mut self, now: Micros, outcome: Outcome) -> Box<TurnRecord> {
-        let r = &mut self.record;
-        r.lead_silence = self.playback.lead();
-        r.reply_media = self.playback.media();
-        r.playout = self.playback.playouts();
-        r.judged = self.playback.judged_playout();
-        r.required_prebuffer = self.playback.required_prebuffer();
-        r.ended = now;
-        r.outcome = outcome;
+        Self::played(&mut self.record, &self.playback);
+        self.record.ended = now;
+        self.record.outcome = outcome;
         Box::new(self.record)
+    }
+
+    /// The record as it is now.
+    pub(super) fn so_far(&self) -> TurnRecord {
+        let mut record = self.record.clone();
+        Self::played(&mut record, &self.playback);
+        record
+    }
+
+    fn played(r: &mut TurnRecord, playback: &Playback) {
+        r.lead_silence = playback.lead();
+        r.reply_media = playback.media();
+        r.playout = playback.playouts();
+        r.judged = playback.judged_playout();
+        r.required_prebuffer = playback.required_prebuffer();
     }
 }

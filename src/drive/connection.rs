@@ -22,11 +22,17 @@ type Opening = Pin<Box<dyn Future<Output = Result<(Box<dyn Transport>, ConnectTi
 /// Sees every frame of a device, for `voxload debug`.
 pub trait Tap {
     /// A frame was written.
-    fn sent(&mut self, planned: Micros, at: Micros, frame: &Frame);
-    /// A frame arrived.
-    fn received(&mut self, at: Micros, frame: &Frame);
+    fn sent(&mut self, at: Micros, sent: &Outgoing);
+    /// A frame arrived; the device has not seen it yet.
+    fn received(&mut self, frame: &Frame);
+    /// The open connection ended from the other side; the device does not know yet.
+    fn closed(&mut self, at: Micros, closed: &Closed);
+    /// The device says goodbye.
+    fn goodbye(&mut self);
     /// Something happened to the device.
-    fn event(&mut self, at: Micros, event: &crate::event::Event);
+    fn event(&mut self, event: &crate::event::Event);
+    /// The device has dealt with all of that.
+    fn settled(&mut self, at: Micros, device: &Device);
 }
 
 /// The task of one device.
@@ -126,14 +132,13 @@ impl DeviceTask {
                 Poll::Pending => return n > 0,
                 Poll::Ready(Ok(frame)) => {
                     if let Some(tap) = &mut self.tap {
-                        tap.received(now, &frame);
+                        tap.received(&frame);
                     }
                     self.handle(now, Input::Frame(frame));
                     self.take_outputs(now);
                 }
                 Poll::Ready(Err(closed)) => {
-                    self.drop_connection();
-                    self.handle(now, Input::Closed(closed));
+                    self.closed(now, closed);
                     return true;
                 }
             }
@@ -141,6 +146,15 @@ impl DeviceTask {
         // More may have arrived: come back soon, after the others.
         cx.waker().wake_by_ref();
         true
+    }
+
+    /// The open connection is no more.
+    fn closed(&mut self, now: Micros, closed: Closed) {
+        if let Some(tap) = &mut self.tap {
+            tap.closed(now, &closed);
+        }
+        self.drop_connection();
+        self.handle(now, Input::Closed(closed));
     }
 
     fn drop_connection(&mut self) {
@@ -163,6 +177,9 @@ impl DeviceTask {
                 Output::Send(outgoing) => self.outbox.push_back((outgoing, now)),
                 Output::Hangup => {
                     if let Connection::Open(transport) = &mut self.connection {
+                        if let Some(tap) = &mut self.tap {
+                            tap.goodbye();
+                        }
                         // A goodbye if the socket takes it at once; the server has had its chance.
                         let _ = transport.poll_close(&mut Context::from_waker(std::task::Waker::noop()), 1000);
                     }
@@ -172,17 +189,23 @@ impl DeviceTask {
                     let connection = std::mem::replace(&mut self.connection, Connection::None);
                     self.drop_connection();
                     if let Connection::Open(transport) = connection {
+                        if let Some(tap) = &mut self.tap {
+                            tap.goodbye();
+                        }
                         self.connection = Connection::Closing(transport, now + GOODBYE);
                     }
                 }
                 Output::Event(event) => {
                     if let Some(tap) = &mut self.tap {
-                        tap.event(now, &event);
+                        tap.event(&event);
                     }
                     self.shared.recorder.borrow_mut().record(self.device.id(), now, event);
                 }
                 Output::Done => self.done = true,
             }
+        }
+        if let (true, Some(tap)) = (any, &mut self.tap) {
+            tap.settled(now, &self.device);
         }
         any
     }
@@ -227,8 +250,7 @@ impl DeviceTask {
             match outcome {
                 Ok(()) => self.written(now),
                 Err(closed) => {
-                    self.drop_connection();
-                    self.handle(now, Input::Closed(closed));
+                    self.closed(now, closed);
                     return true;
                 }
             }
@@ -238,7 +260,7 @@ impl DeviceTask {
     fn written(&mut self, now: Micros) {
         let Some(Unflushed { sent, bytes, woke }) = self.unflushed.take() else { return };
         if let Some(tap) = &mut self.tap {
-            tap.sent(sent.planned, now, &sent.frame);
+            tap.sent(now, &sent);
         }
         // What waited for a connection was not late through the harness.
         let woke = if sent.waited { sent.planned } else { woke };

@@ -1,6 +1,7 @@
 //! The edge: clocks, sockets, threads. Drives the state machines and feeds the recorders.
 
 pub mod connection;
+pub mod debug;
 pub mod shard;
 pub mod outcome;
 pub mod prepare;

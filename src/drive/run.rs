@@ -314,14 +314,14 @@ impl Sinks {
 }
 
 /// Ctrl-C, and a polite kill. Listens from the start: a signal that comes while something else is dealt with is kept.
-struct Signals([Option<Signal>; 2]);
+pub(super) struct Signals([Option<Signal>; 2]);
 
 impl Signals {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok()))
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         let [interrupt, terminate] = &mut self.0;
         tokio::select! {
             () = heard(interrupt) => {}

@@ -31,7 +31,7 @@ pub mod sample;
 mod stages;
 mod stream;
 pub mod terminal;
-mod text;
+pub(crate) mod text;
 mod view;
 
 pub use dir::{create_dir, rfc3339};

@@ -148,7 +148,7 @@ pub(super) fn count(n: u64) -> String {
 }
 
 /// A count and its noun: `1 turn`, `12 turns`.
-pub(super) fn counted(n: u64, noun: &str) -> String {
+pub(crate) fn counted(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
@@ -172,7 +172,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// Bytes: `812 B`, `7.9 KiB`, `1.2 GiB`.
-pub(super) fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     let (mut value, mut unit) = (n as f64, "B");
     for next in ["KiB", "MiB", "GiB", "TiB"] {
         if value < 1024.0 {
@@ -188,12 +188,12 @@ pub(super) fn bytes(n: u64) -> String {
 }
 
 /// A span, or a dash.
-pub(super) fn span(us: Option<i64>) -> String {
+pub(crate) fn span(us: Option<i64>) -> String {
     us.map_or_else(|| "–".to_owned(), |us| Micros(us).to_string())
 }
 
 /// A span that somebody chose, without zeros behind the point: `60 ms`, `5 s`, `1 min`.
-pub(super) fn chosen(us: i64) -> String {
+pub(crate) fn chosen(us: i64) -> String {
     let text = Micros(us).to_string();
     for (long, short) in [
         (".0 ms", " ms"),
@@ -225,13 +225,13 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// Control characters, and those that reverse or hide text.
-fn is_steering(c: char) -> bool {
+pub(crate) fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Breaks text at spaces into lines of at most `width` characters; longer words are cut.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split(' ') {

@@ -121,6 +121,38 @@ pub struct Scenario {
     pub report: ReportPlan,
 }
 
+impl Scenario {
+    /// What must not be shown of a conversation, wherever it turns up: everything secret that device `device` uses.
+    pub fn secrets(&self, device: u32) -> Vec<Secret> {
+        let target = &self.target;
+        let mut all: Vec<String> = self
+            .reference
+            .token
+            .iter()
+            .map(|t| t.reveal().to_owned())
+            .collect();
+        for (_, value) in &target.headers {
+            let value = target.values.fill(value.reveal(), device);
+            // `Bearer abc`: the token on its own is as secret.
+            all.extend(value.split_whitespace().last().map(str::to_owned));
+            all.push(value);
+        }
+        let row = target
+            .values
+            .rows
+            .get(device as usize % target.values.rows.len().max(1));
+        all.extend(row.into_iter().flatten().map(|v| v.reveal().to_owned()));
+        if let Some(url) = &target.url {
+            all.extend(template::secret_pieces(
+                &target.values.fill(url.reveal(), device),
+                &target.shown,
+            ));
+        }
+        all.retain(|s| !s.is_empty());
+        all.into_iter().map(Secret::new).collect()
+    }
+}
+
 /// A value that must never be printed.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -164,6 +164,26 @@ pub(super) fn redact_url(url: &str) -> String {
     hide_defaults(&text)
 }
 
+/// The pieces of a URL that [`shown_url`] does not show: whole ones, and what stands in the place of a `${…}` or `{…}`.
+pub(super) fn secret_pieces(url: &str, shown: &str) -> Vec<String> {
+    let cut = |c: char| "/?&=#@:".contains(c);
+    let known: Vec<&str> = shown.split(cut).collect();
+    let mut pieces = Vec::new();
+    for piece in url.split(cut).filter(|p| !p.is_empty() && !known.contains(p)) {
+        pieces.push(piece.to_owned());
+        for part in &known {
+            let Some((before, after)) = part.find(['$', '{']).zip(part.rfind('}')) else {
+                continue;
+            };
+            let inner = piece
+                .strip_prefix(&part[..before])
+                .and_then(|p| p.strip_suffix(&part[after + 1..]));
+            pieces.extend(inner.filter(|p| !p.is_empty()).map(str::to_owned));
+        }
+    }
+    pieces
+}
+
 /// Words that may stand before a reference in a header.
 const SCHEMES: [&str; 4] = ["Bearer", "Basic", "Token", "ApiKey"];
 
@@ -298,6 +318,23 @@ mod tests {
             ("${TOKEN:-abc}", "${TOKEN:-***}"),
         ] {
             assert_eq!(redact_value(written), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_not_shown_is_secret() {
+        for (written, pieces) in [
+            ("wss://h/p", vec![]),
+            ("wss://me:pw@h/p?token=abc#f", vec!["me", "pw", "abc", "f"]),
+            ("wss://${HOST}/v1/${TOKEN}/talk", vec!["s3cret"]),
+            ("wss://${HOST}/v1-${TOKEN}.x", vec!["v1-s3cret.x", "s3cret"]),
+        ] {
+            let url = expand(written, &variable).unwrap();
+            assert_eq!(
+                secret_pieces(&url.value, &shown_url(&url, &variable)),
+                pieces,
+                "{written}"
+            );
         }
     }
 
