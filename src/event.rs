@@ -69,6 +69,16 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
+    /// The class of an error that a server reports with this code.
+    pub fn of_code(code: &str) -> Self {
+        let code = plain_code(code);
+        match code.as_str() {
+            "auth" | "unauthorized" | "forbidden" | "invalid_token" | "invalid_api_key" => Self::Auth,
+            "format_mismatch" | "unsupported_format" | "invalid_audio_format" => Self::FormatMismatch,
+            _ => Self::Server(code),
+        }
+    }
+
     /// One sentence for people: what it means and what to look at.
     pub fn explain(&self) -> &'static str {
         match self {
@@ -105,6 +115,12 @@ impl FailureClass {
             Self::UnansweredAtStop => "the run ended before the server answered",
         }
     }
+}
+
+/// A server's code as a part of a key: whatever it sends, short, and of small letters, digits and underscores.
+pub fn plain_code(code: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    code.chars().map(plain).take(32).collect()
 }
 
 /// The stable key: `refused`, `upgrade_503`, `closed_1011`, `server_overloaded`, …

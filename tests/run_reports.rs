@@ -32,7 +32,11 @@ fn decode(text: &str) -> Histogram<u64> {
 fn hlog(ran: &Ran) -> HashMap<String, Histogram<u64>> {
     let text = ran.text("histograms.hlog");
     // The crate's reader takes the legend for an interval.
-    let body: String = text.lines().filter(|l| !l.starts_with('"')).map(|l| format!("{l}\n")).collect();
+    let body: String = text
+        .lines()
+        .filter(|l| !l.starts_with('"'))
+        .map(|l| format!("{l}\n"))
+        .collect();
     let mut sums: HashMap<String, Histogram<u64>> = HashMap::new();
     for entry in IntervalLogIterator::new(body.as_bytes()) {
         if let LogEntry::Interval(line) = entry.unwrap() {
@@ -61,7 +65,10 @@ fn quantile(turns: &[TurnRow], q: f64) -> f64 {
 fn same(claimed: Option<i64>, recomputed: f64) {
     match claimed {
         // A histogram keeps three digits.
-        Some(us) => assert!((us as f64 - recomputed).abs() <= recomputed.abs() / 500.0 + 1.0, "{us} {recomputed}"),
+        Some(us) => assert!(
+            (us as f64 - recomputed).abs() <= recomputed.abs() / 500.0 + 1.0,
+            "{us} {recomputed}"
+        ),
         None => assert_eq!(recomputed, f64::INFINITY),
     }
 }
@@ -93,7 +100,12 @@ fn elements(xml: &str) -> (BTreeMap<String, u32>, Vec<String>) {
                 let name = String::from_utf8(e.name().as_ref().to_vec()).unwrap();
                 if name == "testcase" {
                     let attribute = e.try_get_attribute("name").unwrap().unwrap();
-                    cases.push(attribute.decoded_and_normalized_value(XmlVersion::Explicit1_0, reader.decoder()).unwrap().into_owned());
+                    cases.push(
+                        attribute
+                            .decoded_and_normalized_value(XmlVersion::Explicit1_0, reader.decoder())
+                            .unwrap()
+                            .into_owned(),
+                    );
                 }
                 *counts.entry(name).or_insert(0) += 1;
             }
@@ -105,21 +117,43 @@ fn elements(xml: &str) -> (BTreeMap<String, u32>, Vec<String>) {
 #[test]
 fn every_file_of_the_report() {
     let thresholds = ["ttfa:med<5s", "turns.failed:count==0"];
-    let toml = SMALL.replace("name = \"small\"", &format!("name = \"all files\"\nthresholds = {thresholds:?}"));
-    let run = Run::new(&toml).args("-u 12 -d 3s").set("reference.partials", "100ms").set("report.interval", "200ms");
+    let toml = SMALL.replace(
+        "name = \"small\"",
+        &format!("name = \"all files\"\nthresholds = {thresholds:?}"),
+    );
+    let run = Run::new(&toml)
+        .args("-u 12 -d 3s")
+        .set("reference.partials", "100ms")
+        .set("report.interval", "200ms");
     let ran = run.go().expect(0);
     let result = ran.result();
 
-    let mut names: Vec<_> = fs::read_dir(ran.report()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(ran.report())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     let promised = [
-        "charts", "histograms.hlog", "intervals.csv", "junit.xml", "percentiles", "reference-truth.csv", "report.html",
-        "result.json", "scenario.toml", "summary.md", "turns.csv",
+        "charts",
+        "histograms.hlog",
+        "intervals.csv",
+        "junit.xml",
+        "percentiles",
+        "reference-truth.csv",
+        "report.html",
+        "result.json",
+        "scenario.toml",
+        "summary.md",
+        "turns.csv",
     ];
     assert_eq!(names, promised);
     let link = fs::read_link(ran.report()).unwrap();
     assert!(link.to_str().unwrap().starts_with("all-files-2"), "{link:?}");
-    assert!(ran.stdout.contains(&format!("reports/{}/", link.display())), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains(&format!("reports/{}/", link.display())),
+        "{}",
+        ran.stdout
+    );
 
     // result.json: its schema, and what programs rely on.
     let schema = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/result.json")).unwrap();
@@ -127,41 +161,106 @@ fn every_file_of_the_report() {
     let document: serde_json::Value = serde_json::from_str(&ran.text("result.json")).unwrap();
     let errors: Vec<_> = validator.iter_errors(&document).map(|e| e.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}");
-    assert_eq!((result.verdict.status, result.verdict.reasons.len()), (Status::Pass, 0));
-    assert!(result.thresholds.iter().map(|t| t.expression.as_str()).eq(thresholds));
-    assert!(result.turns.succeeded >= 12 && result.turns.failed == 0, "{:?}", result.turns);
-    for name in ["ttft", "ttfa", "ttfa_first_byte", "ttfa_from_last_send", "final_transcript", "first_partial", "connect", "session_ready"] {
+    assert_eq!(
+        (result.verdict.status, result.verdict.reasons.len()),
+        (Status::Pass, 0)
+    );
+    assert!(
+        result
+            .thresholds
+            .iter()
+            .map(|t| t.expression.as_str())
+            .eq(thresholds)
+    );
+    assert!(
+        result.turns.succeeded >= 12 && result.turns.failed == 0,
+        "{:?}",
+        result.turns
+    );
+    for name in [
+        "ttft",
+        "ttfa",
+        "ttfa_first_byte",
+        "ttfa_from_last_send",
+        "final_transcript",
+        "first_partial",
+        "connect",
+        "session_ready",
+    ] {
         let m = &result.metrics[name];
-        assert!(m.count > 0 && m.infinite == 0 && m.min_us <= m.p50_us && m.p50_us <= m.max_us, "{name}: {m:?}");
+        assert!(
+            m.count > 0 && m.infinite == 0 && m.min_us <= m.p50_us && m.p50_us <= m.max_us,
+            "{name}: {m:?}"
+        );
     }
     let g = &result.generator;
-    assert!(g.devices == 12 && g.cpu_us > 0 && g.rss_peak_bytes >= g.rss_base_bytes && g.rss_base_bytes > 1_000_000 && g.messages_sent > 12 * 10, "{g:?}");
-    assert!(result.command.starts_with("voxload run scenario.toml") && result.command.contains("fleet.devices=12"));
+    assert!(
+        g.devices == 12
+            && g.cpu_us > 0
+            && g.rss_peak_bytes >= g.rss_base_bytes
+            && g.rss_base_bytes > 1_000_000
+            && g.messages_sent > 12 * 10,
+        "{g:?}"
+    );
+    assert!(
+        result.command.starts_with("voxload run scenario.toml")
+            && result.command.contains("fleet.devices=12")
+    );
     let seconds: f64 = result.stages.iter().map(|s| s.mean_us).sum::<f64>();
-    assert!((seconds - result.metrics["ttfa"].mean_us.unwrap()).abs() < 1_000.0, "{:?}", result.stages);
+    assert!(
+        (seconds - result.metrics["ttfa"].mean_us.unwrap()).abs() < 1_000.0,
+        "{:?}",
+        result.stages
+    );
 
     // The streamed files.
     let turns = ran.turns();
     same(result.metrics["ttfa"].p50_us, quantile(&turns, 0.5));
     for t in &turns {
-        assert!(t.fixture == "yes" && t.local_port > 0 && t.tokens > 0 && t.audio_messages > 0, "{t:?}");
-        assert!(t.planned_start_us < t.end_of_speech_us && t.last_send_done_us >= Some(t.last_send_planned_us), "{t:?}");
-        assert!(t.ttfa_first_byte_us <= t.ttfa_us && t.ttft_us <= t.ttfa_us && t.last_byte_us <= t.reply_done_us, "{t:?}");
+        assert!(
+            t.fixture == "yes" && t.local_port > 0 && t.tokens > 0 && t.audio_messages > 0,
+            "{t:?}"
+        );
+        assert!(
+            t.planned_start_us < t.end_of_speech_us && t.last_send_done_us >= Some(t.last_send_planned_us),
+            "{t:?}"
+        );
+        assert!(
+            t.ttfa_first_byte_us <= t.ttfa_us && t.ttft_us <= t.ttfa_us && t.last_byte_us <= t.reply_done_us,
+            "{t:?}"
+        );
     }
     let intervals = ran.intervals();
-    assert!(intervals.windows(2).all(|w| w[0].start_us + w[0].width_us == w[1].start_us));
+    assert!(
+        intervals
+            .windows(2)
+            .all(|w| w[0].start_us + w[0].width_us == w[1].start_us)
+    );
     assert!(intervals.iter().any(|i| i.connected == 12 && i.in_turn > 0));
     compare_histograms(&ran, &result);
 
     // What is rendered.
     let (counts, cases) = elements(&ran.text("junit.xml"));
-    assert_eq!((counts["testcase"], counts.get("failure"), counts.get("error")), (4, None, None), "{counts:?}");
-    assert!(thresholds.iter().all(|t| cases.iter().any(|c| c.contains(t))), "{cases:?}");
+    assert_eq!(
+        (counts["testcase"], counts.get("failure"), counts.get("error")),
+        (4, None, None),
+        "{counts:?}"
+    );
+    assert!(
+        thresholds.iter().all(|t| cases.iter().any(|c| c.contains(t))),
+        "{cases:?}"
+    );
     let page = ran.text("report.html").replace("http://www.w3.org/2000/svg", "");
     for outside in ["<script", "http://", "https://", "src=", "@import", "<link"] {
-        assert!(!page.contains(outside), "the page is not self-contained: {outside}");
+        assert!(
+            !page.contains(outside),
+            "the page is not self-contained: {outside}"
+        );
     }
-    for chart in fs::read_dir(ran.report().join("charts")).unwrap().map(Result::unwrap) {
+    for chart in fs::read_dir(ran.report().join("charts"))
+        .unwrap()
+        .map(Result::unwrap)
+    {
         elements(&fs::read_to_string(chart.path()).unwrap());
     }
     assert!(ran.text("summary.md").contains("PASS"));
@@ -176,11 +275,18 @@ fn agrees(ran: &Ran, result: &RunResult, turns: &[TurnRow]) {
     let truth = ran.truth();
     let mut answered = 0;
     for t in turns.iter().filter(|t| t.ttfa_first_byte_us.is_some()) {
-        let theirs: Vec<_> =
-            truth.iter().filter(|r| (r.peer_port, r.session_turn) == (t.local_port, t.session_turn)).collect();
-        let [theirs] = theirs[..] else { panic!("{} rows for {t:?}", theirs.len()) };
+        let theirs: Vec<_> = truth
+            .iter()
+            .filter(|r| (r.peer_port, r.session_turn) == (t.local_port, t.session_turn))
+            .collect();
+        let [theirs] = theirs[..] else {
+            panic!("{} rows for {t:?}", theirs.len())
+        };
         let out = theirs.first_audio_out_us.unwrap();
-        assert!((theirs.turn_end_in_us.0 >= t.end_of_speech_us) && out >= theirs.turn_end_in_us, "{t:?} {theirs:?}");
+        assert!(
+            (theirs.turn_end_in_us.0 >= t.end_of_speech_us) && out >= theirs.turn_end_in_us,
+            "{t:?} {theirs:?}"
+        );
         answered += 1;
     }
     let a = result.agreement.as_ref().unwrap();
@@ -193,14 +299,24 @@ fn agrees(ran: &Ran, result: &RunResult, turns: &[TurnRow]) {
 /// `voxload report` makes the same of the result as the run did.
 fn renders_again(ran: &Ran) {
     let again = ran.home().join("again");
-    let out = Command::new(VOXLOAD).args(["report", "reports/latest", "--out", "again"]).current_dir(ran.home()).output();
+    let out = Command::new(VOXLOAD)
+        .args(["report", "reports/latest", "--out", "again"])
+        .current_dir(ran.home())
+        .output();
     let out = out.unwrap();
     assert!(out.status.success(), "{out:?}");
     let summary = |text: &str| text.split("\nFiles\n").next().unwrap().to_owned();
-    assert_eq!(summary(&String::from_utf8(out.stdout).unwrap()), summary(&ran.stdout));
+    assert_eq!(
+        summary(&String::from_utf8(out.stdout).unwrap()),
+        summary(&ran.stdout)
+    );
     for (path, content) in common::files(&again) {
         let name = path.strip_prefix(&again).unwrap();
-        assert!(fs::read(ran.report().join(name)).unwrap() == content, "{} differs", name.display());
+        assert!(
+            fs::read(ran.report().join(name)).unwrap() == content,
+            "{} differs",
+            name.display()
+        );
     }
 }
 
@@ -216,25 +332,41 @@ fn runs_again(ran: &Ran) {
 /// Enough turns for the quantiles that reports claim, some of them failures.
 #[test]
 fn quantiles_from_rows() {
-    let server = Rogue::for_toys(|toy| loop {
-        let turn = toy.turn()?;
-        if toy.device % 10 == 1 { toy.done(turn)? } else { toy.reply(turn)? }
+    let server = Rogue::for_toys(|toy| {
+        loop {
+            let turn = toy.turn()?;
+            if toy.device % 10 == 1 {
+                toy.done(turn)?
+            } else {
+                toy.reply(turn)?
+            }
+        }
     });
-    each([("lax", ("turns.failed:rate<50%", 0)), ("strict", ("turns.failed:rate<1%", 99))], |(threshold, code)| {
-        let run = Run::new(SMALL).arg("--url").arg(server.url()).args("-u 30 -d 4s").set("audio.codec", "pcm16");
-        let ran = run.arg("--threshold").arg(threshold).go().expect(code);
-        let (result, turns) = (ran.result(), ran.turns());
-        let ttfa: &MetricResult = &result.metrics["ttfa"];
-        assert!(ttfa.count >= 59 && ttfa.infinite > 0, "{ttfa:?}");
-        same(ttfa.p50_us, quantile(&turns, 0.5));
-        same(ttfa.p95_us, quantile(&turns, 0.95));
-        assert!(ttfa.p95_us.is_none(), "three devices of thirty fail: {ttfa:?}");
-        assert!(ttfa.finite.p95_us.is_some() && ttfa.max_us.is_none() && ttfa.p999_us.is_none());
-        compare_histograms(&ran, &result);
-        assert!(failure(&result, "silent").turns > 0);
-        let (counts, _) = elements(&ran.text("junit.xml"));
-        assert_eq!(counts.contains_key("failure"), code == 99, "{counts:?}");
-    });
+    each(
+        [
+            ("lax", ("turns.failed:rate<50%", 0)),
+            ("strict", ("turns.failed:rate<1%", 99)),
+        ],
+        |(threshold, code)| {
+            let run = Run::new(SMALL)
+                .arg("--url")
+                .arg(server.url())
+                .args("-u 30 -d 4s")
+                .set("audio.codec", "pcm16");
+            let ran = run.arg("--threshold").arg(threshold).go().expect(code);
+            let (result, turns) = (ran.result(), ran.turns());
+            let ttfa: &MetricResult = &result.metrics["ttfa"];
+            assert!(ttfa.count >= 59 && ttfa.infinite > 0, "{ttfa:?}");
+            same(ttfa.p50_us, quantile(&turns, 0.5));
+            same(ttfa.p95_us, quantile(&turns, 0.95));
+            assert!(ttfa.p95_us.is_none(), "three devices of thirty fail: {ttfa:?}");
+            assert!(ttfa.finite.p95_us.is_some() && ttfa.max_us.is_none() && ttfa.p999_us.is_none());
+            compare_histograms(&ran, &result);
+            assert!(failure(&result, "silent").turns > 0);
+            let (counts, _) = elements(&ran.text("junit.xml"));
+            assert_eq!(counts.contains_key("failure"), code == 99, "{counts:?}");
+        },
+    );
 }
 
 /// Every shipped scenario, smaller.
@@ -248,37 +380,69 @@ fn shipped_scenarios() {
         ("quickstart", whole, |_| {}),
         ("ci-gate", whole, |r| assert!(r.generator.devices == 4)),
         ("conversation", whole, |r| {
-            assert!(r.metrics["first_partial"].min_us < Some(0), "transcripts while the user still speaks");
+            assert!(
+                r.metrics["first_partial"].min_us < Some(0),
+                "transcripts while the user still speaks"
+            );
             assert!(r.metrics["ttfa"].p50_us > Some(300_000), "the cloud is slow");
         }),
         ("secure", whole, |r| {
-            assert!(r.target.tls && r.target.url.starts_with("wss://") && !r.target.insecure, "{:?}", r.target);
+            assert!(
+                r.target.tls && r.target.url.starts_with("wss://") && !r.target.insecure,
+                "{:?}",
+                r.target
+            );
             assert_eq!(r.metrics["connect_tls"].count, r.connections.opened);
         }),
         ("server-vad", whole, |r| {
             let delay = &r.metrics["endpoint_delay"];
-            assert!(delay.count == r.turns.succeeded && delay.min_us > Some(300_000), "400 ms of silence: {delay:?}");
+            assert!(
+                delay.count == r.turns.succeeded && delay.min_us > Some(300_000),
+                "400 ms of silence: {delay:?}"
+            );
         }),
         ("barge-in", long, |r| {
             let b = &r.barge_in;
             assert!(b.made > 0 && b.stopped == b.made, "{b:?}");
             assert!(b.backchannels > 0 && b.false_stops == 0, "{b:?}");
-            assert_eq!((r.turns.interrupted, r.metrics["barge_in_stop"].count), (b.stopped, b.stopped), "{b:?}");
-            assert!(r.metrics["barge_in_stop"].min_us >= Some(0), "{:?}", r.metrics["barge_in_stop"]);
+            assert_eq!(
+                (r.turns.interrupted, r.metrics["barge_in_stop"].count),
+                (b.stopped, b.stopped),
+                "{b:?}"
+            );
+            assert!(
+                r.metrics["barge_in_stop"].min_us >= Some(0),
+                "{:?}",
+                r.metrics["barge_in_stop"]
+            );
         }),
-        ("soak", whole, |r| assert!(r.intervals.len() <= 2, "ten seconds each")),
+        ("soak", whole, |r| {
+            assert!(r.intervals.len() <= 2, "ten seconds each")
+        }),
         ("own-server", whole, |r| assert!(r.target.embedded)),
         // With a talk button, the device says that it was interrupted.
         ("quickstart", "-u 6 -d 5s --set turn.barge_in.share=0.7", |r| {
             let b = &r.barge_in;
-            assert!(b.made > 0 && b.stopped == b.made && r.turns.interrupted == b.made, "{b:?}");
+            assert!(
+                b.made > 0 && b.stopped == b.made && r.turns.interrupted == b.made,
+                "{b:?}"
+            );
         }),
     ];
     each(cases.map(|case| (case.0, case)), |(name, args, check)| {
         let ran = Run::shipped(name).args(quick).args(args).go().expect(0);
         let result = ran.result();
-        assert_eq!((result.name.as_str(), result.turns.failed + result.turns.timed_out), (name, 0), "{:?}", result.failures);
-        assert!(result.turns.succeeded >= 4 && result.turns.missed == 0, "{:?}", result.turns);
+        assert_eq!(
+            (result.name.as_str(), result.turns.failed + result.turns.timed_out),
+            (name, 0),
+            "{:?}",
+            result.failures
+        );
+        assert!(
+            result.turns.succeeded >= 4 && result.turns.missed == 0,
+            "{:?}",
+            result.turns
+        );
         let a = result.agreement.as_ref().unwrap();
         assert!(a.turns > 0 && a.unmatched == 0, "{a:?}");
         check(&result);
@@ -315,21 +479,37 @@ fn codecs_and_chunks() {
         ] {
             run = run.set(key, value);
         }
-        let run = run.set("audio.frame", format!("{frame}us")).set("audio.chunk", format!("{chunk}us"));
+        let run = run
+            .set("audio.frame", format!("{frame}us"))
+            .set("audio.chunk", format!("{chunk}us"));
         let ran = run.go().expect(0);
         let result = ran.result();
-        assert_eq!((result.turns.succeeded, result.failures.len()), (3, 0), "{codec} {frame} {encoding}: {:?}", result.failures);
-        assert_eq!((&*result.audio.codec, result.audio.frame_us, result.audio.chunk_us), (codec, frame, chunk));
+        assert_eq!(
+            (result.turns.succeeded, result.failures.len()),
+            (3, 0),
+            "{codec} {frame} {encoding}: {:?}",
+            result.failures
+        );
+        assert_eq!(
+            (&*result.audio.codec, result.audio.frame_us, result.audio.chunk_us),
+            (codec, frame, chunk)
+        );
         let said = result.fixtures[0].speech_end_us;
         let sent = said.div_euclid(frame) * frame + if said % frame > 0 { frame } else { 0 };
         for row in ran.truth() {
             let (Micros(heard), off) = (row.speech_us, frame.max(1_000));
-            assert!((heard - sent).abs() <= off, "{codec} {frame} {chunk} {encoding}: heard {heard} µs of {sent}");
+            assert!(
+                (heard - sent).abs() <= off,
+                "{codec} {frame} {chunk} {encoding}: heard {heard} µs of {sent}"
+            );
         }
         assert_eq!(ran.truth().len(), 3);
         let messages = (sent + chunk - 1) / chunk;
         // Also: the opening, the end of the turn, a heartbeat perhaps.
         let per_device = result.generator.messages_sent as i64 / 3;
-        assert!((messages..=messages + 3).contains(&per_device), "{per_device} messages for {messages} chunks");
+        assert!(
+            (messages..=messages + 3).contains(&per_device),
+            "{per_device} messages for {messages} chunks"
+        );
     });
 }

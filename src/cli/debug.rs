@@ -9,7 +9,6 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::task::LocalSet;
 
-use self::mask::Mask;
 use self::record::Recording;
 use self::show::Show;
 use super::scenario_args::key_and_value;
@@ -22,10 +21,9 @@ use crate::exit::{Exit, Failure};
 use crate::report::result::TurnRow;
 use crate::report::terminal::Style;
 use crate::report::text::counted;
-use crate::scenario::{self, Override, Scenario, Source};
+use crate::scenario::{self, Mask, Override, Scenario, Source};
 use crate::time::{Clock, Micros};
 
-mod mask;
 mod record;
 mod show;
 
@@ -120,7 +118,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     ));
 
     let show = Show {
-        mask: Mask::new(&scenario.secrets(DEVICE)),
+        mask: Mask::new(&scenario.secrets().of(DEVICE)),
         style: Style::for_stdout(),
         raw: args.raw,
     };

@@ -221,16 +221,7 @@ impl Device {
     }
 
     fn server_error(&mut self, now: Micros, turn: Option<u32>, code: &str, message: &str) {
-        let code: String = code
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
-            .take(32)
-            .collect();
-        let class = match code.as_str() {
-            "auth" | "unauthorized" | "forbidden" | "invalid_token" | "invalid_api_key" => FailureClass::Auth,
-            "format_mismatch" | "unsupported_format" | "invalid_audio_format" => FailureClass::FormatMismatch,
-            _ => FailureClass::Server(code),
-        };
+        let class = FailureClass::of_code(code);
         let detail = match message {
             "" => "an error without a message".to_owned(),
             text => text.chars().take(200).collect(),

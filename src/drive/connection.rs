@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::hearsay;
 use super::shard::{Control, Shared};
 use super::timer::Timer;
 use crate::device::{Device, Input, Outgoing, Output};
@@ -195,7 +196,8 @@ impl DeviceTask {
                         self.connection = Connection::Closing(transport, now + GOODBYE);
                     }
                 }
-                Output::Event(event) => {
+                Output::Event(mut event) => {
+                    hearsay::tidy(&self.shared.endpoint.secrets, self.device.id(), &mut event);
                     if let Some(tap) = &mut self.tap {
                         tap.event(&event);
                     }

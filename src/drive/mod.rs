@@ -2,8 +2,9 @@
 
 pub mod connection;
 pub mod debug;
-pub mod shard;
+pub mod hearsay;
 pub mod outcome;
 pub mod prepare;
 pub mod run;
+pub mod shard;
 pub mod timer;

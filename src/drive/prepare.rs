@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::hearsay;
 use crate::audio::Sound;
 use crate::audio::chunk::encode_all;
 use crate::audio::library::Library;
@@ -148,6 +149,7 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
         values: Arc::clone(&target.values),
         tls,
         max_message: scenario.session.max_message as usize,
+        secrets: scenario.secrets(),
     })
 }
 
@@ -201,7 +203,8 @@ pub async fn knock(scenario: &Scenario, endpoint: &Endpoint, clock: &Clock) -> R
         let hopeless = matches!(closed.class, FailureClass::Tls | FailureClass::Auth | FailureClass::Dns);
         if attempt == KNOCKS || hopeless {
             let shown = &scenario.target.shown;
-            let message = format!("cannot reach {shown}: {}\n  {}", closed.detail, closed.class.explain());
+            let seen = hearsay::text(&endpoint.secrets, 0, &closed.detail);
+            let message = format!("cannot reach {shown}: {seen}\n  {}", closed.class.explain());
             return Err(Failure { exit: Exit::Unreachable, message });
         }
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;

@@ -209,7 +209,7 @@ pub(crate) fn chosen(us: i64) -> String {
 }
 
 /// Text from outside on one line: no control characters (a server must not steer the reader's terminal), and cut.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::new();
     for word in text.split_whitespace() {
         if !line.is_empty() {

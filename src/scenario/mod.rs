@@ -27,6 +27,7 @@ mod effective;
 pub mod estimate;
 mod file;
 pub mod keys;
+mod mask;
 mod presets;
 pub mod reference;
 mod source;
@@ -37,6 +38,7 @@ mod value;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use dist::Dist;
 pub use file::Environment;
+pub use mask::Mask;
 pub use source::{BUILT_IN, SHIPPED, Source};
 
 /// A value that outranks the file's.
@@ -122,15 +124,27 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// What must not be shown of a conversation, wherever it turns up: everything secret that device `device` uses.
-    pub fn secrets(&self, device: u32) -> Vec<Secret> {
+    /// What must not be shown of a conversation, wherever it turns up.
+    pub fn secrets(&self) -> Secrets {
+        Secrets {
+            target: self.target.clone(),
+            token: self.reference.token.clone(),
+        }
+    }
+}
+
+/// The secrets of a scenario.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    target: Target,
+    token: Option<Secret>,
+}
+
+impl Secrets {
+    /// Everything secret that device `device` uses.
+    pub fn of(&self, device: u32) -> Vec<Secret> {
         let target = &self.target;
-        let mut all: Vec<String> = self
-            .reference
-            .token
-            .iter()
-            .map(|t| t.reveal().to_owned())
-            .collect();
+        let mut all: Vec<String> = self.token.iter().map(|t| t.reveal().to_owned()).collect();
         for (_, value) in &target.headers {
             let value = target.values.fill(value.reveal(), device);
             // `Bearer abc`: the token on its own is as secret.

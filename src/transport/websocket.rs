@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::{Closed, ConnectTimes, Frame, Transport};
 use crate::event::FailureClass;
-use crate::scenario::{DeviceValues, Secret};
+use crate::scenario::{DeviceValues, Secret, Secrets};
 use crate::time::Clock;
 
 /// Bytes read at once: small, because every device has its own.
@@ -48,6 +48,8 @@ pub struct Endpoint {
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// Largest message accepted.
     pub max_message: usize,
+    /// What devices show to this target, and nobody else may see.
+    pub secrets: Secrets,
 }
 
 impl Endpoint {

@@ -8,7 +8,11 @@
 //! ```
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests are tests too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the helpers of tests are tests too"
+)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -36,7 +40,7 @@ pub const SECRET: &str = "s3cr3t-t0ken";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs at once in one test binary: they mostly wait.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 10;
 
 /// Limits that a busy machine does not reach, where validity is not the subject.
 const LENIENT: &str = r#"
@@ -62,6 +66,38 @@ preset = "instant"
 burst = "1m"
 "#;
 
+/// Devices that do not wait long, against a server that is told how to treat each.
+pub const ZOO: &str = r#"
+name = "zoo"
+[fleet]
+duration = "3s"
+graceful_stop = "5s"
+[target]
+url = "URL"
+headers = { Authorization = "Bearer ${TOKEN}" }
+[audio]
+fixtures = ["yes"]
+codec = "pcm16"
+[turn]
+think = "uniform(50ms, 150ms)"
+timeout = "700ms"
+gap_timeout = "500ms"
+[session]
+connect_timeout = "600ms"
+keep_alive = "200ms"
+keep_alive_timeout = "500ms"
+max_message = "64 KiB"
+reconnect_base = "100ms"
+reconnect_cap = "200ms"
+"#;
+
+/// A run of so many of them against this server.
+pub fn zoo(server: &rogue::Rogue, devices: usize) -> Run {
+    Run::new(&ZOO.replace("URL", &server.url()))
+        .env("TOKEN", SECRET)
+        .args(&format!("-u {devices}"))
+}
+
 /// A run to be made.
 pub struct Run {
     home: TempDir,
@@ -77,9 +113,16 @@ impl Run {
     /// Of a scenario written here, with lenient limits for the machine's health.
     pub fn new(toml: &str) -> Self {
         let run = Self::shipped("scenario.toml");
-        let toml = if toml.contains("[validity]") { toml.to_owned() } else { format!("{toml}{LENIENT}") };
+        let toml = if toml.contains("[validity]") {
+            toml.to_owned()
+        } else {
+            format!("{toml}{LENIENT}")
+        };
         fs::write(run.home.path().join("scenario.toml"), toml).unwrap();
-        Self { lenient: false, ..run }
+        Self {
+            lenient: false,
+            ..run
+        }
     }
 
     /// Of a shipped scenario, by its name, likewise.
@@ -147,14 +190,19 @@ impl Run {
         if self.lenient {
             let limits = LENIENT.lines().filter_map(|l| l.split_once(" = "));
             for (key, value) in limits {
-                command.arg("--set").arg(format!("validity.{key}={}", value.trim_matches('"')));
+                command
+                    .arg("--set")
+                    .arg(format!("validity.{key}={}", value.trim_matches('"')));
             }
         }
         let inherited = std::env::vars_os().map(|(name, _)| name);
         for name in inherited.filter(|n| n.to_string_lossy().starts_with("VOXLOAD_")) {
             command.env_remove(name);
         }
-        command.args(&self.args).envs(self.env.iter().cloned()).current_dir(self.home());
+        command
+            .args(&self.args)
+            .envs(self.env.iter().cloned())
+            .current_dir(self.home());
         command.stdin(Stdio::null());
         command
     }
@@ -163,8 +211,17 @@ impl Run {
     pub fn start(self) -> Running {
         let file = |name: &str| fs::File::create(self.home().join(name)).unwrap();
         let place = Place::take();
-        let child = self.command().stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap();
-        Running { process: Process(child), home: self.home, _place: place }
+        let child = self
+            .command()
+            .stdout(file("stdout"))
+            .stderr(file("stderr"))
+            .spawn()
+            .unwrap();
+        Running {
+            process: Process(child),
+            home: self.home,
+            _place: place,
+        }
     }
 
     /// Runs it to its end, and checks what every run must hold to.
@@ -204,7 +261,9 @@ impl Running {
     /// Waits until standard error has this text.
     pub fn until_said(&mut self, text: &str) {
         let said = self.home.path().join("stderr");
-        self.until(text, || fs::read_to_string(&said).unwrap_or_default().contains(text));
+        self.until(text, || {
+            fs::read_to_string(&said).unwrap_or_default().contains(text)
+        });
     }
 
     /// Waits until something is so; fails when the run ends before.
@@ -234,13 +293,21 @@ impl Running {
                 break status;
             }
             if start.elapsed() > PATIENCE {
-                panic!("the run does not end: {}", fs::read_to_string(self.home.path().join("stderr")).unwrap());
+                panic!(
+                    "the run does not end: {}",
+                    fs::read_to_string(self.home.path().join("stderr")).unwrap()
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         };
         let text = |name: &str| fs::read_to_string(self.home.path().join(name)).unwrap();
         let (stdout, stderr) = (text("stdout"), text("stderr"));
-        let ran = Ran { code: status.code(), stdout, stderr, home: self.home };
+        let ran = Ran {
+            code: status.code(),
+            stdout,
+            stderr,
+            home: self.home,
+        };
         ran.check();
         ran
     }
@@ -319,11 +386,15 @@ impl Ran {
     fn check(&self) {
         for text in [&self.stdout, &self.stderr] {
             assert!(!text.contains("panicked"), "{text}");
-            assert!(!text.contains('\u{1b}'), "control characters of a stranger: {text:?}");
+            assert!(
+                !text.contains('\u{1b}'),
+                "control characters of a stranger: {text:?}"
+            );
         }
         for (path, content) in files(self.home()) {
             // What the test itself wrote may name the secret; nothing that voxload wrote may.
-            let ours = path.parent() == Some(self.home()) && !path.ends_with("stdout") && !path.ends_with("stderr");
+            let ours =
+                path.parent() == Some(self.home()) && !path.ends_with("stdout") && !path.ends_with("stderr");
             let seen = content.windows(SECRET.len()).any(|w| w == SECRET.as_bytes());
             assert!(ours || !seen, "a secret in {}", path.display());
         }
@@ -332,9 +403,18 @@ impl Ran {
             let result = self.result_in(&report);
             // A report that is not whole turns a pass into an error.
             if !self.stderr.contains("error: ") {
-                assert_eq!(self.code, Some(i32::from(result.verdict.exit_code)), "{}", self.stderr);
+                assert_eq!(
+                    self.code,
+                    Some(i32::from(result.verdict.exit_code)),
+                    "{}",
+                    self.stderr
+                );
             }
-            add_up(&result, &rows(&report.join("turns.csv")), &rows(&report.join("intervals.csv")));
+            add_up(
+                &result,
+                &rows(&report.join("turns.csv")),
+                &rows(&report.join("intervals.csv")),
+            );
         }
     }
 }
@@ -351,22 +431,44 @@ impl Served {
     /// Starts it with these arguments, on a free port unless they say otherwise.
     pub fn start(args: &[&str]) -> Self {
         let anywhere = ["--listen", "127.0.0.1:0"];
-        let listen: &[&str] = if args.contains(&"--listen") { &[] } else { &anywhere };
+        let listen: &[&str] = if args.contains(&"--listen") {
+            &[]
+        } else {
+            &anywhere
+        };
         let mut command = Command::new(VOXLOAD);
-        command.arg("serve").args(listen).args(args).env_remove("VOXLOAD_TOKEN").stdout(Stdio::piped());
+        command
+            .arg("serve")
+            .args(listen)
+            .args(args)
+            .env_remove("VOXLOAD_TOKEN")
+            .stdout(Stdio::piped());
         let mut process = Process(command.spawn().unwrap());
         let mut stdout = BufReader::new(process.0.stdout.take().unwrap());
         let mut said = String::new();
         while !said.contains("Ctrl-C") {
-            assert!(stdout.read_line(&mut said).unwrap() > 0, "the server ended: {said}");
+            assert!(
+                stdout.read_line(&mut said).unwrap() > 0,
+                "the server ended: {said}"
+            );
         }
-        let url = said.split_whitespace().find(|w| w.starts_with("ws")).unwrap().to_owned();
+        let url = said
+            .split_whitespace()
+            .find(|w| w.starts_with("ws"))
+            .unwrap()
+            .to_owned();
         Self { process, stdout, url }
     }
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.url.trim_end_matches('/').rsplit(':').next().unwrap().parse().unwrap()
+        self.url
+            .trim_end_matches('/')
+            .rsplit(':')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     /// Stops it in good order; what it says at the end.
@@ -381,11 +483,19 @@ impl Served {
 /// Counts that must agree, in `result.json` and between it and the streamed files.
 fn add_up(result: &RunResult, turns: &[TurnRow], intervals: &[IntervalPoint]) {
     let t = &result.turns;
-    assert_eq!(t.started, t.succeeded + t.failed + t.timed_out + t.interrupted + t.cancelled, "{t:?}");
+    assert_eq!(
+        t.started,
+        t.succeeded + t.failed + t.timed_out + t.interrupted + t.cancelled,
+        "{t:?}"
+    );
     assert_eq!(t.planned, t.started + t.missed, "{t:?}");
     let ttfa = &result.metrics["ttfa"];
     assert_eq!(ttfa.infinite, t.failed + t.timed_out, "{t:?}");
-    assert_eq!(ttfa.count, t.succeeded + t.interrupted + t.failed + t.timed_out, "{t:?}");
+    assert_eq!(
+        ttfa.count,
+        t.succeeded + t.interrupted + t.failed + t.timed_out,
+        "{t:?}"
+    );
     let failed: u64 = result.failures.iter().map(|f| f.turns).sum();
     assert_eq!(failed, t.failed + t.timed_out, "{:?}", result.failures);
     for f in &result.failures {
@@ -396,7 +506,9 @@ fn add_up(result: &RunResult, turns: &[TurnRow], intervals: &[IntervalPoint]) {
     let lost: u64 = result.failures.iter().map(|f| f.connections).sum();
     assert_eq!(lost, c.failed + c.lost, "{c:?} {:?}", result.failures);
 
-    let counted = |outcome: &dyn Fn(&str) -> bool| turns.iter().filter(|r| !r.warmup && outcome(&r.outcome)).count() as u64;
+    let counted = |outcome: &dyn Fn(&str) -> bool| {
+        turns.iter().filter(|r| !r.warmup && outcome(&r.outcome)).count() as u64
+    };
     let fine = ["ok", "interrupted", "cancelled", "timeout"];
     assert_eq!(counted(&|o| o == "ok"), t.succeeded);
     assert_eq!(counted(&|o| o == "interrupted"), t.interrupted);
@@ -414,12 +526,20 @@ fn add_up(result: &RunResult, turns: &[TurnRow], intervals: &[IntervalPoint]) {
     assert_eq!(sum(|i| i.messages_received), result.generator.messages_received);
     assert_eq!(sum(|i| i.ttfa_count), ttfa.count);
     let last = intervals.last();
-    assert_eq!(last.map(|i| (i.connected, i.in_turn)), last.map(|_| (0, 0)), "everybody has left");
+    assert_eq!(
+        last.map(|i| (i.connected, i.in_turn)),
+        last.map(|_| (0, 0)),
+        "everybody has left"
+    );
 }
 
 /// The rows of a CSV file.
 pub fn rows<R: DeserializeOwned>(path: &Path) -> Vec<R> {
-    csv::Reader::from_path(path).unwrap().deserialize().map(Result::unwrap).collect()
+    csv::Reader::from_path(path)
+        .unwrap()
+        .deserialize()
+        .map(Result::unwrap)
+        .collect()
 }
 
 /// The failures of one class.
@@ -447,9 +567,13 @@ pub fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 pub fn each<T: Send>(cases: impl IntoIterator<Item = (&'static str, T)>, check: impl Fn(T) + Sync) {
     let failed: Vec<&str> = std::thread::scope(|scope| {
         let check = &check;
-        let all: Vec<_> =
-            cases.into_iter().map(|(name, case)| (name, scope.spawn(move || check(case)))).collect();
-        all.into_iter().filter_map(|(name, thread)| thread.join().is_err().then_some(name)).collect()
+        let all: Vec<_> = cases
+            .into_iter()
+            .map(|(name, case)| (name, scope.spawn(move || check(case))))
+            .collect();
+        all.into_iter()
+            .filter_map(|(name, thread)| thread.join().is_err().then_some(name))
+            .collect()
     });
     assert!(failed.is_empty(), "failed: {failed:?}");
 }

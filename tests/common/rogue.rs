@@ -41,7 +41,11 @@ impl Rogue {
     pub fn start(script: impl Fn(Call) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (stopped, heads) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<String>>>::default());
-        let rogue = Self { address: listener.local_addr().unwrap(), stopped, heads };
+        let rogue = Self {
+            address: listener.local_addr().unwrap(),
+            stopped,
+            heads,
+        };
         let (stopped, heads) = (Arc::clone(&rogue.stopped), Arc::clone(&rogue.heads));
         let (script, number) = (Arc::new(script), AtomicU32::new(0));
         std::thread::spawn(move || {
@@ -65,7 +69,11 @@ impl Rogue {
     pub fn for_toys(script: impl Fn(&mut Toy) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self::start(move |call| {
             let mut toy = call.upgrade()?;
-            if toy.device == 0 { toy.serve() } else { script(&mut toy) }
+            if toy.device == 0 {
+                toy.serve()
+            } else {
+                script(&mut toy)
+            }
         })
     }
 
@@ -120,7 +128,12 @@ impl Call {
         let head = String::from_utf8_lossy(&head).into_owned();
         self.heads.lock().unwrap().push(head.clone());
         let path = head.split_whitespace().nth(1).unwrap_or_default();
-        let device = path.split('?').next().and_then(|p| p.rsplit('/').next()).and_then(|d| d.parse().ok()).unwrap_or(0);
+        let device = path
+            .split('?')
+            .next()
+            .and_then(|p| p.rsplit('/').next())
+            .and_then(|d| d.parse().ok())
+            .unwrap_or(0);
         Ok((head, device))
     }
 
@@ -128,7 +141,8 @@ impl Call {
     pub fn refuse(mut self, status: &str, body: &str) -> io::Result<()> {
         let length = body.len();
         // In one piece: the client looks at what comes with the head.
-        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        let answer =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
         self.tcp.write_all(answer.as_bytes())?;
         self.linger()
     }
@@ -154,7 +168,10 @@ impl Call {
         let (mut from, mut to) = (other, self.tcp);
         io::copy(&mut from, &mut to)?;
         to.shutdown(Shutdown::Write)?;
-        there.join().map_err(|_| Error::other("the other way failed"))?.map(drop)
+        there
+            .join()
+            .map_err(|_| Error::other("the other way failed"))?
+            .map(drop)
     }
 
     /// Reads the request and agrees to it.
@@ -165,13 +182,24 @@ impl Call {
 
     /// Agrees to a request that has been read.
     pub fn agree(mut self, head: &str, device: u32) -> io::Result<Toy> {
-        let key = head.lines().find_map(|l| l.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case("sec-websocket-key")));
+        let key = head.lines().find_map(|l| {
+            l.split_once(": ")
+                .filter(|(n, _)| n.eq_ignore_ascii_case("sec-websocket-key"))
+        });
         let accept = derive_accept_key(key.map_or("", |(_, key)| key.trim()).as_bytes());
         write!(
             self.tcp,
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
         )?;
-        Ok(Toy { device, tcp: BufReader::new(self.tcp), base64: false, vad: false, plain: false, mute: false, turns: 0 })
+        Ok(Toy {
+            device,
+            tcp: BufReader::new(self.tcp),
+            base64: false,
+            vad: false,
+            plain: false,
+            mute: false,
+            turns: 0,
+        })
     }
 }
 
@@ -204,7 +232,9 @@ impl Toy {
         loop {
             let (opcode, payload) = self.read()?;
             let ended = if opcode == BINARY {
-                let audible = payload.chunks_exact(2).any(|s| i16::from_le_bytes([s[0], s[1]]).unsigned_abs() > 1_000);
+                let audible = payload
+                    .chunks_exact(2)
+                    .any(|s| i16::from_le_bytes([s[0], s[1]]).unsigned_abs() > 1_000);
                 quiet = if audible { 0 } else { quiet + 1 };
                 loud |= audible;
                 // A third of a second.
@@ -339,7 +369,10 @@ impl Toy {
             let mask: [u8; 4] = self.bytes()?;
             let mut payload = vec![0; usize::try_from(length).map_err(Error::other)?];
             self.tcp.read_exact(&mut payload)?;
-            payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, m)| *byte ^= m);
+            payload
+                .iter_mut()
+                .zip(mask.iter().cycle())
+                .for_each(|(byte, m)| *byte ^= m);
             match head[0] & 0x0f {
                 CLOSE => return Err(ErrorKind::ConnectionAborted.into()),
                 PING if self.mute => {}
@@ -383,6 +416,10 @@ pub fn silence(messages: usize) -> Vec<Vec<u8>> {
 
 fn pcm(messages: usize, sample: impl Fn(usize) -> i16) -> Vec<Vec<u8>> {
     let samples = (RATE as u128 * CHUNK.as_millis() / 1_000) as usize;
-    let message = |m: usize| (m * samples..(m + 1) * samples).flat_map(|i| sample(i).to_le_bytes()).collect();
+    let message = |m: usize| {
+        (m * samples..(m + 1) * samples)
+            .flat_map(|i| sample(i).to_le_bytes())
+            .collect()
+    };
     (0..messages).map(message).collect()
 }

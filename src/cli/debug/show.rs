@@ -9,7 +9,7 @@
 
 use serde_json::{Value, json};
 
-use super::mask::Mask;
+use crate::scenario::Mask;
 use crate::device::moment::{Audio, Moment, Part, Seen, Source, Step, What};
 use crate::event::{Outcome, TurnRecord};
 use crate::measure::turn_row;

@@ -1,6 +1,6 @@
-//! Takes secrets out of whatever is shown.
+//! Takes secrets out of whatever is shown: frames, and what servers repeat of what they were told.
 
-use crate::scenario::Secret;
+use super::Secret;
 
 /// What stands in their place.
 const HIDDEN: &str = "***";
@@ -10,14 +10,14 @@ const SHORT: usize = 4;
 
 /// Knows the secrets of a scenario.
 #[derive(Debug, Default)]
-pub(super) struct Mask {
+pub struct Mask {
     /// What to hide and what to show instead, longest first.
     pairs: Vec<(String, &'static str)>,
 }
 
 impl Mask {
     /// For these secrets, as they are, as JSON writes them, and as they are without the escapes of a URL.
-    pub(super) fn new(secrets: &[Secret]) -> Self {
+    pub fn new(secrets: &[Secret]) -> Self {
         let mut pairs = Vec::new();
         for secret in secrets.iter().map(Secret::reveal).filter(|s| !s.is_empty()) {
             let json = serde_json::to_string(secret).unwrap_or_default();
@@ -43,7 +43,7 @@ impl Mask {
     }
 
     /// The text without secrets.
-    pub(super) fn text(&self, text: &str) -> String {
+    pub fn text(&self, text: &str) -> String {
         let mut shown = text.to_owned();
         for (secret, instead) in self.pairs.iter().filter(|(s, _)| text.contains(s.as_str())) {
             shown = shown.replace(secret.as_str(), instead);
@@ -52,7 +52,7 @@ impl Mask {
     }
 
     /// Which of these bytes are part of a secret.
-    pub(super) fn hidden(&self, bytes: &[u8]) -> Vec<bool> {
+    pub fn hidden(&self, bytes: &[u8]) -> Vec<bool> {
         let mut hidden = vec![false; bytes.len()];
         for secret in self.pairs.iter().map(|(s, _)| s.as_bytes()) {
             for (at, window) in bytes.windows(secret.len()).enumerate() {
