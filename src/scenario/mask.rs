@@ -26,16 +26,9 @@ impl Mask {
                 pairs.push((json, "\"***\""));
                 continue;
             }
-            let inner = json
-                .get(1..json.len().saturating_sub(1))
-                .unwrap_or_default()
-                .to_owned();
+            let inner = json.get(1..json.len().saturating_sub(1)).unwrap_or_default().to_owned();
             let dresses = [secret.to_owned(), inner, plain].into_iter();
-            pairs.extend(
-                dresses
-                    .filter(|s| s.chars().count() >= SHORT)
-                    .map(|s| (s, HIDDEN)),
-            );
+            pairs.extend(dresses.filter(|s| s.chars().count() >= SHORT).map(|s| (s, HIDDEN)));
         }
         pairs.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(&b.0)));
         pairs.dedup();
@@ -70,10 +63,7 @@ fn unescape(text: &str) -> String {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let Some((&first, tail)) = rest.split_first() {
         let digits = tail.get(..2).and_then(|d| std::str::from_utf8(d).ok());
-        match digits
-            .and_then(|d| u8::from_str_radix(d, 16).ok())
-            .filter(|_| first == b'%')
-        {
+        match digits.and_then(|d| u8::from_str_radix(d, 16).ok()).filter(|_| first == b'%') {
             Some(byte) => {
                 bytes.push(byte);
                 rest = &tail[2..];
@@ -110,10 +100,7 @@ mod tests {
         ] {
             assert_eq!(m.text(text), shown);
         }
-        assert_eq!(
-            m.hidden(b"..abc123."),
-            [false, false, true, true, true, true, true, true, false]
-        );
+        assert_eq!(m.hidden(b"..abc123."), [false, false, true, true, true, true, true, true, false]);
         assert_eq!(unescape("100%"), "100%");
         assert_eq!(unescape("%zz%e2%82"), "%zz%e2%82", "not UTF-8");
     }
