@@ -21,22 +21,13 @@ fn best(mut work: impl FnMut() -> Result<(), EncodeError>) -> Result<Duration, E
 }
 
 fn one_by_one(sounds: &[Sound], settings: &CodecSettings) -> Result<Vec<Clip>, EncodeError> {
-    sounds
-        .iter()
-        .map(|s| audio::encode(s, settings, EndOfTurn::Signal, Flush::Frame))
-        .collect()
+    sounds.iter().map(|s| audio::encode(s, settings, EndOfTurn::Signal, Flush::Frame)).collect()
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sounds = Library::load(&[], ".".as_ref()).map_err(|e| e.join("\n"))?;
-    let seconds: f64 = sounds
-        .iter()
-        .map(|s| s.speech_end as f64 / f64::from(s.sample_rate))
-        .sum();
-    println!(
-        "{} utterances, {seconds:.1} s to the end of speech; best of 5",
-        sounds.len()
-    );
+    let seconds: f64 = sounds.iter().map(|s| s.speech_end as f64 / f64::from(s.sample_rate)).sum();
+    println!("{} utterances, {seconds:.1} s to the end of speech; best of 5", sounds.len());
     println!(
         "{:<10} {:>9} {:>10} {:>12} {:>14} {:>12}",
         "codec", "frame", "complexity", "one thread", "per 20 ms", "all cores"
@@ -46,10 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let others = [Codec::Pcm16, Codec::Mulaw].map(|c| (c, Micros::from_millis(60), 0));
     for (codec, frame, complexity) in opus.into_iter().flatten().chain(others) {
         let settings = CodecSettings {
-            format: AudioFormat {
-                codec,
-                sample_rate: 16_000,
-            },
+            format: AudioFormat { codec, sample_rate: 16_000 },
             bitrate: 24_000,
             frame,
             chunk: frame,

@@ -16,10 +16,7 @@ const TURNS: u32 = 100_000;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sample = sample::make(Kind::Failing, 7, TURNS);
     let dir = tempfile::tempdir()?;
-    let formats = <Format as clap::ValueEnum>::value_variants()
-        .iter()
-        .copied()
-        .collect();
+    let formats = <Format as clap::ValueEnum>::value_variants().iter().copied().collect();
 
     let begun = Instant::now();
     let mut turns = TurnsCsv::create(dir.path())?;
@@ -47,20 +44,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let all = begun.elapsed();
     assert!(written.problems.is_empty(), "{:?}", written.problems);
 
-    println!(
-        "{TURNS} turns, {} intervals, {} files",
-        sample.intervals.len(),
-        written.files.len() + 3
-    );
+    println!("{TURNS} turns, {} intervals, {} files", sample.intervals.len(), written.files.len() + 3);
     println!("  turns.csv streamed          {:8.3} s", rows.as_secs_f64());
-    println!(
-        "  intervals.csv, .hlog        {:8.3} s",
-        (streamed - rows).as_secs_f64()
-    );
-    println!(
-        "  everything else             {:8.3} s",
-        (all - streamed).as_secs_f64()
-    );
+    println!("  intervals.csv, .hlog        {:8.3} s", (streamed - rows).as_secs_f64());
+    println!("  everything else             {:8.3} s", (all - streamed).as_secs_f64());
     println!("  in all                      {:8.3} s", all.as_secs_f64());
     Ok(())
 }

@@ -20,17 +20,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for sound in &sounds {
         for rate in opus::RATES {
             for frame in opus::FRAMES {
-                for (bitrate, frames, dtx) in [
-                    (16_000, 1, false),
-                    (24_000, 5, false),
-                    (64_000, 2, false),
-                    (24_000, 1, true),
-                ] {
+                for (bitrate, frames, dtx) in
+                    [(16_000, 1, false), (24_000, 5, false), (64_000, 2, false), (24_000, 1, true)]
+                {
                     let settings = CodecSettings {
-                        format: AudioFormat {
-                            codec: Codec::Opus,
-                            sample_rate: rate,
-                        },
+                        format: AudioFormat { codec: Codec::Opus, sample_rate: rate },
                         bitrate,
                         frame,
                         chunk: frame * frames,

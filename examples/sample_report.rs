@@ -46,15 +46,8 @@ fn main() -> Result<(), String> {
     }
     csv.finish()?;
     log.finish()?;
-    let formats = <Format as clap::ValueEnum>::value_variants()
-        .iter()
-        .copied()
-        .collect();
+    let formats = <Format as clap::ValueEnum>::value_variants().iter().copied().collect();
     let written = write_formats(&sample.result, &dir, &formats);
     print!("{}", summary(&sample.result, &written.files, Style::plain()));
-    if written.problems.is_empty() {
-        Ok(())
-    } else {
-        Err(written.problems.join("\n"))
-    }
+    if written.problems.is_empty() { Ok(()) } else { Err(written.problems.join("\n")) }
 }

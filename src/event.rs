@@ -10,12 +10,8 @@ use crate::time::Micros;
 use crate::transport::ConnectTimes;
 
 /// Playback prebuffers for which stalls are computed, all four from one run.
-pub const PREBUFFERS: [Micros; 4] = [
-    Micros(0),
-    Micros::from_millis(60),
-    Micros::from_millis(120),
-    Micros::from_millis(200),
-];
+pub const PREBUFFERS: [Micros; 4] =
+    [Micros(0), Micros::from_millis(60), Micros::from_millis(120), Micros::from_millis(200)];
 
 /// Why a turn or a connection failed: the classes that reports count by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,7 +102,9 @@ impl FailureClass {
             Self::ReplyStalled => "the reply began, then nothing came for turn.gap_timeout",
             Self::Silent => "the reply ended without an audible sound",
             Self::Stalls => "the reply stuttered more than playback.max_stall_ratio",
-            Self::CutOff => "the reply began before the user had finished speaking: the server's end-of-speech detection is too eager",
+            Self::CutOff => {
+                "the reply began before the user had finished speaking: the server's end-of-speech detection is too eager"
+            }
             Self::FalseBargeIn => "a cough or an \"mm-hm\" stopped the reply",
             Self::Server(_) => "the server reported an error",
             Self::Closed(_) => "the server closed the connection in the middle",
@@ -292,11 +290,7 @@ impl TurnRecord {
 /// Stalled time as a share of the time that the reply took to play, stalls included.
 pub fn stall_ratio(stalled: Micros, media: Micros) -> f64 {
     let total = stalled + media;
-    if total.0 <= 0 {
-        0.0
-    } else {
-        stalled.0 as f64 / total.0 as f64
-    }
+    if total.0 <= 0 { 0.0 } else { stalled.0 as f64 / total.0 as f64 }
 }
 
 /// What a sent frame was, for lateness and for `debug`.
@@ -315,31 +309,17 @@ pub enum Event {
     /// A connection attempt begins.
     Connecting,
     /// A connection is open. `total` runs from the planned attempt to the open session.
-    Connected {
-        times: ConnectTimes,
-        total: Micros,
-        reconnect: bool,
-    },
+    Connected { times: ConnectTimes, total: Micros, reconnect: bool },
     /// The server named the session, this long after the upgrade.
     SessionReady { after: Micros },
     /// A connection attempt failed, or an open connection was lost (the device hangs up after a failed turn, too).
-    ConnectionLost {
-        class: FailureClass,
-        detail: Box<str>,
-        established: bool,
-    },
+    ConnectionLost { class: FailureClass, detail: Box<str>, established: bool },
     /// A connection ended as planned.
     Disconnected,
     /// Back after a loss: from the loss to the open session.
     Reconnected { after: Micros },
     /// A frame was written. Planned, picked up by the device, and written to the socket.
-    Sent {
-        what: Sent,
-        bytes: u32,
-        planned: Micros,
-        woke: Micros,
-        written: Micros,
-    },
+    Sent { what: Sent, bytes: u32, planned: Micros, woke: Micros, written: Micros },
     /// A frame arrived.
     Received { bytes: u32 },
     /// An utterance begins.

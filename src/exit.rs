@@ -59,10 +59,7 @@ pub struct Failure {
 impl Failure {
     /// A usage, scenario or file error: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Usage,
-            message: message.into(),
-        }
+        Self { exit: Exit::Usage, message: message.into() }
     }
 }
 

@@ -71,12 +71,7 @@ mod tests {
             [r.bits(), r.bits()]
         };
         assert_eq!(take(1, "think", 3), take(1, "think", 3));
-        let all = [
-            take(1, "think", 3),
-            take(2, "think", 3),
-            take(1, "fixture", 3),
-            take(1, "think", 4),
-        ];
+        let all = [take(1, "think", 3), take(2, "think", 3), take(1, "fixture", 3), take(1, "think", 4)];
         for (i, a) in all.iter().enumerate() {
             assert!(all.iter().skip(i + 1).all(|b| a != b));
         }

@@ -115,11 +115,7 @@ impl Neg for Micros {
 
 impl fmt::Debug for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::NEVER {
-            f.write_str("never")
-        } else {
-            write!(f, "{}µs", self.0)
-        }
+        if *self == Self::NEVER { f.write_str("never") } else { write!(f, "{}µs", self.0) }
     }
 }
 
@@ -158,9 +154,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts now.
     pub fn start() -> Self {
-        Self {
-            epoch_us: monotonic_us(),
-        }
+        Self { epoch_us: monotonic_us() }
     }
 
     /// The clock whose zero is `epoch_us` on the machine's monotonic clock.

@@ -16,10 +16,7 @@ fn sounds(names: &[&str]) -> Vec<Sound> {
 
 fn settings(rate: u32, bitrate: u32, frame: Micros, frames: i64) -> CodecSettings {
     CodecSettings {
-        format: AudioFormat {
-            codec: Codec::Opus,
-            sample_rate: rate,
-        },
+        format: AudioFormat { codec: Codec::Opus, sample_rate: rate },
         bitrate,
         frame,
         chunk: frame * frames,
@@ -93,9 +90,7 @@ fn every_frame_size_and_rate() {
 #[test]
 fn every_bit_rate() {
     let sound = &sounds(&["hello"])[0];
-    for bitrate in [
-        6_000, 8_000, 12_000, 16_000, 24_000, 32_000, 64_000, 128_000, 256_000,
-    ] {
+    for bitrate in [6_000, 8_000, 12_000, 16_000, 24_000, 32_000, 64_000, 128_000, 256_000] {
         for rate in [16_000, 48_000] {
             let snr = compare(sound, &settings(rate, bitrate, Micros::from_millis(20), 1));
             assert!(snr > 60.0, "{bitrate} bit/s, {rate} Hz: {snr:.1} dB");
@@ -121,10 +116,7 @@ fn packing_changes_no_sample() {
     let single = settings(16_000, 24_000, frame, 1);
     let one = by_ropus(single.format, &chunks(sound, &single));
     for frames in [2, 3, 6, 9] {
-        let packed = by_ropus(
-            single.format,
-            &chunks(sound, &settings(16_000, 24_000, frame, frames)),
-        );
+        let packed = by_ropus(single.format, &chunks(sound, &settings(16_000, 24_000, frame, frames)));
         let same = one.len().min(packed.len()) - 16_000;
         assert_eq!(one[..same], packed[..same], "{frames} frames a message");
     }
@@ -136,10 +128,8 @@ fn frames_of_a_chunk_share_one_packet() {
     for bitrate in [12_000, 16_000, 24_000, 32_000, 64_000] {
         for rate in [8_000, 16_000, 24_000, 48_000] {
             for complexity in [0, 5, 10] {
-                let settings = CodecSettings {
-                    complexity,
-                    ..settings(rate, bitrate, Micros::from_millis(20), 5)
-                };
+                let settings =
+                    CodecSettings { complexity, ..settings(rate, bitrate, Micros::from_millis(20), 5) };
                 let (mut packets, mut configurations) = (0, Vec::new());
                 let chunks = chunks(&sounds(&["dinosaur"])[0], &settings);
                 for c in &chunks {
@@ -152,11 +142,7 @@ fn frames_of_a_chunk_share_one_packet() {
                 configurations.dedup();
                 println!("{bitrate} bit/s, {rate} Hz, complexity {complexity}: {configurations:?}");
                 assert_eq!(configurations.len(), 1, "{settings:?}");
-                assert_eq!(
-                    packets,
-                    chunks.len(),
-                    "{bitrate} bit/s, {rate} Hz, complexity {complexity}"
-                );
+                assert_eq!(packets, chunks.len(), "{bitrate} bit/s, {rate} Hz, complexity {complexity}");
             }
         }
     }
@@ -164,16 +150,7 @@ fn frames_of_a_chunk_share_one_packet() {
 
 #[test]
 fn all_fixtures_are_understood() {
-    for sound in sounds(&[
-        "all",
-        "cough",
-        "mm-hm",
-        "uh-huh",
-        "tell-more",
-        "dragon",
-        "sky",
-        "good-night",
-    ]) {
+    for sound in sounds(&["all", "cough", "mm-hm", "uh-huh", "tell-more", "dragon", "sky", "good-night"]) {
         let snr = compare(&sound, &settings(16_000, 24_000, Micros::from_millis(60), 1));
         assert!(snr > 60.0, "{}: {snr:.1} dB", sound.id);
     }

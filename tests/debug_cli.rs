@@ -1,10 +1,6 @@
 //! `voxload debug` as a user meets it: what it prints, what it records, what it hides, how it ends.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::Ipv4Addr;
@@ -28,10 +24,7 @@ struct Outcome {
 impl Outcome {
     /// The output of `--json`, line by line.
     fn json(&self) -> Vec<Value> {
-        self.stdout
-            .lines()
-            .map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}")))
-            .collect()
+        self.stdout.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()
     }
 }
 
@@ -107,9 +100,7 @@ fn what_a_turn_looks_like() {
     for line in o.stdout.lines().filter(|l| !l.contains("stall:")) {
         assert!(line.chars().count() <= 100, "{line}");
         assert!(!line.contains('\u{1b}'), "{line}");
-        let shape = shape(line)
-            .replace("-# dBFS", "level")
-            .replace("silence", "level");
+        let shape = shape(line).replace("-# dBFS", "level").replace("silence", "level");
         if shapes.last() != Some(&shape) {
             shapes.push(shape);
         }
@@ -120,58 +111,28 @@ fn what_a_turn_looks_like() {
 
 #[test]
 fn json_lines_say_the_same() {
-    let o = debug(&[&SHORT[..], &["--json"]].concat());
+    let o = debug(&[&SHORT[..], &["--json", "--set=reference.burst=20s"]].concat());
     assert_eq!(o.code, 0, "{}", o.stderr);
     let lines = o.json();
     let all = |name: &str| lines.iter().filter(|l| l["event"] == name).collect::<Vec<_>>();
     let frames = all("frame");
-    let chunks: Vec<_> = frames
-        .iter()
-        .filter(|f| f["audio"]["of"] == "utterance")
-        .collect();
+    let chunks: Vec<_> = frames.iter().filter(|f| f["audio"]["of"] == "utterance").collect();
     assert_eq!(chunks.len() as u64, chunks[0]["audio"]["total"].as_u64().unwrap());
     for (i, c) in chunks.iter().enumerate() {
         assert_eq!(
-            (
-                &c["direction"],
-                &c["frame"],
-                &c["audio"]["codec"],
-                &c["audio"]["number"],
-                &c["turn"]
-            ),
-            (
-                &"sent".into(),
-                &"binary".into(),
-                &"opus".into(),
-                &(i + 1).into(),
-                &0.into()
-            )
+            (&c["direction"], &c["frame"], &c["audio"]["codec"], &c["audio"]["number"], &c["turn"]),
+            (&"sent".into(), &"binary".into(), &"opus".into(), &(i + 1).into(), &0.into())
         );
         assert!(c["at_us"].as_i64() >= c["planned_us"].as_i64(), "{c}");
     }
     let reply: Vec<_> = frames.iter().filter(|f| f["audio"]["of"] == "reply").collect();
-    assert!(
-        reply
-            .iter()
-            .all(|f| f["direction"] == "received" && f["means"] == serde_json::json!(["audio"]))
-    );
-    let token = frames
-        .iter()
-        .find(|f| f["means"] == serde_json::json!(["token"]))
-        .unwrap();
-    assert!(
-        token["text"]
-            .as_str()
-            .unwrap()
-            .starts_with(r#"{"type":"llm_token""#)
-    );
+    assert!(reply.iter().all(|f| f["direction"] == "received" && f["means"] == serde_json::json!(["audio"])));
+    let token = frames.iter().find(|f| f["means"] == serde_json::json!(["token"])).unwrap();
+    assert!(token["text"].as_str().unwrap().starts_with(r#"{"type":"llm_token""#));
 
     // The milestones are the numbers of the turn.
     let summary = lines.last().unwrap();
-    assert_eq!(
-        (&summary["event"], &summary["exit_code"]),
-        (&"summary".into(), &0.into())
-    );
+    assert_eq!((&summary["event"], &summary["exit_code"]), (&"summary".into(), &0.into()));
     let turn = &summary["turns"][0];
     assert_eq!(turn["audio_messages"], reply.len());
     for (event, field) in [
@@ -195,10 +156,7 @@ fn best_lag(sound: &[f32], heard: &[f32], at: usize) -> (i64, f64) {
             let from = usize::try_from(at as i64 + lag).ok()?;
             let part = heard.get(from..(from + sound.len()).min(heard.len()))?;
             let product: f64 = sound.iter().zip(part).map(|(a, b)| f64::from(a * b)).sum();
-            Some((
-                lag,
-                product / (energy(&sound[..part.len()]) * energy(part)).sqrt(),
-            ))
+            Some((lag, product / (energy(&sound[..part.len()]) * energy(part)).sqrt()))
         })
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .unwrap()
@@ -207,11 +165,7 @@ fn best_lag(sound: &[f32], heard: &[f32], at: usize) -> (i64, f64) {
 #[test]
 fn a_recording_has_everything_where_it_was_said_and_heard() {
     let dir = tempfile::tempdir().unwrap();
-    let args = [
-        &SHORT[..],
-        &["--set", "playback.prebuffer=60ms", "--record", "rec"],
-    ]
-    .concat();
+    let args = [&SHORT[..], &["--set", "playback.prebuffer=60ms", "--record", "rec"]].concat();
     let o = debug_in(dir.path(), &args);
     assert_eq!(o.code, 0, "{}{}", o.stdout, o.stderr);
     let about = std::fs::read_to_string(dir.path().join("rec/conversation.json")).unwrap();
@@ -219,10 +173,7 @@ fn a_recording_has_everything_where_it_was_said_and_heard() {
     let mut reader = hound::WavReader::open(dir.path().join("rec/conversation.wav")).unwrap();
     let rate = reader.spec().sample_rate;
     assert_eq!((reader.spec().channels, rate), (2, 24_000));
-    let samples: Vec<f32> = reader
-        .samples::<i16>()
-        .map(|s| f32::from(s.unwrap()) / 32_768.0)
-        .collect();
+    let samples: Vec<f32> = reader.samples::<i16>().map(|s| f32::from(s.unwrap()) / 32_768.0).collect();
     let side = |n: usize| samples.iter().skip(n).step_by(2).copied().collect::<Vec<f32>>();
     let (left, right) = (side(0), side(1));
     assert_eq!(about["wav"]["samples"], left.len());
@@ -243,38 +194,19 @@ fn a_recording_has_everything_where_it_was_said_and_heard() {
     // Right: the first audible sample where the turn record says, and as much sound as the reply had.
     let mut finder = OnsetFinder::new(rate);
     finder.push(&right);
-    let Onset::Found(heard) = finder.finish() else {
-        panic!("silence")
-    };
+    let Onset::Found(heard) = finder.finish() else { panic!("silence") };
     let recorded = us("end_of_speech_us") + us("ttfa_us");
-    assert!(
-        (heard.0 - recorded).abs() < 5_000,
-        "heard at {heard:?}, recorded at {recorded}"
-    );
+    assert!((heard.0 - recorded).abs() < 5_000, "heard at {heard:?}, recorded at {recorded}");
     let first = right.iter().position(|&s| s != 0.0).unwrap();
     let arrived = us("end_of_speech_us") + us("ttfa_first_byte_us") + 60_000;
     assert!(first.abs_diff(sample(arrived)) < 48, "after a prebuffer of 60 ms");
     let whole = first + sample(us("reply_media_us") + us("stalled_us"));
-    assert!(
-        right.len().abs_diff(whole) < 48 + left.len().saturating_sub(whole),
-        "{} {whole}",
-        right.len()
-    );
+    assert!(right.len().abs_diff(whole) < 48 + left.len().saturating_sub(whole), "{} {whole}", right.len());
 
-    let names: Vec<_> = about["milestones"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|m| m["event"].as_str().unwrap())
-        .collect();
-    for name in [
-        "connected",
-        "speech_starts",
-        "end_of_speech",
-        "first_audible",
-        "reply_played",
-        "turn_ended",
-    ] {
+    let names: Vec<_> =
+        about["milestones"].as_array().unwrap().iter().map(|m| m["event"].as_str().unwrap()).collect();
+    for name in ["connected", "speech_starts", "end_of_speech", "first_audible", "reply_played", "turn_ended"]
+    {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
     assert!(!names.contains(&"frame"));
@@ -286,10 +218,7 @@ fn gossip() -> u16 {
     let port = listener.local_addr().unwrap().port();
     listener.set_nonblocking(true).unwrap();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             loop {
@@ -311,10 +240,8 @@ fn gossip() -> u16 {
                         bytes.extend(token.as_bytes());
                         let _ = ws.send(Message::text(json("transcript_final"))).await;
                         let _ = ws.send(Message::Ping(bytes.into())).await;
-                        let close = CloseFrame {
-                            code: 4_000.into(),
-                            reason: format!("no, {token}\u{7}").into(),
-                        };
+                        let close =
+                            CloseFrame { code: 4_000.into(), reason: format!("no, {token}\u{7}").into() };
                         let _ = ws.close(Some(close)).await;
                     }
                 }
@@ -327,22 +254,10 @@ fn gossip() -> u16 {
 #[test]
 fn secrets_are_never_shown() {
     let url = format!("ws://127.0.0.1:{}/talk/?key=k3y-in-the-url", gossip());
-    for more in [
-        &["--raw"][..],
-        &["--json"],
-        &["--json", "--raw"],
-        &["--record", "rec"],
-    ] {
+    for more in [&["--raw"][..], &["--json"], &["--json", "--raw"], &["--record", "rec"]] {
         let dir = tempfile::tempdir().unwrap();
-        let base = [
-            "ci-gate",
-            "--url",
-            &url,
-            "--set",
-            "turn.think=0ms",
-            "--set",
-            "audio.fixtures=knock-knock",
-        ];
+        let base =
+            ["ci-gate", "--url", &url, "--set", "turn.think=0ms", "--set", "audio.fixtures=knock-knock"];
         let header = ["--set", "target.headers.X-Token=Bearer t0k3n-in-a-header"];
         let o = debug_in(dir.path(), &[&base[..], &header, more].concat());
         assert_eq!(o.code, 121, "{}{}", o.stdout, o.stderr);
@@ -363,29 +278,20 @@ fn secrets_are_never_shown() {
 #[test]
 fn how_it_ends() {
     // Nothing listens there any more.
-    let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let o = debug(&["--url", &format!("ws://127.0.0.1:{port}/")]);
     assert_eq!(o.code, 124, "{}", o.stdout);
-    assert_eq!(
-        o.stdout.matches("no connection: refused").count(),
-        3,
-        "{}",
-        o.stdout
-    );
-    assert!(
-        o.stderr
-            .contains(&format!("error: cannot reach ws://127.0.0.1:{port}/")),
-        "{}",
-        o.stderr
-    );
+    assert_eq!(o.stdout.matches("no connection: refused").count(), 3, "{}", o.stdout);
+    assert!(o.stderr.contains(&format!("error: cannot reach ws://127.0.0.1:{port}/")), "{}", o.stderr);
 
     let o = debug(&[&SHORT[..], &["--set", "reference.faults={ error = 1.0 }"]].concat());
     assert_eq!(o.code, 121, "{}", o.stdout);
     assert!(o.stdout.contains("turn 0 failed: server_"), "{}", o.stdout);
+
+    // The scenario's thresholds need an interruption, and nobody asks for them here.
+    let url = format!("ws://127.0.0.1:{port}/");
+    let o = debug(&["barge-in", "--set", "turn.barge_in.share=0", "--url", &url]);
+    assert_eq!(o.code, 124, "{}", o.stderr);
 
     let o = debug(&["quikstart"]);
     assert_eq!(o.code, 2);
@@ -404,18 +310,14 @@ fn tls_and_several_turns() {
         "--set=turn.think=50ms",
         "--set=audio.fixtures=knock-knock",
         "--set=reference.preset=instant",
+        "--set=reference.burst=20s",
     ]);
     assert_eq!(o.code, 0, "{}{}", o.stdout, o.stderr);
     let lines = o.json();
     let connected = lines.iter().find(|l| l["event"] == "connected").unwrap();
     assert!(connected["tls_us"].as_i64().unwrap() > 0);
     let summary = lines.last().unwrap();
-    let outcomes: Vec<_> = summary["turns"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|t| &t["outcome"])
-        .collect();
+    let outcomes: Vec<_> = summary["turns"].as_array().unwrap().iter().map(|t| &t["outcome"]).collect();
     assert_eq!(outcomes, ["ok", "ok"]);
 }
 
@@ -439,10 +341,7 @@ fn an_interruption_ends_with_what_is_there() {
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let summary: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
-    assert_eq!(
-        (&summary["event"], &summary["exit_code"]),
-        (&"summary".into(), &130.into())
-    );
+    assert_eq!((&summary["event"], &summary["exit_code"]), (&"summary".into(), &130.into()));
     assert_eq!(summary["turns"][0]["outcome"], "cancelled");
     assert!(rest.contains("goodbye"), "{rest}");
 }

@@ -26,10 +26,7 @@ use voxload::reference::{Options, Server, Spoken, truth};
 use voxload::scenario::{Dist, Fault, ReferencePlan, Secret};
 use voxload::time::{Clock, Micros};
 
-const PCM: AudioFormat = AudioFormat {
-    codec: Codec::Pcm16,
-    sample_rate: 16_000,
-};
+const PCM: AudioFormat = AudioFormat { codec: Codec::Pcm16, sample_rate: 16_000 };
 
 /// Longer than any test should take: a hang fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,11 +64,7 @@ fn server(plan: ReferencePlan) -> Server {
 
 fn run<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let test = async {
-        tokio::time::timeout(PATIENCE, test)
-            .await
-            .expect("the test hangs")
-    };
+    let test = async { tokio::time::timeout(PATIENCE, test).await.expect("the test hangs") };
     runtime.unwrap().block_on(test)
 }
 
@@ -86,9 +79,7 @@ async fn dial(url: &str, token: Option<&str>) -> Result<Ws, Error> {
         request.headers_mut().insert("Authorization", value);
     }
     let tcp = TcpStream::connect(address(url)).await.unwrap();
-    tokio_tungstenite::client_async(request, tcp)
-        .await
-        .map(|(ws, _)| ws)
+    tokio_tungstenite::client_async(request, tcp).await.map(|(ws, _)| ws)
 }
 
 fn status(result: Result<Ws, Error>) -> u16 {
@@ -106,11 +97,7 @@ async fn send(ws: &mut (impl futures_util::Sink<Message, Error = Error> + Unpin)
 /// Opens a session, speaks for 200 ms and asks for the reply.
 async fn speak(ws: &mut (impl futures_util::Sink<Message, Error = Error> + Unpin), turn: u32) {
     if turn == 0 {
-        send(
-            ws,
-            json!({"type": "session_start", "audio": {"up": PCM, "down": PCM}}),
-        )
-        .await;
+        send(ws, json!({"type": "session_start", "audio": {"up": PCM, "down": PCM}})).await;
     }
     for _ in 0..10 {
         ws.send(Message::binary(vec![1_u8; 640])).await.unwrap();
@@ -158,12 +145,7 @@ fn a_whole_conversation_and_its_log() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("reference-truth.csv");
     let clock = Clock::start();
-    let server = Server::start(Options {
-        truth: Some(path.clone()),
-        clock,
-        ..options(plan())
-    })
-    .unwrap();
+    let server = Server::start(Options { truth: Some(path.clone()), clock, ..options(plan()) }).unwrap();
     let (port, before) = run(async {
         let mut ws = dial(&server.url(), None).await.unwrap();
         let before = clock.now();
@@ -204,10 +186,7 @@ fn a_whole_conversation_and_its_log() {
 
 #[test]
 fn plain_over_a_socket() {
-    let server = server(ReferencePlan {
-        dialect: Dialect::Plain,
-        ..plan()
-    });
+    let server = server(ReferencePlan { dialect: Dialect::Plain, ..plan() });
     run(async {
         let mut ws = dial(&server.url(), None).await.unwrap();
         ws.send(Message::binary(vec![1_u8; 6_400])).await.unwrap();
@@ -215,26 +194,15 @@ fn plain_over_a_socket() {
         let text = ws.next().await.unwrap().unwrap();
         assert!(text.to_text().unwrap().contains("transcript"), "{text:?}");
         let audio = ws.next().await.unwrap().unwrap();
-        assert!(
-            audio.is_binary() && audio.len() >= 16_000,
-            "{} bytes",
-            audio.len()
-        );
+        assert!(audio.is_binary() && audio.len() >= 16_000, "{} bytes", audio.len());
     });
 }
 
 #[test]
 fn tokens_are_checked_at_the_upgrade_or_in_the_opening() {
     let secret = Some(Secret::new("open sesame"));
-    let envelope = server(ReferencePlan {
-        token: secret.clone(),
-        ..plan()
-    });
-    let plain = server(ReferencePlan {
-        token: secret,
-        dialect: Dialect::Plain,
-        ..plan()
-    });
+    let envelope = server(ReferencePlan { token: secret.clone(), ..plan() });
+    let plain = server(ReferencePlan { token: secret, dialect: Dialect::Plain, ..plan() });
     run(async {
         assert_eq!(status(dial(&envelope.url(), Some("open sesame")).await), 101);
         assert_eq!(status(dial(&envelope.url(), Some("guess")).await), 401);
@@ -248,10 +216,7 @@ fn tokens_are_checked_at_the_upgrade_or_in_the_opening() {
 
 #[test]
 fn more_connections_than_allowed_are_refused_until_one_leaves() {
-    let server = server(ReferencePlan {
-        max_connections: 2,
-        ..plan()
-    });
+    let server = server(ReferencePlan { max_connections: 2, ..plan() });
     run(async {
         let first = dial(&server.url(), None).await.unwrap();
         let _second = dial(&server.url(), None).await.unwrap();
@@ -266,20 +231,14 @@ fn more_connections_than_allowed_are_refused_until_one_leaves() {
 #[test]
 fn faults_of_connections_refuse_the_upgrade() {
     for (fault, expected) in [(Fault::RefuseUpgrade, 503), (Fault::RefuseAuth, 401)] {
-        let server = server(ReferencePlan {
-            faults: vec![(fault, 1.0)],
-            ..plan()
-        });
+        let server = server(ReferencePlan { faults: vec![(fault, 1.0)], ..plan() });
         run(async { assert_eq!(status(dial(&server.url(), None).await), expected) });
     }
 }
 
 #[test]
 fn a_message_that_is_too_large_is_answered_with_1009() {
-    let server = server(ReferencePlan {
-        max_message: 10_000,
-        ..plan()
-    });
+    let server = server(ReferencePlan { max_message: 10_000, ..plan() });
     run(async {
         let mut ws = dial(&server.url(), None).await.unwrap();
         // Larger than the socket's buffers: part of it is unread when the server says goodbye.
@@ -289,19 +248,14 @@ fn a_message_that_is_too_large_is_answered_with_1009() {
         assert_eq!(heard, ["close 1009"]);
         until(|| server.counts().live == 0).await;
         ws = dial(&server.url(), None).await.unwrap();
-        ws.send(Message::text(json!({"type": "session_start"}).to_string()))
-            .await
-            .unwrap();
+        ws.send(Message::text(json!({"type": "session_start"}).to_string())).await.unwrap();
         assert!(ws.next().await.unwrap().is_ok(), "the server goes on");
     });
 }
 
 #[test]
 fn an_idle_connection_is_closed_with_1001() {
-    let server = server(ReferencePlan {
-        idle_timeout: Micros::from_millis(200),
-        ..plan()
-    });
+    let server = server(ReferencePlan { idle_timeout: Micros::from_millis(200), ..plan() });
     run(async {
         let mut ws = dial(&server.url(), None).await.unwrap();
         assert_eq!(listen(&mut ws).await, ["close 1001"]);
@@ -311,15 +265,10 @@ fn an_idle_connection_is_closed_with_1001() {
 
 #[test]
 fn broken_connections_look_broken() {
-    for (fault, end) in [
-        (Fault::CloseMidReply, "close 1011"),
-        (Fault::ResetMidReply, "lost"),
-        (Fault::HugeFrame, "lost"),
-    ] {
-        let server = server(ReferencePlan {
-            faults: vec![(fault, 1.0)],
-            ..plan()
-        });
+    for (fault, end) in
+        [(Fault::CloseMidReply, "close 1011"), (Fault::ResetMidReply, "lost"), (Fault::HugeFrame, "lost")]
+    {
+        let server = server(ReferencePlan { faults: vec![(fault, 1.0)], ..plan() });
         run(async {
             let mut ws = dial(&server.url(), None).await.unwrap();
             speak(&mut ws, 0).await;
@@ -369,10 +318,7 @@ fn abandoned_sessions_are_freed_in_the_middle_of_their_replies() {
 
 #[test]
 fn a_device_that_does_not_read_is_held_back_and_not_buffered() {
-    let reply = Spoken {
-        samples: vec![0.3; 16_000 * 200].into(),
-        ..options(plan()).replies[0].clone()
-    };
+    let reply = Spoken { samples: vec![0.3; 16_000 * 200].into(), ..options(plan()).replies[0].clone() };
     let server = Server::start(Options {
         replies: vec![reply],
         ..options(ReferencePlan {
@@ -402,10 +348,7 @@ fn a_device_that_does_not_read_is_held_back_and_not_buffered() {
 
 #[test]
 fn a_device_that_never_reads_again_is_dropped() {
-    let reply = Spoken {
-        samples: vec![0.3; 16_000 * 600].into(),
-        ..options(plan()).replies[0].clone()
-    };
+    let reply = Spoken { samples: vec![0.3; 16_000 * 600].into(), ..options(plan()).replies[0].clone() };
     let server = Server::start(Options {
         replies: vec![reply],
         ..options(ReferencePlan {
@@ -427,17 +370,11 @@ fn a_device_that_never_reads_again_is_dropped() {
 
 #[test]
 fn wss_with_a_certificate_made_on_the_spot() {
-    let server = Server::start(Options {
-        secure: true,
-        ..options(plan())
-    })
-    .unwrap();
+    let server = Server::start(Options { secure: true, ..options(plan()) }).unwrap();
     let url = server.url();
     assert!(url.starts_with("wss://127.0.0.1:"), "{url}");
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(server.ca_pem().unwrap().as_bytes()).unwrap())
-        .unwrap();
+    roots.add(CertificateDer::from_pem_slice(server.ca_pem().unwrap().as_bytes()).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -446,10 +383,7 @@ fn wss_with_a_certificate_made_on_the_spot() {
     run(async {
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let tcp = TcpStream::connect(address(&url)).await.unwrap();
-        let tls = connector
-            .connect(ServerName::try_from("127.0.0.1").unwrap(), tcp)
-            .await
-            .unwrap();
+        let tls = connector.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await.unwrap();
         let (mut ws, _) = tokio_tungstenite::client_async(url, tls).await.unwrap();
         speak(&mut ws, 0).await;
         assert_eq!(listen(&mut ws).await.last().unwrap(), "turn_end");
@@ -460,15 +394,8 @@ fn wss_with_a_certificate_made_on_the_spot() {
 fn an_address_in_use_is_named() {
     let server = server(plan());
     let listen = address(&server.url()).parse().unwrap();
-    let e = Server::start(Options {
-        listen,
-        ..options(plan())
-    })
-    .unwrap_err();
-    assert!(
-        e.contains(&listen.to_string()) && e.contains("Address already in use"),
-        "{e}"
-    );
+    let e = Server::start(Options { listen, ..options(plan()) }).unwrap_err();
+    assert!(e.contains(&listen.to_string()) && e.contains("Address already in use"), "{e}");
 }
 
 fn order(plan: ReferencePlan, truth: &Path, clock: Clock) -> Order {
@@ -500,39 +427,22 @@ fn as_a_child_it_answers_with_real_speech_and_says_farewell() {
     let now = clock.now();
     let farewell = child.stop().unwrap();
     assert_eq!((farewell.counts.sessions, farewell.counts.turns), (1, 1));
-    assert!(
-        farewell.cpu > Micros::ZERO && farewell.peak_rss_bytes > 1_000_000,
-        "{farewell:?}"
-    );
+    assert!(farewell.cpu > Micros::ZERO && farewell.peak_rss_bytes > 1_000_000, "{farewell:?}");
     let rows = truth::read(&path).unwrap();
     assert_eq!(rows.len(), 1);
     let heard = rows[0].turn_end_in_us;
-    assert!(
-        heard > Micros::ZERO && heard < now,
-        "on the parent's clock: {heard:?}"
-    );
-    assert!(
-        rows[0].first_audible_offset_us.is_some(),
-        "the shipped replies are audible"
-    );
+    assert!(heard > Micros::ZERO && heard < now, "on the parent's clock: {heard:?}");
+    assert!(rows[0].first_audible_offset_us.is_some(), "the shipped replies are audible");
 }
 
 #[test]
 fn a_child_that_cannot_start_says_why() {
-    let e = Child::start_from(
-        voxload(),
-        &order(plan(), Path::new("/nonexistent/t.csv"), Clock::start()),
-    )
-    .unwrap_err();
-    assert!(
-        e.contains("did not start") && e.contains("/nonexistent/t.csv"),
-        "{e}"
-    );
-    let e = Child::start_from(
-        Path::new("/nonexistent/voxload"),
-        &order(plan(), Path::new("t"), Clock::start()),
-    )
-    .unwrap_err();
+    let e = Child::start_from(voxload(), &order(plan(), Path::new("/nonexistent/t.csv"), Clock::start()))
+        .unwrap_err();
+    assert!(e.contains("did not start") && e.contains("/nonexistent/t.csv"), "{e}");
+    let e =
+        Child::start_from(Path::new("/nonexistent/voxload"), &order(plan(), Path::new("t"), Clock::start()))
+            .unwrap_err();
     assert!(e.contains("/nonexistent/voxload"), "{e}");
 }
 
@@ -559,11 +469,7 @@ fn a_child_ends_when_its_parent_is_gone() {
 
 #[test]
 fn a_child_with_nonsense_for_an_order_says_what_it_expected() {
-    let out = Command::new(voxload())
-        .args(["serve", "--embedded"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let out = Command::new(voxload()).args(["serve", "--embedded"]).stdin(Stdio::null()).output().unwrap();
     assert_eq!(out.status.code(), Some(2));
     let said = String::from_utf8(out.stderr).unwrap();
     assert!(said.contains("one line of JSON on standard input"), "{said}");
@@ -572,15 +478,7 @@ fn a_child_with_nonsense_for_an_order_says_what_it_expected() {
 #[test]
 fn serve_says_how_to_use_it_and_counts() {
     let mut process = Command::new(voxload())
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--preset",
-            "instant",
-            "--set",
-            "reference.burst=10s",
-        ])
+        .args(["serve", "--listen", "127.0.0.1:0", "--preset", "instant", "--set", "reference.burst=10s"])
         .env("VOXLOAD_TOKEN", "open sesame")
         .stdout(Stdio::piped())
         .spawn()
@@ -590,11 +488,7 @@ fn serve_says_how_to_use_it_and_counts() {
     while !said.contains("Ctrl-C") {
         assert!(stdout.read_line(&mut said).unwrap() > 0, "{said}");
     }
-    let url = said
-        .split_whitespace()
-        .find(|w| w.starts_with("ws://"))
-        .unwrap()
-        .to_owned();
+    let url = said.split_whitespace().find(|w| w.starts_with("ws://")).unwrap().to_owned();
     let hint = format!(
         "voxload run quickstart --url {url} --set 'target.headers.Authorization=Bearer ${{VOXLOAD_TOKEN}}'"
     );

@@ -17,13 +17,7 @@ use voxload::time::Micros;
 const TURNS: u32 = 4_000;
 
 fn plan() -> ReportPlan {
-    ReportPlan {
-        dir: None,
-        html: true,
-        histograms: true,
-        junit: true,
-        interval: Micros::from_secs(1),
-    }
+    ReportPlan { dir: None, html: true, histograms: true, junit: true, interval: Micros::from_secs(1) }
 }
 
 fn written(kind: Kind) -> (tempfile::TempDir, RunResult) {
@@ -31,10 +25,7 @@ fn written(kind: Kind) -> (tempfile::TempDir, RunResult) {
     let result = sample::make(kind, 7, TURNS).result;
     let written = write_all(&result, dir.path(), &plan());
     assert_eq!(written.problems, Vec::<String>::new());
-    assert!(
-        written.files[0].ends_with("result.json"),
-        "first, in case the disk fills up"
-    );
+    assert!(written.files[0].ends_with("result.json"), "first, in case the disk fills up");
     for file in &written.files {
         assert!(file.is_file(), "{}", file.display());
     }
@@ -46,17 +37,12 @@ fn text(dir: &Path, name: &str) -> String {
 }
 
 fn voxload(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_voxload"))
-        .args(args)
-        .output()
-        .unwrap()
+    Command::new(env!("CARGO_BIN_EXE_voxload")).args(args).output().unwrap()
 }
 
 fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(dir)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -66,25 +52,11 @@ fn the_folder_holds_what_is_promised() {
     let (dir, _) = written(Kind::Good);
     assert_eq!(
         names(dir.path()),
-        [
-            "charts",
-            "junit.xml",
-            "percentiles",
-            "report.html",
-            "result.json",
-            "scenario.toml",
-            "summary.md"
-        ]
+        ["charts", "junit.xml", "percentiles", "report.html", "result.json", "scenario.toml", "summary.md"]
     );
     assert_eq!(
         names(&dir.path().join("charts")),
-        [
-            "latency-by-percentile.svg",
-            "load-over-time.svg",
-            "stages.svg",
-            "stalls.svg",
-            "ttfa-over-time.svg"
-        ]
+        ["latency-by-percentile.svg", "load-over-time.svg", "stages.svg", "stalls.svg", "ttfa-over-time.svg"]
     );
 }
 
@@ -92,16 +64,8 @@ fn the_folder_holds_what_is_promised() {
 fn a_plan_can_leave_files_out() {
     let dir = tempfile::tempdir().unwrap();
     let result = sample::make(Kind::Good, 7, 200).result;
-    let plan = ReportPlan {
-        html: false,
-        histograms: false,
-        junit: false,
-        ..plan()
-    };
-    assert_eq!(
-        write_all(&result, dir.path(), &plan).problems,
-        Vec::<String>::new()
-    );
+    let plan = ReportPlan { html: false, histograms: false, junit: false, ..plan() };
+    assert_eq!(write_all(&result, dir.path(), &plan).problems, Vec::<String>::new());
     assert_eq!(names(dir.path()), ["result.json", "scenario.toml", "summary.md"]);
 }
 
@@ -113,16 +77,8 @@ fn what_cannot_be_written_is_a_problem_and_the_rest_is_there() {
     let result = sample::make(Kind::Good, 7, 200).result;
     let written = write_all(&result, dir.path(), &plan());
     assert_eq!(written.problems.len(), 2, "{:?}", written.problems);
-    assert!(
-        written.problems[0].contains("report.html: Is a directory"),
-        "{:?}",
-        written.problems
-    );
-    assert!(
-        written.problems[1].contains("charts: File exists"),
-        "{:?}",
-        written.problems
-    );
+    assert!(written.problems[0].contains("report.html: Is a directory"), "{:?}", written.problems);
+    assert!(written.problems[1].contains("charts: File exists"), "{:?}", written.problems);
     assert!(dir.path().join("percentiles/ttfa.hgrm").is_file());
 }
 
@@ -146,10 +102,7 @@ fn the_result_is_read_back_without_loss() {
     let (dir, result) = written(Kind::Failing);
     let (back, file) = json::read(dir.path()).unwrap();
     assert_eq!(file, dir.path().join("result.json"));
-    assert_eq!(
-        serde_json::to_value(&back).unwrap(),
-        serde_json::to_value(&result).unwrap()
-    );
+    assert_eq!(serde_json::to_value(&back).unwrap(), serde_json::to_value(&result).unwrap());
     let d = Distribution::from_result(&back.metrics["ttfa"]).unwrap();
     assert_eq!(d.infinite_count(), back.turns.failed + back.turns.timed_out);
     assert_eq!(d.to_result("us").p50_us, back.metrics["ttfa"].p50_us);
@@ -190,22 +143,16 @@ fn the_page_stands_alone_and_keeps_foreign_text_in_its_place() {
         for outside in ["src=", "href=", "url(", "@import"] {
             assert!(!page.contains(outside), "{kind:?} loads something: {outside}");
         }
-        for must in [
-            "<meta name=\"viewport\"",
-            "prefers-color-scheme: dark",
-            "Thresholds",
-            "How to repeat it",
-        ] {
+        for must in
+            ["<meta name=\"viewport\"", "prefers-color-scheme: dark", "Thresholds", "How to repeat it"]
+        {
             assert!(page.contains(must), "{kind:?} lacks {must}");
         }
         assert!(page.contains(&result.command));
     }
     let (dir, _) = written(Kind::Failing);
     let page = text(dir.path(), "report.html");
-    assert!(
-        page.contains("alert(&#39;overloaded&#39;)"),
-        "the message itself is shown, escaped"
-    );
+    assert!(page.contains("alert(&#39;overloaded&#39;)"), "the message itself is shown, escaped");
 }
 
 #[test]
@@ -214,25 +161,13 @@ fn junit_has_a_case_for_each_judgement() {
     let (dir, result) = written(Kind::Failing);
     let xml = text(dir.path(), "junit.xml");
     assert_eq!(count(&xml, "<testcase "), result.thresholds.len() + 2);
-    assert_eq!(
-        (count(&xml, "<failure "), count(&xml, "<error ")),
-        (3, 0),
-        "{xml}"
-    );
+    assert_eq!((count(&xml, "<failure "), count(&xml, "<error ")), (3, 0), "{xml}");
     let (dir, _) = written(Kind::Invalid);
     let xml = text(dir.path(), "junit.xml");
-    assert_eq!(
-        (count(&xml, "<failure "), count(&xml, "<error ")),
-        (1, 2),
-        "{xml}"
-    );
+    assert_eq!((count(&xml, "<failure "), count(&xml, "<error ")), (1, 2), "{xml}");
     let (dir, _) = written(Kind::Good);
     let xml = text(dir.path(), "junit.xml");
-    assert_eq!(
-        (count(&xml, "<failure "), count(&xml, "<error ")),
-        (0, 0),
-        "{xml}"
-    );
+    assert_eq!((count(&xml, "<failure "), count(&xml, "<error ")), (0, 0), "{xml}");
 }
 
 #[test]
@@ -288,18 +223,13 @@ fn numbers(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
 fn nonsense_in_a_result_does_not_stop_its_reports() {
     let dir = tempfile::tempdir().unwrap();
     let mut result = sample::make(Kind::Good, 7, 30).result;
-    result
-        .metrics
-        .retain(|name, _| ["ttfa", "rtf"].contains(&name.as_str()));
+    result.metrics.retain(|name, _| ["ttfa", "rtf"].contains(&name.as_str()));
     let good = serde_json::to_value(&result).unwrap();
     let mut paths = Vec::new();
     numbers(&good, "", &mut paths);
     assert!(paths.len() > 100, "{paths:?}");
     // All but the document itself, which is flushed to disk each time.
-    let formats = Format::of_plan(&plan())
-        .into_iter()
-        .filter(|f| *f != Format::Json)
-        .collect();
+    let formats = Format::of_plan(&plan()).into_iter().filter(|f| *f != Format::Json).collect();
     let allowed: Vec<(String, i64)> = paths
         .into_iter()
         .flat_map(|path| [i64::MIN, -1, 0, i64::MAX].map(|nonsense| (path.clone(), nonsense)))
@@ -339,14 +269,7 @@ fn report_renders_again_and_prints_the_summary() {
     let to = tempfile::tempdir().unwrap();
     let to = to.path().join("new");
     let file = dir.path().join("result.json");
-    let args = [
-        "report",
-        file.to_str().unwrap(),
-        "--out",
-        to.to_str().unwrap(),
-        "--format",
-        "json,md",
-    ];
+    let args = ["report", file.to_str().unwrap(), "--out", to.to_str().unwrap(), "--format", "json,md"];
     assert!(voxload(&args).status.success());
     assert_eq!(names(&to), ["result.json", "summary.md"]);
     assert_eq!(text(&to, "result.json"), before);
@@ -359,14 +282,8 @@ fn report_explains_what_it_cannot_read() {
     fs::write(path("other.json"), "{\"name\": \"package\"}").unwrap();
     for (arg, says) in [
         (path("gone"), "No such file or directory"),
-        (
-            dir.path().to_str().unwrap().to_owned(),
-            "result.json: No such file",
-        ),
-        (
-            path("other.json"),
-            "other.json: not the result of a run: it has no schema_version",
-        ),
+        (dir.path().to_str().unwrap().to_owned(), "result.json: No such file"),
+        (path("other.json"), "other.json: not the result of a run: it has no schema_version"),
     ] {
         let out = voxload(&["report", &arg]);
         let err = String::from_utf8_lossy(&out.stderr).into_owned();
@@ -391,14 +308,9 @@ fn summaries() {
         ("few_turns", Kind::Good, 50),
     ] {
         let result = sample::make(kind, 7, turns).result;
-        let files: Vec<PathBuf> = [
-            "result.json",
-            "summary.md",
-            "charts/stages.svg",
-            "charts/stalls.svg",
-        ]
-        .map(|f| Path::new("reports/sample").join(f))
-        .into();
+        let files: Vec<PathBuf> = ["result.json", "summary.md", "charts/stages.svg", "charts/stalls.svg"]
+            .map(|f| Path::new("reports/sample").join(f))
+            .into();
         let text = summary(&result, &files, Style::plain());
         for line in text.lines() {
             assert!(line.chars().count() <= 100, "too wide: {line}");
@@ -407,9 +319,8 @@ fn summaries() {
         let coloured = summary(&result, &files, Style::colour());
         assert!(coloured.contains("\u{1b}["));
         let mut stripped = coloured.clone();
-        while let Some((from, to)) = stripped
-            .find('\u{1b}')
-            .and_then(|i| Some((i, i + stripped[i..].find('m')?)))
+        while let Some((from, to)) =
+            stripped.find('\u{1b}').and_then(|i| Some((i, i + stripped[i..].find('m')?)))
         {
             stripped.replace_range(from..=to, "");
         }

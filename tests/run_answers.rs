@@ -49,10 +49,7 @@ fn judge(ran: &Ran, classes: &[&str]) {
             continue;
         };
         if turns.is_empty() || turns.iter().any(|t| t.outcome != *expected) {
-            let seen: Vec<_> = turns
-                .iter()
-                .map(|t| format!("{}: {}", t.outcome, t.detail))
-                .collect();
+            let seen: Vec<_> = turns.iter().map(|t| format!("{}: {}", t.outcome, t.detail)).collect();
             wrong.push(format!("device {device}, expected {expected}: {seen:?}"));
         }
         // It comes back, and fails again, to the end of the run.
@@ -100,30 +97,15 @@ fn bad_answers() {
 
 fn in_binary() {
     const CAGES: &[Cage] = &[
-        (
-            "closed_1000",
-            then!(t, n => { t.begin_reply(n)?; t.close(1000, "") }),
-        ),
-        (
-            "closed_1001",
-            then!(t, n => { t.begin_reply(n)?; t.close(1001, "going away") }),
-        ),
-        (
-            "closed_1008",
-            then!(t, n => { t.begin_reply(n)?; t.close(1008, "policy") }),
-        ),
-        (
-            "closed_1011",
-            then!(t, n => { t.begin_reply(n)?; t.close(1011, "") }),
-        ),
+        ("closed_1000", then!(t, n => { t.begin_reply(n)?; t.close(1000, "") })),
+        ("closed_1001", then!(t, n => { t.begin_reply(n)?; t.close(1001, "going away") })),
+        ("closed_1008", then!(t, n => { t.begin_reply(n)?; t.close(1008, "policy") })),
+        ("closed_1011", then!(t, n => { t.begin_reply(n)?; t.close(1011, "") })),
         ("closed_4000", then!(t, _n => t.close(4000, "private"))),
         ("auth", then!(t, _n => t.close(4401, "who are you?"))),
         ("closed_1005", then!(t, _n => t.close_without_code())),
         ("reset", then!(t, n => { t.begin_reply(n)?; t.reset() })),
-        (
-            "reset",
-            then!(t, n => { t.begin_reply(n)?; io::Result::<()>::Err(io::ErrorKind::Other.into()) }),
-        ),
+        ("reset", then!(t, n => { t.begin_reply(n)?; io::Result::<()>::Err(io::ErrorKind::Other.into()) })),
         // What is no JSON, or JSON of another shape.
         ("protocol", then!(t, _n => t.text("what?"))),
         ("protocol", then!(t, _n => t.text("{\"type\": \"llm_token\", "))),
@@ -131,36 +113,15 @@ fn in_binary() {
         ("protocol", then!(t, _n => t.text("[1, 2]"))),
         ("protocol", then!(t, _n => t.text("null"))),
         ("protocol", then!(t, _n => t.json(&json!({"type": 5})))),
-        (
-            "protocol",
-            then!(t, _n => t.json(&json!({"turn": 0, "text": "no type"}))),
-        ),
-        (
-            "protocol",
-            then!(t, _n => t.json(&json!({"type": "llm_token", "turn": "zero", "text": "a"}))),
-        ),
-        (
-            "protocol",
-            then!(t, _n => t.json(&json!({"type": "llm_token", "turn": -1, "text": "a"}))),
-        ),
-        (
-            "protocol",
-            then!(t, _n => t.json(&json!({"type": "llm_token", "text": ["a"]}))),
-        ),
-        (
-            "protocol",
-            then!(t, n => t.json(&json!({"type": "turn_end", "turn": n, "interrupted": "yes"}))),
-        ),
+        ("protocol", then!(t, _n => t.json(&json!({"turn": 0, "text": "no type"})))),
+        ("protocol", then!(t, _n => t.json(&json!({"type": "llm_token", "turn": "zero", "text": "a"})))),
+        ("protocol", then!(t, _n => t.json(&json!({"type": "llm_token", "turn": -1, "text": "a"})))),
+        ("protocol", then!(t, _n => t.json(&json!({"type": "llm_token", "text": ["a"]})))),
+        ("protocol", then!(t, n => t.json(&json!({"type": "turn_end", "turn": n, "interrupted": "yes"})))),
         ("protocol", then!(t, _n => t.text(&"[".repeat(20_000)))),
-        (
-            "protocol",
-            then!(t, _n => t.text(&String::from_utf8_lossy(&tone(1)[0]))),
-        ),
+        ("protocol", then!(t, _n => t.text(&String::from_utf8_lossy(&tone(1)[0])))),
         // What is no WebSocket.
-        (
-            "protocol",
-            then!(t, _n => t.frame(TEXT, b"{\"type\": \"llm_token\", \"text\": \"\xff\xfe\"}")),
-        ),
+        ("protocol", then!(t, _n => t.frame(TEXT, b"{\"type\": \"llm_token\", \"text\": \"\xff\xfe\"}"))),
         ("protocol", then!(t, _n => t.raw(&[0x82, 0x81, 1, 2, 3, 4, 5]))),
         ("protocol", then!(t, _n => t.raw(&[0x83, 1, 0]))),
         ("protocol", then!(t, _n => t.raw(&[0xc2, 1, 0]))),
@@ -168,14 +129,8 @@ fn in_binary() {
         ("protocol", then!(t, _n => t.raw(&[0x80, 1, 0]))),
         ("protocol", then!(t, _n => t.frame(PING, &[0; 200]))),
         ("protocol", then!(t, _n => t.raw(&[b'H'; 200]))),
-        (
-            "message_too_large",
-            then!(t, _n => t.raw(&[0x82, 127, 0, 0, 0, 0, 5, 245, 225, 0])),
-        ),
-        (
-            "message_too_large",
-            then!(t, _n => t.raw(&[0x82, 127, 127, 255, 255, 255, 255, 255, 255, 255])),
-        ),
+        ("message_too_large", then!(t, _n => t.raw(&[0x82, 127, 0, 0, 0, 0, 5, 245, 225, 0]))),
+        ("message_too_large", then!(t, _n => t.raw(&[0x82, 127, 127, 255, 255, 255, 255, 255, 255, 255]))),
         ("message_too_large", then!(t, _n => t.frame(BINARY, &[0; 70_000]))),
         // Audio in another format.
         ("format_mismatch", then!(t, n => t.audio(n, &[0; 1_919]))),
@@ -184,10 +139,7 @@ fn in_binary() {
             then!(t, n => t.json(&json!({"type": "error", "turn": n, "code": "format_mismatch", "message": "opus?"}))),
         ),
         // Turns that never were.
-        (
-            "wrong_turn",
-            then!(t, _n => t.json(&json!({"type": "llm_token", "turn": 99, "text": "a"}))),
-        ),
+        ("wrong_turn", then!(t, _n => t.json(&json!({"type": "llm_token", "turn": 99, "text": "a"})))),
         (
             "wrong_turn",
             then!(t, _n => t.json(&json!({"type": "transcript_final", "turn": 4_294_967_295_u32, "text": "a"}))),
@@ -205,15 +157,9 @@ fn in_binary() {
         }),
         // Nothing, or not enough.
         ("timeout", Toy::listen),
-        (
-            "timeout",
-            then!(t, n => t.json(&json!({"type": "llm_token", "turn": n, "text": "a"}))),
-        ),
+        ("timeout", then!(t, n => t.json(&json!({"type": "llm_token", "turn": n, "text": "a"})))),
         ("reply_stalled", then!(t, n => t.begin_reply(n))),
-        (
-            "silent",
-            then!(t, n => { t.audio(n, &silence(5).concat())?; t.done(n) }),
-        ),
+        ("silent", then!(t, n => { t.audio(n, &silence(5).concat())?; t.done(n) })),
         ("silent", then!(t, n => t.done(n))),
         ("silent", then!(t, n => { t.audio(n, &[])?; t.done(n) })),
         (
@@ -230,15 +176,9 @@ fn in_binary() {
             "server_overloaded",
             then!(t, n => t.json(&json!({"type": "error", "turn": n, "code": "overloaded", "message": "later"}))),
         ),
-        (
-            "server_overloaded",
-            then!(t, _n => t.json(&json!({"type": "error", "code": "OVERLOADED"}))),
-        ),
+        ("server_overloaded", then!(t, _n => t.json(&json!({"type": "error", "code": "OVERLOADED"})))),
         ("server_error", then!(t, _n => t.json(&json!({"type": "error"})))),
-        (
-            "auth",
-            then!(t, _n => t.json(&json!({"type": "error", "code": "unauthorized", "message": "no"}))),
-        ),
+        ("auth", then!(t, _n => t.json(&json!({"type": "error", "code": "unauthorized", "message": "no"})))),
         (
             "protocol",
             then!(t, n => {
@@ -285,16 +225,8 @@ fn in_binary() {
     // Those who were hung up on came back.
     assert!(result.metrics["reconnect"].count > 20, "{:?}", result.connections);
     assert!(result.connections.reconnected > 20, "{:?}", result.connections);
-    assert!(
-        failure(&result, "closed_1001")
-            .example
-            .detail
-            .contains("going away")
-    );
-    assert!(
-        failure(&result, "server_overloaded").connections == 0,
-        "the connection is kept"
-    );
+    assert!(failure(&result, "closed_1001").example.detail.contains("going away"));
+    assert!(failure(&result, "server_overloaded").connections == 0, "the connection is kept");
 }
 
 fn in_base64() {
@@ -304,14 +236,8 @@ fn in_base64() {
             "protocol",
             then!(t, n => t.json(&json!({"type": "tts_audio_chunk", "turn": n, "audio": "no base64!"}))),
         ),
-        (
-            "protocol",
-            then!(t, n => t.json(&json!({"type": "tts_audio_chunk", "turn": n, "audio": 5}))),
-        ),
-        (
-            "protocol",
-            then!(t, n => t.json(&json!({"type": "tts_audio_chunk", "turn": n}))),
-        ),
+        ("protocol", then!(t, n => t.json(&json!({"type": "tts_audio_chunk", "turn": n, "audio": 5})))),
+        ("protocol", then!(t, n => t.json(&json!({"type": "tts_audio_chunk", "turn": n})))),
         ("wrong_turn", then!(t, n => t.audio(n + 1, &tone(1)[0]))),
         ("format_mismatch", then!(t, n => t.audio(n, &[0; 3]))),
         ("message_too_large", then!(t, n => t.audio(n, &[0; 60_000]))),
@@ -343,14 +269,8 @@ fn over_an_open_microphone() {
             }),
         ),
         ("timeout", Toy::listen),
-        (
-            "timeout",
-            then!(t, n => t.json(&json!({"type": "speech_stopped", "turn": n}))),
-        ),
-        (
-            "wrong_turn",
-            then!(t, n => t.json(&json!({"type": "speech_stopped", "turn": n + 1}))),
-        ),
+        ("timeout", then!(t, n => t.json(&json!({"type": "speech_stopped", "turn": n})))),
+        ("wrong_turn", then!(t, n => t.json(&json!({"type": "speech_stopped", "turn": n + 1})))),
         // Told too early that it has finished, a device says what it has to say all the same.
         ("ok", |t| {
             t.first_words()?;
@@ -380,10 +300,7 @@ fn in_plain() {
         ("format_mismatch", then!(t, _n => t.frame(BINARY, &[0; 3]))),
         ("silent", then!(t, _n => t.frame(BINARY, &silence(5).concat()))),
         ("silent", then!(t, _n => t.frame(BINARY, &[]))),
-        (
-            "server_error",
-            then!(t, _n => t.json(&json!({"type": "error", "message": "no GPU"}))),
-        ),
+        ("server_error", then!(t, _n => t.json(&json!({"type": "error", "message": "no GPU"})))),
         ("closed_1013", then!(t, _n => t.close(1013, "try again later"))),
         ("wrong_turn", |t| {
             t.first_words()?;
@@ -391,19 +308,10 @@ fn in_plain() {
             t.listen()
         }),
         ("timeout", Toy::listen),
-        (
-            "ok",
-            then!(t, n => { t.json(&json!({"type": "transcript", "text": "yes"}))?; t.reply(n) }),
-        ),
+        ("ok", then!(t, n => { t.json(&json!({"type": "transcript", "text": "yes"}))?; t.reply(n) })),
     ];
-    let ran = visit(CAGES, |run| {
-        run.set("target.dialect", "plain")
-            .set("session.keep_alive", "off")
-    });
-    assert!(
-        !ran.result().metrics.contains_key("ttft"),
-        "the dialect has no reply text"
-    );
+    let ran = visit(CAGES, |run| run.set("target.dialect", "plain").set("session.keep_alive", "off"));
+    assert!(!ran.result().metrics.contains_key("ttft"), "the dialect has no reply text");
 }
 
 fn at_the_door() {
@@ -444,16 +352,7 @@ fn at_the_door() {
     let ran = zoo(&server, CLASSES.len() + 3).go().expect(0);
     judge(&ran, CLASSES);
     let result = ran.result();
-    assert!(
-        failure(&result, "upgrade_503")
-            .example
-            .detail
-            .contains("too many toys")
-    );
+    assert!(failure(&result, "upgrade_503").example.detail.contains("too many toys"));
     assert!(failure(&result, "upgrade_500").connections > 2);
-    assert!(
-        result.connections.failed > 12 && result.connections.lost == 0,
-        "{:?}",
-        result.connections
-    );
+    assert!(result.connections.failed > 12 && result.connections.lost == 0, "{:?}", result.connections);
 }

@@ -28,73 +28,34 @@ fn usage_errors_end_with_2() {
     let cases = [
         ("no scenario", Run::shipped("nonsense").args(""), "nonsense"),
         ("no such file", Run::shipped("gone.toml"), "gone.toml"),
-        (
-            "a broken file",
-            small().file("scenario.toml", "[fleet\ndevices = 5"),
-            "scenario.toml:1",
-        ),
+        ("a broken file", small().file("scenario.toml", "[fleet\ndevices = 5"), "scenario.toml:1"),
         ("an unknown key", small().set("fleet.devises", 5), "fleet.devices"),
         ("a wrong unit", small().args("-d 5"), "unit"),
-        (
-            "a wrong metric",
-            small().args("--threshold ttfb:p(95)<300ms"),
-            "ttfa",
-        ),
+        ("a wrong metric", small().args("--threshold ttfb:p(95)<300ms"), "ttfa"),
         ("an unknown fixture", small().set("audio.fixtures", "yess"), "yes"),
-        (
-            "a missing recording",
-            small().set("audio.fixtures", "gone.wav"),
-            "gone.wav",
-        ),
-        (
-            "a broken recording",
-            small().file("bad.wav", "RIFF").set("audio.fixtures", "bad.wav"),
-            "bad.wav",
-        ),
-        (
-            "a missing variable",
-            small().set("target.headers.A", "${NOT_SET_ANYWHERE}"),
-            "NOT_SET_ANYWHERE",
-        ),
-        (
-            "a missing folder",
-            small().args("--out json=gone/result.json"),
-            "the folder gone does not exist",
-        ),
-        (
-            "an unknown kind",
-            small().args("--out xml=a.xml"),
-            "not among json, csv, md, html, junit",
-        ),
+        ("a missing recording", small().set("audio.fixtures", "gone.wav"), "gone.wav"),
+        ("a broken recording", small().file("bad.wav", "RIFF").set("audio.fixtures", "bad.wav"), "bad.wav"),
+        ("a missing variable", small().set("target.headers.A", "${NOT_SET_ANYWHERE}"), "NOT_SET_ANYWHERE"),
+        ("a missing folder", small().args("--out json=gone/result.json"), "the folder gone does not exist"),
+        ("an unknown kind", small().args("--out xml=a.xml"), "not among json, csv, md, html, junit"),
         (
             "left out and wanted",
             small().set("report.html", false).args("--out html=a.html"),
             "leaves report.html out",
         ),
-        (
-            "a file for a folder",
-            small().file("taken", "").args("--report-dir taken/x"),
-            "--report-dir",
-        ),
+        ("a file for a folder", small().file("taken", "").args("--report-dir taken/x"), "--report-dir"),
         (
             "a missing authority",
             small().args("--url wss://127.0.0.1:1/ --set target.ca=gone.pem"),
             "gone.pem",
         ),
-        (
-            "a wrong scheme",
-            small().args("--url http://127.0.0.1:1/"),
-            "ws://",
-        ),
+        ("a wrong scheme", small().args("--url http://127.0.0.1:1/"), "ws://"),
     ];
-    each(
-        cases.map(|(name, run, says)| (name, (run, says))),
-        |(run, says)| {
-            let ran = run.go().expect(2);
-            ran.said(says);
-            no_report(&ran);
-        },
-    );
+    each(cases.map(|(name, run, says)| (name, (run, says))), |(run, says)| {
+        let ran = run.go().expect(2);
+        ran.said(says);
+        no_report(&ran);
+    });
 }
 
 #[test]
@@ -105,83 +66,44 @@ fn unreachable_targets_end_with_124() {
     let mute = Rogue::start(common::rogue::Call::linger);
     let unauthorised = Rogue::start(|mut call| {
         let (head, _) = call.request()?;
-        let token = head
-            .lines()
-            .find_map(|l| l.split_once("x-key: "))
-            .map_or("", |(_, t)| t)
-            .to_owned();
+        let token = head.lines().find_map(|l| l.split_once("x-key: ")).map_or("", |(_, t)| t).to_owned();
         call.refuse("401 Unauthorized", &format!("\u{1b}[31mnot you, {token}"))
     });
-    let full = Rogue::start(|mut call| {
-        call.request()
-            .and_then(|_| call.refuse("503 Service Unavailable", "full"))
-    });
+    let full =
+        Rogue::start(|mut call| call.request().and_then(|_| call.refuse("503 Service Unavailable", "full")));
     let plain = Rogue::start(|call| call.write("HTTP/1.1 400 Bad Request\r\n\r\n"));
     let tls = Served::start(&["--tls"]);
     let wss = |port: u16| format!("wss://127.0.0.1:{port}/");
     let cases = [
         ("nothing listens", closed, "nothing listens at the target's port"),
-        (
-            "no such host",
-            "ws://no-such-host.invalid/".to_owned(),
-            "does not resolve",
-        ),
+        ("no such host", "ws://no-such-host.invalid/".to_owned(), "does not resolve"),
         ("no network", "ws://255.255.255.255:9/".to_owned(), "unreachable"),
-        (
-            "no answer",
-            mute.url(),
-            "no connection within session.connect_timeout",
-        ),
-        (
-            "always 401",
-            unauthorised.url(),
-            "check the token in target.headers",
-        ),
+        ("no answer", mute.url(), "no connection within session.connect_timeout"),
+        ("always 401", unauthorised.url(), "check the token in target.headers"),
         ("always 503", full.url(), "HTTP status 503: full"),
         ("no TLS there", wss(plain.port()), "TLS handshake"),
         ("an unknown authority", wss(tls.port()), "target.ca"),
-        (
-            "TLS where none is expected",
-            tls.url.replace("wss", "ws"),
-            "cannot reach",
-        ),
+        ("TLS where none is expected", tls.url.replace("wss", "ws"), "cannot reach"),
     ];
-    each(
-        cases.map(|(name, url, says)| (name, (url, says))),
-        |(url, says)| {
-            let run = Run::new(SMALL)
-                .arg("--url")
-                .arg(url)
-                .set("session.connect_timeout", "300ms");
-            let run = run.set("target.headers.X-Key", "${KEY}").env("KEY", SECRET);
-            let ran = run.go().expect(124);
-            ran.said(says);
-            no_report(&ran);
-        },
-    );
+    each(cases.map(|(name, url, says)| (name, (url, says))), |(url, says)| {
+        let run = Run::new(SMALL).arg("--url").arg(url).set("session.connect_timeout", "300ms");
+        let run = run.set("target.headers.X-Key", "${KEY}").env("KEY", SECRET);
+        let ran = run.go().expect(124);
+        ran.said(says);
+        no_report(&ran);
+    });
 }
 
 /// Not one answer: exit code 121, with everything that was seen.
 #[test]
 fn a_server_that_never_answers_ends_with_121() {
     let server = Rogue::start(|call| call.upgrade()?.listen());
-    let run = Run::new(SMALL)
-        .arg("--url")
-        .arg(server.url())
-        .args("-d 1s --threshold turns.failed:rate<1%");
+    let run = Run::new(SMALL).arg("--url").arg(server.url()).args("-d 1s --threshold turns.failed:rate<1%");
     let ran = run.set("turn.timeout", "300ms").go().expect(121);
     let result = ran.result();
     assert_eq!((result.verdict.status, result.turns.succeeded), (Status::Fail, 0));
-    assert!(
-        failure(&result, "timeout").turns >= 3 && result.turns.timed_out >= 3,
-        "{:?}",
-        result.turns
-    );
-    assert!(
-        result.verdict.reasons[0].contains("no turn completed"),
-        "{:?}",
-        result.verdict
-    );
+    assert!(failure(&result, "timeout").turns >= 3 && result.turns.timed_out >= 3, "{:?}", result.turns);
+    assert!(result.verdict.reasons[0].contains("no turn completed"), "{:?}", result.verdict);
     assert!(ran.stdout.starts_with("FAIL"), "{}", ran.stdout);
 }
 
@@ -191,49 +113,26 @@ fn thresholds_and_validity() {
     let cases = [
         ("held", quick().args("--threshold ttfa:med<9s"), 0, "PASS"),
         ("failed", quick().args("--threshold ttfa:med<1us"), 99, "FAIL"),
-        (
-            "no sample",
-            quick().args("--threshold reconnect:max<9s"),
-            99,
-            "FAIL",
-        ),
-        (
-            "starved",
-            quick().set("validity.send_lateness_max", "100us"),
-            120,
-            "INVALID",
-        ),
+        ("no sample", quick().args("--threshold reconnect:max<9s"), 99, "FAIL"),
+        ("starved", quick().set("validity.send_lateness_max", "100us"), 120, "INVALID"),
         ("busy", quick().set("validity.cpu", "0.000001"), 120, "INVALID"),
         (
             "starved, and failed",
-            quick()
-                .set("validity.cpu", "0.000001")
-                .args("--threshold ttfa:med<1us"),
+            quick().set("validity.cpu", "0.000001").args("--threshold ttfa:med<1us"),
             120,
             "INVALID",
         ),
     ];
-    each(
-        cases.map(|(name, run, code, says)| (name, (run, code, says))),
-        |(run, code, says)| {
-            let ran = run.go().expect(code);
-            let result = ran.result();
-            assert!(ran.stdout.starts_with(says), "{}", ran.stdout);
-            assert_eq!(result.validity.valid, code != 120, "{:?}", result.validity);
-            assert_eq!(
-                result.verdict.reasons.is_empty(),
-                code == 0,
-                "{:?}",
-                result.verdict
-            );
-            let bad: Vec<_> = result.validity.checks.iter().filter(|c| !c.ok).collect();
-            assert!(
-                bad.iter().all(|c| !c.cause.is_empty() && !c.try_this.is_empty()),
-                "{bad:?}"
-            );
-            assert!(ran.text("junit.xml").contains("<failure") || code != 99);
-        },
-    );
+    each(cases.map(|(name, run, code, says)| (name, (run, code, says))), |(run, code, says)| {
+        let ran = run.go().expect(code);
+        let result = ran.result();
+        assert!(ran.stdout.starts_with(says), "{}", ran.stdout);
+        assert_eq!(result.validity.valid, code != 120, "{:?}", result.validity);
+        assert_eq!(result.verdict.reasons.is_empty(), code == 0, "{:?}", result.verdict);
+        let bad: Vec<_> = result.validity.checks.iter().filter(|c| !c.ok).collect();
+        assert!(bad.iter().all(|c| !c.cause.is_empty() && !c.try_this.is_empty()), "{bad:?}");
+        assert!(ran.text("junit.xml").contains("<failure") || code != 99);
+    });
 }
 
 /// Open arrivals that find no free device were not measured: the run is no measurement of that rate.
@@ -245,17 +144,8 @@ fn open_arrivals_that_are_missed_end_with_120() {
         .set("fleet.rate", 10)
         .set("turn.count", 1);
     let result = run.go().expect(120).result();
-    assert!(
-        result.turns.missed > 0 && result.turns.planned > result.turns.started,
-        "{:?}",
-        result.turns
-    );
-    let check = result
-        .validity
-        .checks
-        .iter()
-        .find(|c| c.name == "turns missed")
-        .unwrap();
+    assert!(result.turns.missed > 0 && result.turns.planned > result.turns.started, "{:?}", result.turns);
+    let check = result.validity.checks.iter().find(|c| c.name == "turns missed").unwrap();
     assert!(!check.ok && check.try_this.contains("fleet.devices"), "{check:?}");
 }
 
@@ -266,11 +156,7 @@ fn ctrl_c_once_drains_and_reports() {
         let mut run = Run::new(SMALL).args("-u 6 -d 1h").start();
         let report = run.report();
         run.until("turns", || {
-            fs::read_to_string(report.join("turns.csv"))
-                .unwrap_or_default()
-                .lines()
-                .count()
-                > 6
+            fs::read_to_string(report.join("turns.csv")).unwrap_or_default().lines().count() > 6
         });
         run.signal(signal);
         let ran = run.wait().expect(130);
@@ -283,22 +169,11 @@ fn ctrl_c_once_drains_and_reports() {
 fn ctrl_c_twice_stops_at_once_and_reports() {
     // Nobody is ever answered: draining would take an hour.
     let server = Rogue::start(|call| call.upgrade()?.listen());
-    let run = Run::new(SMALL)
-        .arg("--url")
-        .arg(server.url())
-        .args("-u 4 -d 1h --graceful-stop 1h");
-    let mut run = run
-        .set("turn.timeout", "1h")
-        .set("report.interval", "100ms")
-        .start();
+    let run = Run::new(SMALL).arg("--url").arg(server.url()).args("-u 4 -d 1h --graceful-stop 1h");
+    let mut run = run.set("turn.timeout", "1h").set("report.interval", "100ms").start();
     let intervals = run.report().join("intervals.csv");
     // The last row may be half written.
-    let rows = || {
-        csv::Reader::from_path(&intervals)
-            .unwrap()
-            .into_deserialize::<IntervalPoint>()
-            .flatten()
-    };
+    let rows = || csv::Reader::from_path(&intervals).unwrap().into_deserialize::<IntervalPoint>().flatten();
     let in_turn = || rows().last().is_some_and(|i| i.in_turn == 4);
     run.until("four in a turn", in_turn);
     run.signal(Signal::INT);
@@ -307,31 +182,15 @@ fn ctrl_c_twice_stops_at_once_and_reports() {
     let ran = run.wait().expect(130);
     interrupted(&ran);
     let turns = ran.result().turns;
-    assert!(
-        turns.cancelled == 4 && turns.failed + turns.timed_out == 0,
-        "not the server's fault: {turns:?}"
-    );
+    assert!(turns.cancelled == 4 && turns.failed + turns.timed_out == 0, "not the server's fault: {turns:?}");
 }
 
 /// The report is complete, and says that it was cut short.
 fn interrupted(ran: &Ran) {
     let result = ran.result();
-    assert_eq!(
-        (result.verdict.status, result.verdict.exit_code),
-        (Status::Interrupted, 130)
-    );
-    assert!(
-        result.verdict.reasons[0].contains("interrupted by the user"),
-        "{:?}",
-        result.verdict
-    );
-    for file in [
-        "summary.md",
-        "report.html",
-        "junit.xml",
-        "scenario.toml",
-        "histograms.hlog",
-    ] {
+    assert_eq!((result.verdict.status, result.verdict.exit_code), (Status::Interrupted, 130));
+    assert!(result.verdict.reasons[0].contains("interrupted by the user"), "{:?}", result.verdict);
+    for file in ["summary.md", "report.html", "junit.xml", "scenario.toml", "histograms.hlog"] {
         assert!(!ran.text(file).is_empty(), "{file}");
     }
     assert!(ran.stdout.starts_with("INTERRUPTED"), "{}", ran.stdout);
@@ -344,17 +203,10 @@ fn a_killed_run_leaves_no_server() {
     let mut run = Run::new(SMALL).args("-d 1h").start();
     let report = run.report();
     run.until("a turn", || {
-        fs::read_to_string(report.join("turns.csv"))
-            .unwrap_or_default()
-            .lines()
-            .count()
-            > 1
+        fs::read_to_string(report.join("turns.csv")).unwrap_or_default().lines().count() > 1
     });
     let said = fs::read_to_string(report.parent().unwrap().parent().unwrap().join("stderr")).unwrap();
-    let url = said
-        .split_whitespace()
-        .find_map(|w| w.strip_prefix("ws://"))
-        .unwrap();
+    let url = said.split_whitespace().find_map(|w| w.strip_prefix("ws://")).unwrap();
     let address = url.trim_end_matches('/').to_owned();
     assert!(std::net::TcpStream::connect(&address).is_ok());
     run.signal(Signal::KILL);
@@ -375,26 +227,15 @@ fn a_full_disk() {
     // Files of so many blocks of 512 bytes; the signal would end the process, the error does not.
     let server = Rogue::for_toys(Toy::serve);
     let limited = |limit| {
-        let run = Run::new(SMALL)
-            .arg("--url")
-            .arg(server.url())
-            .set("audio.codec", "pcm16")
-            .shell(limit);
+        let run = Run::new(SMALL).arg("--url").arg(server.url()).set("audio.codec", "pcm16").shell(limit);
         run.args("-u 20 -d 3s").set("report.interval", "200ms").go()
     };
     // The small files fit.
     let ran = limited("trap '' XFSZ; ulimit -f 16").expect(2);
-    ran.said("turns.csv: File too large")
-        .said("histograms.hlog: File too large")
-        .said("the rest is lost");
-    ran.said("result.json: File too large")
-        .said("report.html: File too large");
+    ran.said("turns.csv: File too large").said("histograms.hlog: File too large").said("the rest is lost");
+    ran.said("result.json: File too large").said("report.html: File too large");
     assert!(!ran.report().join("result.json").exists(), "whole or not at all");
-    assert!(
-        ran.stdout.starts_with("PASS") && ran.text("summary.md").contains("PASS"),
-        "{}",
-        ran.stdout
-    );
+    assert!(ran.stdout.starts_with("PASS") && ran.text("summary.md").contains("PASS"), "{}", ran.stdout);
     let kept = ran.text("turns.csv").lines().count();
     assert!(kept > 1, "what was written before is kept");
     let said: Vec<_> = ran.stderr.lines().filter(|l| l.starts_with("error: ")).collect();
@@ -409,10 +250,7 @@ fn a_full_disk() {
 /// The same with the embedded server, whose own log does not fit either.
 #[test]
 fn a_full_disk_with_the_embedded_server() {
-    let run = Run::new(SMALL)
-        .args("-u 60 -d 2s")
-        .set("turn.count", 1)
-        .set("report.html", false);
+    let run = Run::new(SMALL).args("-u 60 -d 2s").set("turn.count", 1).set("report.html", false);
     let ran = run.shell("trap '' XFSZ; ulimit -f 9").go().expect(2);
     ran.said("reference-truth.csv").said("turns.csv: File too large");
     assert!(ran.stdout.starts_with("PASS"), "{}", ran.stdout);

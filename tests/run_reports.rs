@@ -32,11 +32,7 @@ fn decode(text: &str) -> Histogram<u64> {
 fn hlog(ran: &Ran) -> HashMap<String, Histogram<u64>> {
     let text = ran.text("histograms.hlog");
     // The crate's reader takes the legend for an interval.
-    let body: String = text
-        .lines()
-        .filter(|l| !l.starts_with('"'))
-        .map(|l| format!("{l}\n"))
-        .collect();
+    let body: String = text.lines().filter(|l| !l.starts_with('"')).map(|l| format!("{l}\n")).collect();
     let mut sums: HashMap<String, Histogram<u64>> = HashMap::new();
     for entry in IntervalLogIterator::new(body.as_bytes()) {
         if let LogEntry::Interval(line) = entry.unwrap() {
@@ -65,10 +61,9 @@ fn quantile(turns: &[TurnRow], q: f64) -> f64 {
 fn same(claimed: Option<i64>, recomputed: f64) {
     match claimed {
         // A histogram keeps three digits.
-        Some(us) => assert!(
-            (us as f64 - recomputed).abs() <= recomputed.abs() / 500.0 + 1.0,
-            "{us} {recomputed}"
-        ),
+        Some(us) => {
+            assert!((us as f64 - recomputed).abs() <= recomputed.abs() / 500.0 + 1.0, "{us} {recomputed}")
+        }
         None => assert_eq!(recomputed, f64::INFINITY),
     }
 }
@@ -117,10 +112,8 @@ fn elements(xml: &str) -> (BTreeMap<String, u32>, Vec<String>) {
 #[test]
 fn every_file_of_the_report() {
     let thresholds = ["ttfa:med<5s", "turns.failed:count==0"];
-    let toml = SMALL.replace(
-        "name = \"small\"",
-        &format!("name = \"all files\"\nthresholds = {thresholds:?}"),
-    );
+    let toml =
+        SMALL.replace("name = \"small\"", &format!("name = \"all files\"\nthresholds = {thresholds:?}"));
     let run = Run::new(&toml)
         .args("-u 12 -d 3s")
         .set("reference.partials", "100ms")
@@ -128,10 +121,8 @@ fn every_file_of_the_report() {
     let ran = run.go().expect(0);
     let result = ran.result();
 
-    let mut names: Vec<_> = fs::read_dir(ran.report())
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        fs::read_dir(ran.report()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     let promised = [
         "charts",
@@ -149,11 +140,7 @@ fn every_file_of_the_report() {
     assert_eq!(names, promised);
     let link = fs::read_link(ran.report()).unwrap();
     assert!(link.to_str().unwrap().starts_with("all-files-2"), "{link:?}");
-    assert!(
-        ran.stdout.contains(&format!("reports/{}/", link.display())),
-        "{}",
-        ran.stdout
-    );
+    assert!(ran.stdout.contains(&format!("reports/{}/", link.display())), "{}", ran.stdout);
 
     // result.json: its schema, and what programs rely on.
     let schema = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/result.json")).unwrap();
@@ -161,22 +148,9 @@ fn every_file_of_the_report() {
     let document: serde_json::Value = serde_json::from_str(&ran.text("result.json")).unwrap();
     let errors: Vec<_> = validator.iter_errors(&document).map(|e| e.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}");
-    assert_eq!(
-        (result.verdict.status, result.verdict.reasons.len()),
-        (Status::Pass, 0)
-    );
-    assert!(
-        result
-            .thresholds
-            .iter()
-            .map(|t| t.expression.as_str())
-            .eq(thresholds)
-    );
-    assert!(
-        result.turns.succeeded >= 12 && result.turns.failed == 0,
-        "{:?}",
-        result.turns
-    );
+    assert_eq!((result.verdict.status, result.verdict.reasons.len()), (Status::Pass, 0));
+    assert!(result.thresholds.iter().map(|t| t.expression.as_str()).eq(thresholds));
+    assert!(result.turns.succeeded >= 12 && result.turns.failed == 0, "{:?}", result.turns);
     for name in [
         "ttft",
         "ttfa",
@@ -207,20 +181,13 @@ fn every_file_of_the_report() {
             && result.command.contains("fleet.devices=12")
     );
     let seconds: f64 = result.stages.iter().map(|s| s.mean_us).sum::<f64>();
-    assert!(
-        (seconds - result.metrics["ttfa"].mean_us.unwrap()).abs() < 1_000.0,
-        "{:?}",
-        result.stages
-    );
+    assert!((seconds - result.metrics["ttfa"].mean_us.unwrap()).abs() < 1_000.0, "{:?}", result.stages);
 
     // The streamed files.
     let turns = ran.turns();
     same(result.metrics["ttfa"].p50_us, quantile(&turns, 0.5));
     for t in &turns {
-        assert!(
-            t.fixture == "yes" && t.local_port > 0 && t.tokens > 0 && t.audio_messages > 0,
-            "{t:?}"
-        );
+        assert!(t.fixture == "yes" && t.local_port > 0 && t.tokens > 0 && t.audio_messages > 0, "{t:?}");
         assert!(
             t.planned_start_us < t.end_of_speech_us && t.last_send_done_us >= Some(t.last_send_planned_us),
             "{t:?}"
@@ -231,11 +198,7 @@ fn every_file_of_the_report() {
         );
     }
     let intervals = ran.intervals();
-    assert!(
-        intervals
-            .windows(2)
-            .all(|w| w[0].start_us + w[0].width_us == w[1].start_us)
-    );
+    assert!(intervals.windows(2).all(|w| w[0].start_us + w[0].width_us == w[1].start_us));
     assert!(intervals.iter().any(|i| i.connected == 12 && i.in_turn > 0));
     compare_histograms(&ran, &result);
 
@@ -246,21 +209,12 @@ fn every_file_of_the_report() {
         (4, None, None),
         "{counts:?}"
     );
-    assert!(
-        thresholds.iter().all(|t| cases.iter().any(|c| c.contains(t))),
-        "{cases:?}"
-    );
+    assert!(thresholds.iter().all(|t| cases.iter().any(|c| c.contains(t))), "{cases:?}");
     let page = ran.text("report.html").replace("http://www.w3.org/2000/svg", "");
     for outside in ["<script", "http://", "https://", "src=", "@import", "<link"] {
-        assert!(
-            !page.contains(outside),
-            "the page is not self-contained: {outside}"
-        );
+        assert!(!page.contains(outside), "the page is not self-contained: {outside}");
     }
-    for chart in fs::read_dir(ran.report().join("charts"))
-        .unwrap()
-        .map(Result::unwrap)
-    {
+    for chart in fs::read_dir(ran.report().join("charts")).unwrap().map(Result::unwrap) {
         elements(&fs::read_to_string(chart.path()).unwrap());
     }
     assert!(ran.text("summary.md").contains("PASS"));
@@ -279,9 +233,7 @@ fn agrees(ran: &Ran, result: &RunResult, turns: &[TurnRow]) {
             .iter()
             .filter(|r| (r.peer_port, r.session_turn) == (t.local_port, t.session_turn))
             .collect();
-        let [theirs] = theirs[..] else {
-            panic!("{} rows for {t:?}", theirs.len())
-        };
+        let [theirs] = theirs[..] else { panic!("{} rows for {t:?}", theirs.len()) };
         let out = theirs.first_audio_out_us.unwrap();
         assert!(
             (theirs.turn_end_in_us.0 >= t.end_of_speech_us) && out >= theirs.turn_end_in_us,
@@ -306,17 +258,10 @@ fn renders_again(ran: &Ran) {
     let out = out.unwrap();
     assert!(out.status.success(), "{out:?}");
     let summary = |text: &str| text.split("\nFiles\n").next().unwrap().to_owned();
-    assert_eq!(
-        summary(&String::from_utf8(out.stdout).unwrap()),
-        summary(&ran.stdout)
-    );
+    assert_eq!(summary(&String::from_utf8(out.stdout).unwrap()), summary(&ran.stdout));
     for (path, content) in common::files(&again) {
         let name = path.strip_prefix(&again).unwrap();
-        assert!(
-            fs::read(ran.report().join(name)).unwrap() == content,
-            "{} differs",
-            name.display()
-        );
+        assert!(fs::read(ran.report().join(name)).unwrap() == content, "{} differs", name.display());
     }
 }
 
@@ -335,18 +280,11 @@ fn quantiles_from_rows() {
     let server = Rogue::for_toys(|toy| {
         loop {
             let turn = toy.turn()?;
-            if toy.device % 10 == 1 {
-                toy.done(turn)?
-            } else {
-                toy.reply(turn)?
-            }
+            if toy.device % 10 == 1 { toy.done(turn)? } else { toy.reply(turn)? }
         }
     });
     each(
-        [
-            ("lax", ("turns.failed:rate<50%", 0)),
-            ("strict", ("turns.failed:rate<1%", 99)),
-        ],
+        [("lax", ("turns.failed:rate<50%", 0)), ("strict", ("turns.failed:rate<1%", 99))],
         |(threshold, code)| {
             let run = Run::new(SMALL)
                 .arg("--url")
@@ -392,10 +330,7 @@ fn shipped_scenarios() {
         ("quickstart", whole, |_| {}),
         ("ci-gate", whole, |r| assert!(r.generator.devices == 4)),
         ("conversation", whole, |r| {
-            assert!(
-                r.metrics["first_partial"].min_us < Some(0),
-                "transcripts while the user still speaks"
-            );
+            assert!(r.metrics["first_partial"].min_us < Some(0), "transcripts while the user still speaks");
             assert!(r.metrics["ttfa"].p50_us > Some(300_000), "the cloud is slow");
         }),
         ("secure", whole, |r| {
@@ -416,17 +351,12 @@ fn shipped_scenarios() {
         ("barge-in", long, interrupted_and_coughed_at),
         // The same without a scenario made for it: utterances that are long enough to be heard over a reply.
         ("server-vad", talkative, interrupted_and_coughed_at),
-        ("soak", whole, |r| {
-            assert!(r.intervals.len() <= 2, "ten seconds each")
-        }),
+        ("soak", whole, |r| assert!(r.intervals.len() <= 2, "ten seconds each")),
         ("own-server", whole, |r| assert!(r.target.embedded)),
         // With a talk button, the device says that it was interrupted.
         ("quickstart", "-u 6 -d 5s --set turn.barge_in.share=0.7", |r| {
             let b = &r.barge_in;
-            assert!(
-                b.made > 0 && b.stopped == b.made && r.turns.interrupted == b.made,
-                "{b:?}"
-            );
+            assert!(b.made > 0 && b.stopped == b.made && r.turns.interrupted == b.made, "{b:?}");
         }),
     ];
     each(cases.map(|case| (case.0, case)), |(name, args, check)| {
@@ -438,11 +368,7 @@ fn shipped_scenarios() {
             "{:?}",
             result.failures
         );
-        assert!(
-            result.turns.succeeded >= 4 && result.turns.missed == 0,
-            "{:?}",
-            result.turns
-        );
+        assert!(result.turns.succeeded >= 4 && result.turns.missed == 0, "{:?}", result.turns);
         let a = result.agreement.as_ref().unwrap();
         assert!(a.turns > 0 && a.unmatched == 0, "{a:?}");
         check(&result);
@@ -479,9 +405,7 @@ fn codecs_and_chunks() {
         ] {
             run = run.set(key, value);
         }
-        let run = run
-            .set("audio.frame", format!("{frame}us"))
-            .set("audio.chunk", format!("{chunk}us"));
+        let run = run.set("audio.frame", format!("{frame}us")).set("audio.chunk", format!("{chunk}us"));
         let ran = run.go().expect(0);
         let result = ran.result();
         assert_eq!(

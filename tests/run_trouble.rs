@@ -60,25 +60,11 @@ fn hostile_texts() {
             "{class}"
         );
     }
-    for file in [
-        "summary.md",
-        "turns.csv",
-        "junit.xml",
-        "percentiles/ttfa.hgrm",
-        "charts/stages.svg",
-    ] {
-        assert!(
-            !ran.text(file).contains(|c: char| c.is_control() && c != '\n'),
-            "{file}"
-        );
+    for file in ["summary.md", "turns.csv", "junit.xml", "percentiles/ttfa.hgrm", "charts/stages.svg"] {
+        assert!(!ran.text(file).contains(|c: char| c.is_control() && c != '\n'), "{file}");
     }
     assert!(!ran.text("report.html").contains("<script"));
-    assert!(
-        ran.turns()
-            .iter()
-            .filter(|t| t.device == 0)
-            .all(|t| t.outcome == "ok")
-    );
+    assert!(ran.turns().iter().filter(|t| t.device == 0).all(|t| t.outcome == "ok"));
 }
 
 /// A server that repeats what it was told does not make voxload repeat it.
@@ -86,11 +72,8 @@ fn hostile_texts() {
 fn secrets_that_come_back() {
     let server = Rogue::start(|mut call| {
         let (head, device) = call.request()?;
-        let token = head
-            .lines()
-            .find_map(|l| l.split_once("Bearer "))
-            .map_or("", |(_, t)| t.trim())
-            .to_owned();
+        let token =
+            head.lines().find_map(|l| l.split_once("Bearer ")).map_or("", |(_, t)| t.trim()).to_owned();
         assert!(token.starts_with(SECRET), "{head}");
         if device == 1 {
             return call.refuse("403 Forbidden", &format!("the token {token} has expired"));
@@ -121,9 +104,7 @@ fn secrets_that_come_back() {
     let ran = run.set("target.headers.X-Key", "${TOKEN}").go().expect(0);
     let turns = ran.turns();
     for device in [1, 2, 3, 6] {
-        let hidden = turns
-            .iter()
-            .any(|t| t.device == device && t.detail.contains("***"));
+        let hidden = turns.iter().any(|t| t.device == device && t.detail.contains("***"));
         assert!(hidden, "device {device} was told its secret");
     }
     assert!(turns.iter().any(|t| t.outcome == "server_hidden"));
@@ -131,10 +112,7 @@ fn secrets_that_come_back() {
     for head in server.heads() {
         let device: u32 = head.split(['/', ' ']).nth(3).unwrap().parse().unwrap();
         let token = format!("authorization: Bearer {SECRET}-{}\r\n", device % 2);
-        assert!(
-            head.contains(&token) && head.contains(&format!("x-key: {SECRET}\r\n")),
-            "{head}"
-        );
+        assert!(head.contains(&token) && head.contains(&format!("x-key: {SECRET}\r\n")), "{head}");
     }
 }
 
@@ -158,9 +136,8 @@ fn faults_of_the_reference_server() {
     ];
     each(cases.map(|case| (case.0, case)), |(fault, class)| {
         // With this seed the knock is let in, and of the first twelve connections and turns some are struck.
-        let mut run = Run::new(SMALL)
-            .args("-u 12 -d 2s --seed 2")
-            .set(&format!("reference.faults.{fault}"), 0.5);
+        let mut run =
+            Run::new(SMALL).args("-u 12 -d 2s --seed 2").set(&format!("reference.faults.{fault}"), 0.5);
         for (key, value) in [
             ("turn.timeout", "500ms"),
             ("turn.gap_timeout", "300ms"),
@@ -187,15 +164,8 @@ fn killed_and_restarted() {
     let serve = ["--preset", "instant", "--set", "reference.burst=1m"];
     let server = Served::start(&serve);
     let (port, url) = (server.port(), server.url.clone());
-    let run = Run::new(SMALL)
-        .arg("--url")
-        .arg(url)
-        .args("-u 6 -d 5s")
-        .set("session.reconnect_base", "100ms");
-    let mut run = run
-        .set("session.reconnect_cap", "300ms")
-        .set("report.interval", "200ms")
-        .start();
+    let run = Run::new(SMALL).arg("--url").arg(url).args("-u 6 -d 5s").set("session.reconnect_base", "100ms");
+    let mut run = run.set("session.reconnect_cap", "300ms").set("report.interval", "200ms").start();
     run.until_said("load ·");
     // In the middle of the first turns.
     std::thread::sleep(Duration::from_millis(300));
@@ -206,36 +176,17 @@ fn killed_and_restarted() {
     let ran = run.wait().expect(0);
     let said = again.stop();
     let result = ran.result();
-    assert!(
-        failure(&result, "reset").connections >= 6,
-        "{:?}",
-        result.failures
-    );
-    assert!(
-        failure(&result, "refused").connections >= 6,
-        "{:?}",
-        result.failures
-    );
+    assert!(failure(&result, "reset").connections >= 6, "{:?}", result.failures);
+    assert!(failure(&result, "refused").connections >= 6, "{:?}", result.failures);
     assert_eq!(result.connections.reconnected, 6, "{:?}", result.connections);
     let away = &result.metrics["reconnect"];
     assert!(away.count == 6 && away.min_us > Some(900_000), "{away:?}");
     assert!(said.contains("6 connections, 6 sessions"), "{said}");
     let turns = ran.turns();
-    let back = turns
-        .iter()
-        .filter(|t| t.outcome != "ok")
-        .map(|t| t.ended_us)
-        .max()
-        .unwrap();
-    assert!(
-        turns.iter().filter(|t| t.planned_start_us > back).count() >= 3,
-        "it works again"
-    );
+    let back = turns.iter().filter(|t| t.outcome != "ok").map(|t| t.ended_us).max().unwrap();
+    assert!(turns.iter().filter(|t| t.planned_start_us > back).count() >= 3, "it works again");
     for device in 0..6 {
-        assert!(
-            turns.iter().any(|t| t.device == device && t.outcome == "ok"),
-            "device {device}"
-        );
+        assert!(turns.iter().any(|t| t.device == device && t.outcome == "ok"), "device {device}");
     }
 }
 
@@ -248,22 +199,15 @@ fn gone_for_good() {
         toy.turn()?;
         toy.reset()
     });
-    let mut run = zoo(&server, 4)
-        .args("--threshold turns.failed:rate<1%")
-        .set("report.interval", "100ms")
-        .start();
+    let mut run =
+        zoo(&server, 4).args("--threshold turns.failed:rate<1%").set("report.interval", "100ms").start();
     // The knock, and four devices.
     run.until("everybody", || server.heads().len() == 5);
     server.stop();
     let ran = run.wait().expect(99);
     let result = ran.result();
     assert!(result.duration_us >= 3_000_000, "it goes on to its end");
-    assert_eq!(
-        (result.turns.succeeded, result.connections.lost),
-        (4, 4),
-        "{:?}",
-        result.turns
-    );
+    assert_eq!((result.turns.succeeded, result.connections.lost), (4, 4), "{:?}", result.turns);
     assert!(
         failure(&result, "refused").turns > 8 && failure(&result, "refused").connections > 20,
         "{:?}",
@@ -281,12 +225,7 @@ fn greeted_wrongly() {
         _ => call.relay(port),
     });
     let url = format!("wss://127.0.0.1:{}/", server.port());
-    let ran = Run::new(SMALL)
-        .arg("--url")
-        .arg(url)
-        .set("target.insecure", true)
-        .go()
-        .expect(0);
+    let ran = Run::new(SMALL).arg("--url").arg(url).set("target.insecure", true).go().expect(0);
     ran.said("target.insecure is set: certificates are NOT checked");
     let result = ran.result();
     assert!(result.target.tls && result.target.insecure);
@@ -305,27 +244,14 @@ fn no_descriptors_left() {
     let server = Rogue::for_toys(Toy::serve);
     let mut run = zoo(&server, 20).args("-d 3s").set("fleet.ramp", "2s").start();
     run.until_said("load ·");
-    let used = std::fs::read_dir(format!("/proc/{}/fd", run.pid().as_raw_nonzero()))
-        .unwrap()
-        .count() as u64;
-    let limit = Rlimit {
-        current: Some(used + 2),
-        maximum: Some(used + 2),
-    };
+    let used = std::fs::read_dir(format!("/proc/{}/fd", run.pid().as_raw_nonzero())).unwrap().count() as u64;
+    let limit = Rlimit { current: Some(used + 2), maximum: Some(used + 2) };
     rustix::process::prlimit(Some(run.pid()), Resource::Nofile, limit).unwrap();
     let ran = run.wait().expect(120);
     let result = ran.result();
     let group = failure(&result, "local_limit");
-    assert!(
-        group.turns > 0 && group.example.detail.contains("Too many open files"),
-        "{group:?}"
-    );
-    let check = result
-        .validity
-        .checks
-        .iter()
-        .find(|c| c.name == "local limits hit")
-        .unwrap();
+    assert!(group.turns > 0 && group.example.detail.contains("Too many open files"), "{group:?}");
+    let check = result.validity.checks.iter().find(|c| c.name == "local limits hit").unwrap();
     assert!(!check.ok && check.try_this.contains("ulimit -n"), "{check:?}");
     assert!(ran.stdout.starts_with("INVALID"), "{}", ran.stdout);
 }
@@ -336,19 +262,11 @@ fn answers_that_are_still_owed_at_the_end() {
         1 => toy.listen(),
         _ => toy.serve(),
     });
-    let run = zoo(&server, 3)
-        .args("-d 2s")
-        .set("turn.timeout", "1m")
-        .set("fleet.graceful_stop", "500ms");
+    let run = zoo(&server, 3).args("-d 2s").set("turn.timeout", "1m").set("fleet.graceful_stop", "500ms");
     let ran = run.go().expect(0);
     let result = ran.result();
     let group = failure(&result, "unanswered_at_stop");
-    assert_eq!(
-        (group.turns, group.example.device, result.turns.failed),
-        (1, 1, 1),
-        "{:?}",
-        result.turns
-    );
+    assert_eq!((group.turns, group.example.device, result.turns.failed), (1, 1, 1), "{:?}", result.turns);
 }
 
 /// Sound without end: the turn is cut by the end of the run. Silence without end is no answer, and takes no memory.
@@ -366,24 +284,13 @@ fn replies_without_end() {
             std::thread::sleep(Duration::from_millis(20));
         }
     });
-    let ran = zoo(&server, 4)
-        .set("fleet.graceful_stop", "2s")
-        .set("session.keep_alive", "off")
-        .go()
-        .expect(0);
+    let ran =
+        zoo(&server, 4).set("fleet.graceful_stop", "2s").set("session.keep_alive", "off").go().expect(0);
     let turns = ran.turns();
     let of = |device| {
-        turns
-            .iter()
-            .filter(move |t| t.device == device)
-            .map(|t| t.outcome.as_str())
-            .collect::<Vec<_>>()
+        turns.iter().filter(move |t| t.device == device).map(|t| t.outcome.as_str()).collect::<Vec<_>>()
     };
     assert_eq!(of(1), ["cancelled"]);
-    assert!(
-        of(2).len() > 1 && of(2).iter().all(|o| ["silent", "cancelled"].contains(o)),
-        "{:?}",
-        of(2)
-    );
+    assert!(of(2).len() > 1 && of(2).iter().all(|o| ["silent", "cancelled"].contains(o)), "{:?}", of(2));
     assert!(of(3).len() > 1 && of(3).iter().all(|o| *o == "ok"), "{:?}", of(3));
 }

@@ -91,16 +91,10 @@ pub fn encode_all(
         Ok::<_, EncodeError>(done)
     };
     let mut clips = std::thread::scope(|scope| {
-        let workers: Vec<_> = (1..threads.min(sounds.len()))
-            .map(|_| scope.spawn(work))
-            .collect();
+        let workers: Vec<_> = (1..threads.min(sounds.len())).map(|_| scope.spawn(work)).collect();
         let mut clips = work()?;
         for worker in workers {
-            clips.extend(
-                worker
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
-            );
+            clips.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
         Ok::<_, EncodeError>(clips)
     })?;
@@ -125,20 +119,10 @@ pub fn encode_reply(
     } else {
         opus::FRAMES.iter().rev().find(divides).copied().unwrap_or(chunk)
     };
-    let settings = CodecSettings {
-        format,
-        bitrate,
-        frame,
-        chunk,
-        complexity: REPLY_COMPLEXITY,
-        dtx: false,
-    };
+    let settings = CodecSettings { format, bitrate, frame, chunk, complexity: REPLY_COMPLEXITY, dtx: false };
     check(&settings)?;
     let samples = resample(samples, rate, format.sample_rate)?;
-    let stop = round_up(
-        Micros::of_samples(samples.len() as u64, format.sample_rate),
-        frame,
-    );
+    let stop = round_up(Micros::of_samples(samples.len() as u64, format.sample_rate), frame);
     Line::new(&settings, &samples, stop)?.chunks(stop, |start, _| start)
 }
 
@@ -204,9 +188,7 @@ impl Line {
         let mut start = Micros::ZERO;
         while start < length {
             let media = self.chunk.min(length - start);
-            let packets = (0..media.0 / self.frame.0)
-                .map(|_| self.frame())
-                .collect::<Result<Vec<_>, _>>()?;
+            let packets = (0..media.0 / self.frame.0).map(|_| self.frame()).collect::<Result<Vec<_>, _>>()?;
             chunks.push(Chunk {
                 due: due(start, start + media),
                 media,
@@ -222,8 +204,7 @@ impl Line {
         self.at += self.frame;
         let to = self.at.to_samples(self.rate) as usize;
         // `length` was rounded to whole frames, so the input reaches to the end of every one.
-        self.encoder
-            .encode(self.input.get(from..to.min(self.input.len())).unwrap_or_default())
+        self.encoder.encode(self.input.get(from..to.min(self.input.len())).unwrap_or_default())
     }
 }
 
@@ -272,10 +253,7 @@ mod tests {
 
     fn settings(codec: Codec, rate: u32, frame_us: i64, chunk_us: i64) -> CodecSettings {
         CodecSettings {
-            format: AudioFormat {
-                codec,
-                sample_rate: rate,
-            },
+            format: AudioFormat { codec, sample_rate: rate },
             bitrate: 24_000,
             frame: Micros(frame_us),
             chunk: Micros(chunk_us),
@@ -290,10 +268,7 @@ mod tests {
         for c in chunks {
             let before = out.len();
             decoder.decode(&c.payload, &mut out).unwrap();
-            assert_eq!(
-                Micros::of_samples((out.len() - before) as u64, format.sample_rate),
-                c.media
-            );
+            assert_eq!(Micros::of_samples((out.len() - before) as u64, format.sample_rate), c.media);
             assert_eq!(duration(format, &c.payload), Ok(c.media));
         }
         out
@@ -313,10 +288,7 @@ mod tests {
             }
             ab / (aa * bb).sqrt()
         };
-        (-200..=200)
-            .map(|lag| (lag, at(lag)))
-            .max_by(|x, y| x.1.total_cmp(&y.1))
-            .unwrap()
+        (-200..=200).map(|lag| (lag, at(lag))).max_by(|x, y| x.1.total_cmp(&y.1)).unwrap()
     }
 
     #[test]
@@ -324,16 +296,10 @@ mod tests {
         for rate in [8_000, 16_000, 24_000, 48_000] {
             let sound = sound(rate);
             for frame in opus::FRAMES.map(|f| f.0) {
-                let s = CodecSettings {
-                    bitrate: 64_000,
-                    ..settings(Codec::Opus, rate, frame, frame)
-                };
+                let s = CodecSettings { bitrate: 64_000, ..settings(Codec::Opus, rate, frame, frame) };
                 let clip = encode(&sound, &s, EndOfTurn::Signal, Flush::Frame).unwrap();
                 let (lag, r) = best_lag(&decode(s.format, &clip.speech), &sound.samples);
-                assert!(
-                    lag.abs() <= 2 && r > 0.8,
-                    "{rate} Hz, {frame} µs: lag {lag}, correlation {r:.3}"
-                );
+                assert!(lag.abs() <= 2 && r > 0.8, "{rate} Hz, {frame} µs: lag {lag}, correlation {r:.3}");
             }
         }
     }
@@ -392,10 +358,7 @@ mod tests {
     #[test]
     fn dtx_packets_are_sent_too() {
         let with = |dtx| {
-            let s = CodecSettings {
-                dtx,
-                ..settings(Codec::Opus, 16_000, 20_000, 20_000)
-            };
+            let s = CodecSettings { dtx, ..settings(Codec::Opus, 16_000, 20_000, 20_000) };
             encode(&sound(16_000), &s, EndOfTurn::Vad, Flush::Frame).unwrap()
         };
         let (on, off) = (with(true), with(false));
@@ -415,35 +378,17 @@ mod tests {
         for c in clip.speech.iter() {
             decoder.decode(&c.payload, &mut out).unwrap();
         }
-        assert_eq!(
-            out.len(),
-            57_330,
-            "1.3 s, although 2.5 ms is no whole number of samples"
-        );
-        assert!(
-            out.iter()
-                .zip(sound.samples.iter())
-                .all(|(a, b)| (a - b).abs() < 1e-4)
-        );
-        assert_eq!(
-            (clip.lookahead, clip.last_due()),
-            (Micros::ZERO, Micros(1_300_000))
-        );
+        assert_eq!(out.len(), 57_330, "1.3 s, although 2.5 ms is no whole number of samples");
+        assert!(out.iter().zip(sound.samples.iter()).all(|(a, b)| (a - b).abs() < 1e-4));
+        assert_eq!((clip.lookahead, clip.last_due()), (Micros::ZERO, Micros(1_300_000)));
     }
 
     #[test]
     fn replies_are_whole() {
         let sound = sound(24_000);
-        for (codec, chunk) in [
-            (Codec::Opus, 60),
-            (Codec::Opus, 100),
-            (Codec::Opus, 250),
-            (Codec::Pcm16, 33),
-        ] {
-            let format = AudioFormat {
-                codec,
-                sample_rate: 24_000,
-            };
+        for (codec, chunk) in [(Codec::Opus, 60), (Codec::Opus, 100), (Codec::Opus, 250), (Codec::Pcm16, 33)]
+        {
+            let format = AudioFormat { codec, sample_rate: 24_000 };
             let chunk = Micros::from_millis(chunk);
             let chunks = encode_reply(&sound.samples, 24_000, format, chunk, 24_000).unwrap();
             for (k, c) in chunks.iter().enumerate() {
@@ -460,18 +405,14 @@ mod tests {
     fn decode_any(format: AudioFormat, chunks: &[Chunk]) -> Vec<f32> {
         let mut out = Vec::new();
         let mut decoder = Decoder::new(format).unwrap();
-        chunks
-            .iter()
-            .for_each(|c| decoder.decode(&c.payload, &mut out).unwrap());
+        chunks.iter().for_each(|c| decoder.decode(&c.payload, &mut out).unwrap());
         out
     }
 
     #[test]
     fn what_cannot_be_encoded_is_said() {
         let why = |s: CodecSettings| {
-            encode(&sound(16_000), &s, EndOfTurn::Signal, Flush::Frame)
-                .unwrap_err()
-                .to_string()
+            encode(&sound(16_000), &s, EndOfTurn::Signal, Flush::Frame).unwrap_err().to_string()
         };
         let good = settings(Codec::Opus, 16_000, 20_000, 60_000);
         insta::assert_snapshot!(why(settings(Codec::Opus, 44_100, 20_000, 60_000)), @"audio.rate is 44100 Hz, but Opus runs at 8000, 12000, 16000, 24000 or 48000 Hz");
@@ -486,26 +427,14 @@ mod tests {
 
     #[test]
     fn several_at_once_keep_their_order() {
-        let sounds: Vec<Sound> = (0..5)
-            .map(|i| Sound {
-                detected: false,
-                id: i.to_string(),
-                ..sound(8_000)
-            })
-            .collect();
+        let sounds: Vec<Sound> =
+            (0..5).map(|i| Sound { detected: false, id: i.to_string(), ..sound(8_000) }).collect();
         let s = settings(Codec::Opus, 8_000, 60_000, 60_000);
         let clips = encode_all(&sounds, &s, EndOfTurn::Signal, Flush::Frame).unwrap();
         let one = encode(&sounds[0], &s, EndOfTurn::Signal, Flush::Frame).unwrap();
-        assert_eq!(
-            clips.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(),
-            ["0", "1", "2", "3", "4"]
-        );
+        assert_eq!(clips.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["0", "1", "2", "3", "4"]);
         assert!(clips.iter().all(|c| c.speech == one.speech));
-        assert!(
-            encode_all(&[], &s, EndOfTurn::Vad, Flush::Frame)
-                .unwrap()
-                .is_empty()
-        );
+        assert!(encode_all(&[], &s, EndOfTurn::Vad, Flush::Frame).unwrap().is_empty());
     }
 
     proptest! {

@@ -32,9 +32,7 @@ mod tests {
     fn known_levels() {
         assert_eq!(rms_dbfs(&[1.0, -1.0]), 0.0);
         assert!((rms_dbfs(&[0.01; 160]) - AUDIBLE_DBFS).abs() < 1e-6);
-        let sine: Vec<f32> = (0..16_000)
-            .map(|i| (i as f32 * std::f32::consts::TAU / 16.0).sin())
-            .collect();
+        let sine: Vec<f32> = (0..16_000).map(|i| (i as f32 * std::f32::consts::TAU / 16.0).sin()).collect();
         assert!((rms_dbfs(&sine) + 3.01).abs() < 0.01);
         assert_eq!(rms_dbfs(&[]), f64::NEG_INFINITY);
         assert_eq!(rms_dbfs(&[0.0]), f64::NEG_INFINITY);

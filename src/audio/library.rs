@@ -72,11 +72,7 @@ impl Library {
 
     /// What the reference server answers with.
     pub fn replies() -> Result<Vec<Sound>, String> {
-        Self::shipped()?
-            .iter()
-            .filter(|s| s.entry.kind == Kind::Reply)
-            .map(Shipped::sound)
-            .collect()
+        Self::shipped()?.iter().filter(|s| s.entry.kind == Kind::Reply).map(Shipped::sound).collect()
     }
 
     /// Finds and reads what a scenario names, in its order; everything that is wrong is reported at once.
@@ -103,20 +99,14 @@ impl Library {
                 Err(e) => errors.push(e),
             }
         }
-        if errors.is_empty() {
-            Ok(sounds)
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(sounds) } else { Err(errors) }
     }
 }
 
 impl Shipped {
     /// The sound.
     pub fn sound(&self) -> Result<Sound, String> {
-        self.entry
-            .sound(self.bytes)
-            .map_err(|e| format!("built-in {}: {e}", self.entry.file))
+        self.entry.sound(self.bytes).map_err(|e| format!("built-in {}: {e}", self.entry.file))
     }
 }
 
@@ -143,10 +133,7 @@ fn resolve(name: &str, base: &Path, shipped: &[Shipped]) -> Result<Found, String
     let (folder, file) = split(&path);
     let manifest = Manifest::of_folder(folder)?.unwrap_or_default();
     let entry = manifest.entry(&file).cloned();
-    Ok(vec![load_file(
-        &entry.unwrap_or_else(|| Entry::unknown(&path)),
-        &path,
-    )])
+    Ok(vec![load_file(&entry.unwrap_or_else(|| Entry::unknown(&path)), &path)])
 }
 
 fn split(path: &Path) -> (&Path, String) {
@@ -156,9 +143,7 @@ fn split(path: &Path) -> (&Path, String) {
 }
 
 fn load_file(entry: &Entry, path: &Path) -> Result<Sound, String> {
-    read_file(path)
-        .and_then(|bytes| entry.sound(&bytes))
-        .map_err(|e| format!("{}: {e}", path.display()))
+    read_file(path).and_then(|bytes| entry.sound(&bytes)).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// The utterances of a folder's manifest, or every WAV in it.
@@ -184,10 +169,7 @@ fn pattern(path: &Path) -> Result<Found, String> {
     // An empty path is the current folder, but cannot be read as such.
     for file in std::fs::read_dir(Path::new(".").join(folder)).map_err(cannot)? {
         let file = file.map_err(cannot)?;
-        if matches(
-            &wanted.to_lowercase(),
-            &file.file_name().to_string_lossy().to_lowercase(),
-        ) {
+        if matches(&wanted.to_lowercase(), &file.file_name().to_string_lossy().to_lowercase()) {
             files.push(folder.join(file.file_name()));
         }
     }
@@ -242,10 +224,7 @@ fn not_found(name: &str, path: &Path, shipped: &[Shipped]) -> String {
         || format!("the shipped ones are {}", ids().collect::<Vec<_>>().join(", ")),
         |(_, id)| format!("did you mean `{id}`?"),
     );
-    format!(
-        "`{name}` is no shipped fixture, and there is no file {}: {hint}",
-        path.display()
-    )
+    format!("`{name}` is no shipped fixture, and there is no file {}: {hint}", path.display())
 }
 
 #[cfg(test)]
@@ -269,11 +248,7 @@ mod tests {
     #[test]
     fn the_shipped_manifest_is_true() {
         let shipped = Library::shipped().unwrap();
-        assert_eq!(
-            shipped.len(),
-            FILES.len(),
-            "every file built in is in the manifest"
-        );
+        assert_eq!(shipped.len(), FILES.len(), "every file built in is in the manifest");
         for s in &shipped {
             assert_eq!(s.entry.check(s.bytes), Ok(()), "{}", s.entry.file);
             assert!(s.entry.sha256.is_some() && s.entry.licence.is_some() && s.entry.transcript.is_some());
@@ -298,10 +273,7 @@ mod tests {
         };
         let utterances = of(Kind::Utterance);
         assert!((8..=12).contains(&utterances.len()));
-        assert!(
-            utterances.iter().all(|s| (0.8..=4.0).contains(s)),
-            "{utterances:?}"
-        );
+        assert!(utterances.iter().all(|s| (0.8..=4.0).contains(s)), "{utterances:?}");
         assert!(of(Kind::Backchannel).len() >= 2 && of(Kind::Reply).len() >= 4);
         assert!(of(Kind::Reply).iter().all(|s| (2.0..=6.0).contains(s)));
         assert_eq!(Library::replies().unwrap().len(), of(Kind::Reply).len());
@@ -313,10 +285,7 @@ mod tests {
         let all = load(&[], here).unwrap();
         assert_eq!(all.len(), 12);
         assert_eq!(load(&["all"], here).unwrap(), all);
-        assert_eq!(
-            load(&["cough", "hello", "cough"], here).unwrap(),
-            ["cough", "hello", "cough"]
-        );
+        assert_eq!(load(&["cough", "hello", "cough"], here).unwrap(), ["cough", "hello", "cough"]);
     }
 
     #[test]
@@ -337,10 +306,7 @@ mod tests {
         std::fs::write(dir.path().join(FILE), manifest).unwrap();
         let names = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
         let sounds = Library::load(&names(&["a.wav", "b.wav", "."]), dir.path()).unwrap();
-        assert_eq!(
-            sounds.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(),
-            ["first", "b", "first"]
-        );
+        assert_eq!(sounds.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["first", "b", "first"]);
         assert_eq!((sounds[0].speech_start, sounds[0].speech_end), (7, 99));
         assert_eq!(sounds[0].transcript.as_deref(), Some("hi"));
         assert!(sounds[1].speech_start > 99, "detected");
@@ -350,25 +316,11 @@ mod tests {
     fn everything_wrong_is_said_at_once() {
         let dir = folder_of(&["good.wav"]);
         std::fs::write(dir.path().join("song.mp3"), b"ID3\x04 and so on").unwrap();
-        std::fs::write(
-            dir.path().join("cut.wav"),
-            &Library::shipped().unwrap()[0].bytes[..2_000],
-        )
-        .unwrap();
-        let names = [
-            "good.wav",
-            "helo",
-            "song.mp3",
-            "cut.wav",
-            "no/such/folder/*.wav",
-            "*.flac",
-            "whatever.wav",
-        ];
+        std::fs::write(dir.path().join("cut.wav"), &Library::shipped().unwrap()[0].bytes[..2_000]).unwrap();
+        let names =
+            ["good.wav", "helo", "song.mp3", "cut.wav", "no/such/folder/*.wav", "*.flac", "whatever.wav"];
         let base = dir.path().display().to_string();
-        let errors = load(&names, dir.path())
-            .unwrap_err()
-            .join("\n")
-            .replace(&base, "DIR");
+        let errors = load(&names, dir.path()).unwrap_err().join("\n").replace(&base, "DIR");
         insta::assert_snapshot!(errors, @r#"
         `helo` is no shipped fixture, and there is no file DIR/helo: did you mean `hello`?
         DIR/song.mp3: is not a WAV file (no RIFF tag found); convert it, for example with `sox in.mp3 -r 16000 -c 1 out.wav`
@@ -386,10 +338,7 @@ mod tests {
             ("sha256 = \"00\"", "is not the file"),
             ("sample_rate = 8000", "has 16000 samples a second"),
             ("samples = 12", "but its manifest.toml says 12"),
-            (
-                "speech_start = 9\nspeech_end = 9",
-                "says that speech is from 9 to 9",
-            ),
+            ("speech_start = 9\nspeech_end = 9", "says that speech is from 9 to 9"),
             ("speech_start = 0\nspeech_end = 99999999", "to 99999999"),
             ("speech_start = 9", "only one of"),
         ] {

@@ -74,9 +74,7 @@ impl Entry {
     /// A file of which nothing is known: its name is its id.
     pub fn unknown(path: &Path) -> Self {
         Self {
-            id: path
-                .file_stem()
-                .map_or_else(|| "sound".into(), |s| s.to_string_lossy().into_owned()),
+            id: path.file_stem().map_or_else(|| "sound".into(), |s| s.to_string_lossy().into_owned()),
             file: path.to_string_lossy().into_owned(),
             kind: Kind::Utterance,
             transcript: None,
@@ -100,15 +98,11 @@ impl Entry {
                 "is not the file that its {FILE} describes: sha256 is {sha256}, expected {want}"
             ));
         }
-        let Wav {
-            sample_rate, samples, ..
-        } = wav::parse(bytes).map_err(|e| e.to_string())?;
+        let Wav { sample_rate, samples, .. } = wav::parse(bytes).map_err(|e| e.to_string())?;
         if let Some(want) = self.sample_rate
             && want != sample_rate
         {
-            return Err(format!(
-                "has {sample_rate} samples a second, but its {FILE} says {want}"
-            ));
+            return Err(format!("has {sample_rate} samples a second, but its {FILE} says {want}"));
         }
         let length = samples.len() as u64;
         if let Some(want) = self.samples
@@ -130,9 +124,7 @@ impl Entry {
                 (found.start, found.end)
             }
             _ => {
-                return Err(format!(
-                    "has only one of speech_start and speech_end in its {FILE}"
-                ));
+                return Err(format!("has only one of speech_start and speech_end in its {FILE}"));
             }
         };
         Ok(Sound {
@@ -152,10 +144,9 @@ impl Entry {
         let sound = self.sound(bytes)?;
         let found = speech::detect(&sound.samples, sound.sample_rate).ok_or("has nothing audible in it")?;
         let at = |sample| Micros::of_samples(sample, sound.sample_rate);
-        for (what, said, heard) in [
-            ("begins", sound.speech_start, found.start),
-            ("ends", sound.speech_end, found.end),
-        ] {
+        for (what, said, heard) in
+            [("begins", sound.speech_start, found.start), ("ends", sound.speech_end, found.end)]
+        {
             let (said, heard) = (at(said), at(heard));
             if (said - heard).0.abs() > TOLERANCE.0 {
                 return Err(format!(
@@ -202,9 +193,7 @@ impl Manifest {
 
     /// The entry for a file of the manifest's folder.
     pub fn entry(&self, file: &str) -> Option<&Entry> {
-        self.fixtures
-            .iter()
-            .find(|e| Path::new(&e.file) == Path::new(file))
+        self.fixtures.iter().find(|e| Path::new(&e.file) == Path::new(file))
     }
 }
 
@@ -215,10 +204,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
         return Err("is not a file".into());
     }
     if metadata.len() > MOST_BYTES {
-        return Err(format!(
-            "is {} MB large; expected an utterance",
-            metadata.len() / 1_000_000
-        ));
+        return Err(format!("is {} MB large; expected an utterance", metadata.len() / 1_000_000));
     }
     std::fs::read(path).map_err(|e| WavError::Io(e).to_string())
 }
@@ -256,9 +242,6 @@ mod tests {
 
     #[test]
     fn hashes_as_sha256sum_does() {
-        assert_eq!(
-            sha256(b"abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

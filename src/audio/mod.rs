@@ -52,9 +52,7 @@ impl Codec {
 
     /// The codec with that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Opus, Self::Pcm16, Self::Mulaw]
-            .into_iter()
-            .find(|c| c.name() == name)
+        [Self::Opus, Self::Pcm16, Self::Mulaw].into_iter().find(|c| c.name() == name)
     }
 }
 

@@ -170,9 +170,7 @@ mod tests {
         for rate in [8_000, 16_000, 24_000, 44_100, 48_000] {
             for from in [0.0, 0.5, 9.0, 123.25, 500.0] {
                 let (onset, _) = find(rate, &tone(rate, 0.3, from, 700.0, 800.0));
-                let Onset::Found(at) = onset else {
-                    panic!("{rate} {from}")
-                };
+                let Onset::Found(at) = onset else { panic!("{rate} {from}") };
                 assert!((at.as_millis_f64() - from).abs() < 0.2, "{rate} {from}: {at}");
             }
         }
@@ -181,16 +179,8 @@ mod tests {
     #[test]
     fn quiet_sounds_and_clicks_are_not_audible() {
         let pending = (Onset::Pending, Onset::Pending);
-        assert_eq!(
-            find(16_000, &tone(16_000, 0.013, 100.0, 500.0, 600.0)),
-            pending,
-            "−41 dBFS"
-        );
-        assert_eq!(
-            find(16_000, &tone(16_000, 0.3, 100.0, 130.0, 600.0)),
-            pending,
-            "30 ms"
-        );
+        assert_eq!(find(16_000, &tone(16_000, 0.013, 100.0, 500.0, 600.0)), pending, "−41 dBFS");
+        assert_eq!(find(16_000, &tone(16_000, 0.3, 100.0, 130.0, 600.0)), pending, "30 ms");
         assert_eq!(find(16_000, &[0.0; 8_000]), pending);
         assert_eq!(find(16_000, &[]), pending);
         // A click, then speech: the click is passed over.
@@ -204,16 +194,9 @@ mod tests {
         for length in [4.0, 10.0, 30.0, 40.0] {
             let (before, after) = find(16_000, &tone(16_000, 0.3, 400.0, 400.0 + length, 400.0 + length));
             assert_eq!(before, Onset::Pending);
-            assert_eq!(
-                after,
-                Onset::Found(Micros(400_000)),
-                "{length} ms at the very end"
-            );
+            assert_eq!(after, Onset::Found(Micros(400_000)), "{length} ms at the very end");
         }
-        assert_eq!(
-            find(16_000, &tone(16_000, 0.3, 1.0, 6.0, 6.0)).1,
-            Onset::Found(Micros(1_000))
-        );
+        assert_eq!(find(16_000, &tone(16_000, 0.3, 1.0, 6.0, 6.0)).1, Onset::Found(Micros(1_000)));
     }
 
     #[test]

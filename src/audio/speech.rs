@@ -47,9 +47,8 @@ pub fn detect(samples: &[f32], rate: u32) -> Option<Speech> {
         .max(AUDIBLE_DBFS.min(loudest - BELOW_LOUDEST_DB))
         .max(LOWEST_DBFS);
 
-    let runs: Vec<(usize, usize)> = loud_runs(&levels, limit)
-        .filter(|(from, to)| to - from >= HELD.min(levels.len()))
-        .collect();
+    let runs: Vec<(usize, usize)> =
+        loud_runs(&levels, limit).filter(|(from, to)| to - from >= HELD.min(levels.len())).collect();
     let (first, last) = (runs.first()?.0, runs.last()?.1 - 1);
     // To the sample: in the outermost windows, the outermost hop that is itself that loud (there is one, as the mean
     // of the window is), and in it the outermost sample that reaches the limit.
@@ -64,12 +63,7 @@ pub fn detect(samples: &[f32], rate: u32) -> Option<Speech> {
     let start = from + part.iter().position(|s| s.abs() >= near)?;
     let (from, part) = loud(last).next_back()?;
     let end = from + part.iter().rposition(|s| s.abs() >= near)? + 1;
-    Some(Speech {
-        start: start as u64,
-        end: end as u64,
-        limit,
-        floor,
-    })
+    Some(Speech { start: start as u64, end: end as u64, limit, floor })
 }
 
 /// Levels of the 10 ms windows that begin at each hop; a recording shorter than that has one.
@@ -96,10 +90,7 @@ fn loud_runs(levels: &[f64], limit: f64) -> impl Iterator<Item = (usize, usize)>
     let mut at = 0;
     std::iter::from_fn(move || {
         let from = at + levels[at..].iter().position(|&l| l > limit)?;
-        let to = levels[from..]
-            .iter()
-            .position(|&l| l <= limit)
-            .map_or(levels.len(), |n| from + n);
+        let to = levels[from..].iter().position(|&l| l <= limit).map_or(levels.len(), |n| from + n);
         at = to;
         Some((from, to))
     })
@@ -118,38 +109,22 @@ mod tests {
         (0..27_200)
             .map(|i| {
                 let said = (3_200..11_200).contains(&i) || (19_200..22_400).contains(&i);
-                let voice = if said {
-                    speech * (i as f32 * 0.3).sin()
-                } else {
-                    0.0
-                };
+                let voice = if said { speech * (i as f32 * 0.3).sin() } else { 0.0 };
                 voice + (f64::from(amplitude(noise_dbfs)) * r.normal()) as f32
             })
             .collect()
     }
 
     fn off_by_ms(speech: Speech) -> (f64, f64) {
-        (
-            (speech.start as f64 - 3_200.0) / 16.0,
-            (speech.end as f64 - 22_400.0) / 16.0,
-        )
+        ((speech.start as f64 - 3_200.0) / 16.0, (speech.end as f64 - 22_400.0) / 16.0)
     }
 
     #[test]
     fn loud_quiet_and_noisy_recordings() {
-        for (voice, noise) in [
-            (0.3, -90.0),
-            (0.3, -60.0),
-            (0.3, -25.0),
-            (0.02, -75.0),
-            (0.9, -20.0),
-        ] {
+        for (voice, noise) in [(0.3, -90.0), (0.3, -60.0), (0.3, -25.0), (0.02, -75.0), (0.9, -20.0)] {
             let speech = detect(&recording(voice, noise), RATE).unwrap();
             let (start, end) = off_by_ms(speech);
-            assert!(
-                start.abs() < 5.0 && end.abs() < 5.0,
-                "{voice} {noise}: {start} {end} {speech:?}"
-            );
+            assert!(start.abs() < 5.0 && end.abs() < 5.0, "{voice} {noise}: {start} {end} {speech:?}");
         }
     }
 

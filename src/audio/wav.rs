@@ -103,15 +103,10 @@ pub fn parse(source: impl Read) -> Result<Wav, WavError> {
         _ => return Err(WavError::Unsupported),
     }?;
     let channels = usize::from(spec.channels.max(1));
-    let samples: Vec<f32> = interleaved
-        .chunks_exact(channels)
-        .map(|frame| frame.iter().sum::<f32>() / channels as f32)
-        .collect();
+    let samples: Vec<f32> =
+        interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect();
     if (samples.len() as u64) < u64::from(announced) {
-        return Err(WavError::Truncated {
-            announced,
-            found: samples.len() as u32,
-        });
+        return Err(WavError::Truncated { announced, found: samples.len() as u32 });
     }
     if let Some(i) = samples.iter().position(|s| !s.is_finite()) {
         return Err(WavError::NotFinite(i));
@@ -154,9 +149,7 @@ pub fn resample(samples: &[f32], from: u32, to: u32) -> Result<Vec<f32>, EncodeE
     let mut resampler = Fft::<f32>::new(from as usize, to as usize, block, 1, FixedSync::Both)
         .map_err(|e| refused(e.to_string()))?;
     let input = SequentialSlice::new(samples, 1, samples.len()).map_err(|e| refused(e.to_string()))?;
-    let output = resampler
-        .process_all(&input, samples.len(), None)
-        .map_err(|e| refused(e.to_string()))?;
+    let output = resampler.process_all(&input, samples.len(), None).map_err(|e| refused(e.to_string()))?;
     Ok(output.take_data())
 }
 
@@ -187,11 +180,7 @@ mod tests {
             channels,
             sample_rate: rate,
             bits_per_sample: bits,
-            sample_format: if float {
-                SampleFormat::Float
-            } else {
-                SampleFormat::Int
-            },
+            sample_format: if float { SampleFormat::Float } else { SampleFormat::Int },
         }
     }
 
@@ -238,13 +227,9 @@ mod tests {
 
     #[test]
     fn resampling_does_not_shift() {
-        for (from, to) in [
-            (8_000, 16_000),
-            (44_100, 16_000),
-            (48_000, 8_000),
-            (16_000, 48_000),
-            (22_050, 24_000),
-        ] {
+        for (from, to) in
+            [(8_000, 16_000), (44_100, 16_000), (48_000, 8_000), (16_000, 48_000), (22_050, 24_000)]
+        {
             // A burst around 300 ms: band-limited, so it survives, and its middle can be found.
             let burst = |rate: u32| -> Vec<f32> {
                 (0..rate * 7 / 10)
@@ -255,20 +240,11 @@ mod tests {
                     .collect()
             };
             let (got, want) = (resample(&burst(from), from, to).unwrap(), burst(to));
-            assert!(
-                got.len().abs_diff(want.len()) <= 1,
-                "{from} → {to}: {} {}",
-                got.len(),
-                want.len()
-            );
+            assert!(got.len().abs_diff(want.len()) <= 1, "{from} → {to}: {} {}", got.len(), want.len());
             let error: f64 = got.iter().zip(&want).map(|(a, b)| f64::from(a - b).powi(2)).sum();
             let energy: f64 = want.iter().map(|&b| f64::from(b).powi(2)).sum();
             // A shift of half a sample at 16 kHz would give −16 dB.
-            assert!(
-                error / energy < 1e-4,
-                "{from} → {to}: {:.1} dB",
-                10.0 * (error / energy).log10()
-            );
+            assert!(error / energy < 1e-4, "{from} → {to}: {:.1} dB", 10.0 * (error / energy).log10());
         }
         assert_eq!(resample(&[0.5; 100], 16_000, 16_000).unwrap(), [0.5; 100]);
     }

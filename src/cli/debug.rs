@@ -89,48 +89,35 @@ const DEFAULT: &str = "quickstart";
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let scenario = load(args)?;
-    eprintln!(
+    super::say(format_args!(
         "voxload {} · {} · seed {}",
         env!("CARGO_PKG_VERSION"),
         scenario.name,
         scenario.seed
-    );
+    ));
     if scenario.target.insecure {
-        eprintln!(
+        super::say(format_args!(
             "warning: target.insecure is set: certificates are NOT checked; anybody could be answering"
-        );
+        ));
     }
     let recording = args.record.as_deref().map(Recording::create).transpose()?;
     let speech = prepare::speech(&scenario)?;
     let fixtures: Vec<String> = speech.fixtures.into_iter().map(|f| f.id).collect();
     let server = prepare::embedded_server(&scenario, None)?;
     let target = match &server {
-        Some(server) => format!(
-            "the embedded reference server ({}), {}",
-            scenario.reference.preset,
-            server.url()
-        ),
+        Some(server) => {
+            format!("the embedded reference server ({}), {}", scenario.reference.preset, server.url())
+        }
         None => scenario.target.shown.clone(),
     };
-    eprintln!(
-        "one device, {}, against {target}",
-        counted(args.turns.into(), "turn")
-    );
+    super::say(format_args!("one device, {}, against {target}", counted(args.turns.into(), "turn")));
 
-    let show = Show {
-        mask: Mask::new(&scenario.secrets().of(DEVICE)),
-        style: Style::for_stdout(),
-        raw: args.raw,
-    };
-    let output = Rc::new(RefCell::new(Output {
-        show,
-        json: args.json,
-        recording,
-    }));
+    let show =
+        Show { mask: Mask::new(&scenario.secrets().of(DEVICE)), style: Style::for_stdout(), raw: args.raw };
+    let output = Rc::new(RefCell::new(Output { show, json: args.json, recording }));
     if !args.json {
         let heading = show::heading(output.borrow().show.style);
-        // When nobody reads, the first moment finds out.
-        let _ = writeln!(io::stdout(), "{heading}");
+        super::print(&(heading + "\n"))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -140,16 +127,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let played = LocalSet::new().block_on(&runtime, async {
         let endpoint = Arc::new(prepare::endpoint(&scenario, server.as_ref()).await?);
         let tell = move |moment: Moment| teller.borrow_mut().tell(&moment);
-        debug::play(
-            DEVICE,
-            speech.plan,
-            endpoint,
-            Clock::start(),
-            args.record.is_some(),
-            tell,
-        )
-        .await
-        .map_err(|e| Failure::usage(format!("cannot start: {e}")))
+        debug::play(DEVICE, speech.plan, endpoint, Clock::start(), args.record.is_some(), tell)
+            .await
+            .map_err(|e| Failure::usage(format!("cannot start: {e}")))
     })?;
     let exit = exit(&played);
     output.borrow_mut().finish(&scenario, &fixtures, &played, exit)?;
@@ -158,7 +138,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         return Err(Failure::usage(format!("cannot write to standard output: {e}")));
     }
     if exit == Exit::Unreachable {
-        eprintln!("error: cannot reach {target}: what was tried is shown above");
+        super::say(format_args!("error: cannot reach {target}: what was tried is shown above"));
     }
     Ok(exit)
 }
@@ -170,13 +150,11 @@ fn load(args: &Args) -> Result<Scenario, Failure> {
         flag,
         append: false,
     };
-    let mut overrides: Vec<_> = args
-        .set
-        .iter()
-        .map(|(key, value)| of("--set", key, value))
-        .collect();
+    let mut overrides: Vec<_> = args.set.iter().map(|(key, value)| of("--set", key, value)).collect();
     overrides.extend(args.seed.as_deref().map(|value| of("--seed", "seed", value)));
     overrides.extend(args.url.as_deref().map(|value| of("--url", "target.url", value)));
+    // One device is no sample: thresholds are not looked at, and need not fit what was changed.
+    overrides.push(of("debug", "thresholds", ""));
     let source = Source::find(args.scenario.as_deref().unwrap_or(DEFAULT))?;
     let mut scenario = scenario::load(&source, &overrides)?;
     scenario.turn.count = Some(args.turns);
@@ -211,11 +189,7 @@ impl Output {
         if let (Some(recording), What::Step(_)) = (&mut self.recording, &moment.what) {
             recording.note(self.show.json(moment));
         }
-        let line = if self.json {
-            self.show.json(moment).to_string()
-        } else {
-            self.show.text(moment)
-        };
+        let line = if self.json { self.show.json(moment).to_string() } else { self.show.text(moment) };
         writeln!(io::stdout(), "{line}")
     }
 
@@ -248,13 +222,12 @@ impl Output {
         } else {
             format!("\n{}", self.show.table(turns, fixtures))
         };
-        // When nobody reads any more, that is known already.
-        let _ = io::stdout().write_all(text.as_bytes());
+        super::print(&text)?;
         for file in written.transpose()?.into_iter().flatten() {
-            eprintln!("wrote {}", file.display());
+            super::say(format_args!("wrote {}", file.display()));
         }
         if played.watch.conversation().cut_short() {
-            eprintln!("warning: the recording ends after {LONGEST}; the conversation went on");
+            super::say(format_args!("warning: the recording ends after {LONGEST}; the conversation went on"));
         }
         Ok(())
     }

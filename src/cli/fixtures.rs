@@ -85,10 +85,8 @@ fn list(json: bool) -> Result<String, Failure> {
             .collect();
         return Ok(format!("{:#}\n", serde_json::Value::Array(all)));
     }
-    let mut text = format!(
-        "{:<22} {:<12} {:>8} {:>8} {:>8}  {}\n",
-        "id", "kind", "length", "from", "to", "says"
-    );
+    let mut text =
+        format!("{:<22} {:<12} {:>8} {:>8} {:>8}  {}\n", "id", "kind", "length", "from", "to", "says");
     for (sound, entry) in &rows {
         let at = |sample| Micros::of_samples(sample, sound.sample_rate);
         let _ = writeln!(
@@ -122,21 +120,12 @@ fn check_folder(dir: &Path) -> Result<String, Failure> {
     let mut problems = Vec::new();
     for (i, entry) in manifest.fixtures.iter().enumerate() {
         if manifest.fixtures.iter().take(i).any(|other| other.id == entry.id) {
-            problems.push(format!(
-                "{}: the id `{}` is there twice",
-                manifest::FILE,
-                entry.id
-            ));
+            problems.push(format!("{}: the id `{}` is there twice", manifest::FILE, entry.id));
         }
     }
-    let files: Vec<_> = manifest
-        .fixtures
-        .iter()
-        .map(|entry| (entry, manifest::read_file(&dir.join(&entry.file))))
-        .collect();
-    let found = files
-        .iter()
-        .map(|(e, bytes)| (*e, bytes.as_deref().map_err(Clone::clone)));
+    let files: Vec<_> =
+        manifest.fixtures.iter().map(|entry| (entry, manifest::read_file(&dir.join(&entry.file)))).collect();
+    let found = files.iter().map(|(e, bytes)| (*e, bytes.as_deref().map_err(Clone::clone)));
     verdict(found, &dir.display().to_string(), problems)
 }
 
@@ -157,14 +146,9 @@ fn verdict<'a>(
     if problems.is_empty() {
         let heard = match placed {
             0 => "it does not say where speech is".to_owned(),
-            n => format!(
-                "speech is heard where it should be, to {}, in {n} of them",
-                manifest::TOLERANCE
-            ),
+            n => format!("speech is heard where it should be, to {}, in {n} of them", manifest::TOLERANCE),
         };
-        return Ok(format!(
-            "{what}: {count} files are as their manifest says; {heard}\n"
-        ));
+        return Ok(format!("{what}: {count} files are as their manifest says; {heard}\n"));
     }
     Err(Failure::usage(format!(
         "{what}: {} of {count} files are not as their manifest says\n  {}",
@@ -234,13 +218,8 @@ fn on_the_wire(payload: usize) -> usize {
 
 fn describe(path: &Path, json: bool) -> Result<String, String> {
     let bytes = manifest::read_file(path)?;
-    let Wav {
-        sample_rate,
-        channels,
-        bits,
-        float,
-        samples,
-    } = wav::parse(&bytes[..]).map_err(|e| e.to_string())?;
+    let Wav { sample_rate, channels, bits, float, samples } =
+        wav::parse(&bytes[..]).map_err(|e| e.to_string())?;
     let at = |sample| Micros::of_samples(sample, sample_rate);
     let length = samples.len() as u64;
     let peak = 20.0 * f64::from(samples.iter().fold(0.0_f32, |p, s| p.max(s.abs()))).log10();
@@ -251,9 +230,7 @@ fn describe(path: &Path, json: bool) -> Result<String, String> {
         Ok(sound) => costs(&sound).map_err(|e| e.to_string())?,
         Err(_) => Vec::new(),
     };
-    let level = found
-        .and_then(|f| samples.get(f.start as usize..f.end as usize))
-        .map(rms_dbfs);
+    let level = found.and_then(|f| samples.get(f.start as usize..f.end as usize)).map(rms_dbfs);
     if json {
         let costs: Vec<_> = costs
             .iter()
@@ -286,13 +263,7 @@ fn describe(path: &Path, json: bool) -> Result<String, String> {
         1 => "mono".to_owned(),
         n => format!("{n} channels, mixed to one"),
     };
-    line(
-        "format",
-        format!(
-            "{sample_rate} Hz, {bits} bit{}, {channels}",
-            if float { " float" } else { "" }
-        ),
-    );
+    line("format", format!("{sample_rate} Hz, {bits} bit{}, {channels}", if float { " float" } else { "" }));
     line("length", format!("{} ({length} samples)", at(length)));
     line("peak", format!("{peak:.1} dBFS"));
     match (found, level) {
@@ -300,26 +271,14 @@ fn describe(path: &Path, json: bool) -> Result<String, String> {
             line("speech level", format!("{level:.1} dBFS"));
             line(
                 "noise floor",
-                format!(
-                    "{:.0} dBFS; audible is what is above {:.1} dBFS",
-                    found.floor, found.limit
-                ),
+                format!("{:.0} dBFS; audible is what is above {:.1} dBFS", found.floor, found.limit),
             );
-            line(
-                "speech from",
-                format!("{} (sample {})", at(found.start), found.start),
-            );
-            line(
-                "end of speech",
-                format!("detected at {} (sample {})", at(found.end), found.end),
-            );
+            line("speech from", format!("{} (sample {})", at(found.start), found.start));
+            line("end of speech", format!("detected at {} (sample {})", at(found.end), found.end));
             line("silence before", at(found.start).to_string());
             line("silence after", (at(length) - at(found.end)).to_string());
         }
-        _ => line(
-            "speech",
-            "none: nothing in it is audible for 30 ms; devices cannot say it".to_owned(),
-        ),
+        _ => line("speech", "none: nothing in it is audible for 30 ms; devices cannot say it".to_owned()),
     }
     if !costs.is_empty() {
         let _ = writeln!(
@@ -328,11 +287,7 @@ fn describe(path: &Path, json: bool) -> Result<String, String> {
             "to send", "chunk", "payload B/s", "wire kbit/s"
         );
         for c in &costs {
-            let _ = writeln!(
-                text,
-                "{:<15} {:>7} {:>12.0} {:>14.1}",
-                c.name, c.chunk, c.payload, c.wire
-            );
+            let _ = writeln!(text, "{:<15} {:>7} {:>12.0} {:>14.1}", c.name, c.chunk, c.payload, c.wire);
         }
     }
     Ok(text)
@@ -359,12 +314,7 @@ fn export(dir: &Path) -> Result<String, Failure> {
         write(&s.entry.file, s.bytes)?;
     }
     write(manifest::FILE, Library::manifest().as_bytes())?;
-    Ok(format!(
-        "{} files and {} written to {}\n",
-        shipped.len(),
-        manifest::FILE,
-        dir.display()
-    ))
+    Ok(format!("{} files and {} written to {}\n", shipped.len(), manifest::FILE, dir.display()))
 }
 
 #[cfg(test)]
@@ -397,10 +347,7 @@ mod tests {
             assert!(failure.message.contains(part), "{part}: {failure}");
         }
         assert!(
-            check_folder(&dir.path().join("replies"))
-                .unwrap_err()
-                .message
-                .contains("has no manifest.toml")
+            check_folder(&dir.path().join("replies")).unwrap_err().message.contains("has no manifest.toml")
         );
     }
 
@@ -438,14 +385,8 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&describe(&path, true).unwrap()).unwrap();
         assert_eq!(value["sample_rate"], 16_000);
         assert_eq!(value["costs"].as_array().unwrap().len(), 8);
-        assert_eq!(
-            value["costs"][4]["payload_bytes_per_s"], 32_000.0,
-            "PCM16 at 16 kHz"
-        );
-        assert_eq!(
-            value["costs"][4]["wire_kbps"], 284.0,
-            "as in the table of the documentation"
-        );
+        assert_eq!(value["costs"][4]["payload_bytes_per_s"], 32_000.0, "PCM16 at 16 kHz");
+        assert_eq!(value["costs"][4]["wire_kbps"], 284.0, "as in the table of the documentation");
     }
 
     #[test]

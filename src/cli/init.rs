@@ -43,22 +43,13 @@ fn dialect(name: &str) -> Result<Dialect, String> {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let to_stdout = args.file.as_os_str() == "-";
-    let name = args
-        .file
-        .file_stem()
-        .and_then(|s| s.to_str())
-        .filter(|_| !to_stdout)
-        .unwrap_or("scenario");
+    let name = args.file.file_stem().and_then(|s| s.to_str()).filter(|_| !to_stdout).unwrap_or("scenario");
     let dialect = args.dialect.capabilities().name;
     let text = reference::starter(args.url.as_deref(), dialect, name);
     // A URL that cannot be used is refused now. One that waits for variables or columns is checked by `inspect`.
     let waits = args.url.as_ref().is_some_and(|url| url.contains('{'));
     if !waits {
-        load_in(
-            &Source::inline("the starter file", &*text),
-            &[],
-            &Environment::default(),
-        )?;
+        load_in(&Source::inline("the starter file", &*text), &[], &Environment::default())?;
     }
     if to_stdout {
         super::print(&text)?;
@@ -78,8 +69,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         }
         _ => Failure::usage(format!("{shown} cannot be written: {e}")),
     })?;
-    file.write_all(text.as_bytes())
-        .map_err(|e| Failure::usage(format!("{shown} cannot be written: {e}")))?;
+    file.write_all(text.as_bytes()).map_err(|e| Failure::usage(format!("{shown} cannot be written: {e}")))?;
     super::say(format_args!("wrote {shown}; next: voxload inspect {shown}, then voxload debug {shown}"));
     Ok(Exit::Good)
 }

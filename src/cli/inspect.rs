@@ -74,18 +74,12 @@ struct Limits {
 impl Limits {
     fn of_machine() -> Self {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        let ports = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
-            .ok()
-            .and_then(|text| {
-                let mut numbers = text.split_whitespace().filter_map(|n| n.parse::<u64>().ok());
-                let (low, high) = (numbers.next()?, numbers.next()?);
-                high.checked_sub(low).map(|n| n + 1)
-            });
-        Self {
-            open_files_soft: files.current,
-            open_files_hard: files.maximum,
-            local_ports: ports,
-        }
+        let ports = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok().and_then(|text| {
+            let mut numbers = text.split_whitespace().filter_map(|n| n.parse::<u64>().ok());
+            let (low, high) = (numbers.next()?, numbers.next()?);
+            high.checked_sub(low).map(|n| n + 1)
+        });
+        Self { open_files_soft: files.current, open_files_hard: files.maximum, local_ports: ports }
     }
 }
 
@@ -161,10 +155,7 @@ impl Plan {
             devices_over_time: e
                 .shape
                 .iter()
-                .map(|(at, devices)| Point {
-                    at_us: at.0,
-                    devices: *devices,
-                })
+                .map(|(at, devices)| Point { at_us: at.0, devices: *devices })
                 .collect(),
             turn_us: e.turn.0,
             turns_expected: e.turns,
@@ -185,11 +176,7 @@ impl Plan {
         let fleet = &s.fleet;
         let a = &s.audio.settings;
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "{} ({}), seed {}: no problems\n",
-            self.name, self.origin, self.seed
-        );
+        let _ = writeln!(text, "{} ({}), seed {}: no problems\n", self.name, self.origin, self.seed);
         let _ = writeln!(text, "target    {}, dialect {}", self.target, self.dialect);
         let how = match fleet.arrivals {
             Arrivals::Closed => "closed loop".to_owned(),
@@ -214,11 +201,8 @@ impl Plan {
                 grouped(u64::from(point.devices))
             );
         }
-        let bitrate = if a.bitrate > 0 {
-            format!(" {} kbit/s", f64::from(a.bitrate) / 1e3)
-        } else {
-            String::new()
-        };
+        let bitrate =
+            if a.bitrate > 0 { format!(" {} kbit/s", f64::from(a.bitrate) / 1e3) } else { String::new() };
         let _ = writeln!(
             text,
             "audio     {} {} Hz{bitrate}, {} a message in frames of {}; replies {} {} Hz",
@@ -234,10 +218,7 @@ impl Plan {
             (EndOfTurn::Signal, Flush::Frame) => "a button ends the turn, the last chunk at the next frame",
             (EndOfTurn::Signal, Flush::Chunk) => "a button ends the turn, the last chunk when it is full",
         };
-        let count = s
-            .turn
-            .count
-            .map_or_else(|| "until the end".to_owned(), |n| format!("{n} each"));
+        let count = s.turn.count.map_or_else(|| "until the end".to_owned(), |n| format!("{n} each"));
         let _ = writeln!(text, "turns     {count}; {end}; think {}", s.turn.think);
         let assumed = Speech::default();
         let _ = writeln!(
@@ -250,21 +231,14 @@ impl Plan {
             format_duration(assumed.reply),
         );
         for (i, threshold) in self.thresholds.iter().enumerate() {
-            let _ = writeln!(
-                text,
-                "{}{threshold}",
-                if i == 0 { "must hold " } else { "          " }
-            );
+            let _ = writeln!(text, "{}{threshold}", if i == 0 { "must hold " } else { "          " });
         }
         let _ = writeln!(
             text,
             "\nbandwidth, kbit/s with all headers         up      down   (replies assumed at the same bit rate)"
         );
         for (label, pick) in [
-            (
-                "one device, while there is audio",
-                (|b| b.device_kbps) as fn(&Bandwidth) -> f64,
-            ),
+            ("one device, while there is audio", (|b| b.device_kbps) as fn(&Bandwidth) -> f64),
             ("one device, on average", |b| b.device_average_kbps),
             ("all devices, on average", |b| b.fleet_average_kbps),
         ] {
@@ -358,11 +332,7 @@ fn warnings(s: &Scenario, e: &Estimate, limits: &Limits) -> Vec<String> {
         ));
     }
     if embedded && s.reference.token.is_some() {
-        let shows = s
-            .target
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let shows = s.target.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         if !shows {
             all.push(
                 "reference.token is set and target.headers has no Authorization: every connection will be refused"
@@ -390,11 +360,7 @@ fn grouped(n: u64) -> String {
 }
 
 fn kbps(x: f64) -> String {
-    if x < 10.0 {
-        format!("{x:.1}")
-    } else {
-        grouped(x.round() as u64)
-    }
+    if x < 10.0 { format!("{x:.1}") } else { grouped(x.round() as u64) }
 }
 
 #[cfg(test)]
@@ -402,11 +368,8 @@ mod tests {
     use super::*;
     use crate::scenario::{Environment, Override, Source, load_in};
 
-    const LIMITS: Limits = Limits {
-        open_files_soft: Some(1_024),
-        open_files_hard: Some(4_096),
-        local_ports: Some(28_232),
-    };
+    const LIMITS: Limits =
+        Limits { open_files_soft: Some(1_024), open_files_hard: Some(4_096), local_ports: Some(28_232) };
 
     fn plan(name: &str, set: &[(&str, &str)]) -> String {
         let overrides: Vec<_> = set

@@ -38,17 +38,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let (result, file) = json::read(result).map_err(Failure::usage)?;
     let home = file.parent().map(PathBuf::from).unwrap_or_default();
     let dir = args.out.clone().unwrap_or_else(|| home.clone());
-    std::fs::create_dir_all(&dir).map_err(|e| {
-        Failure::usage(format!(
-            "cannot create {}: {e}; choose another --out",
-            dir.display()
-        ))
-    })?;
+    std::fs::create_dir_all(&dir)
+        .map_err(|e| Failure::usage(format!("cannot create {}: {e}; choose another --out", dir.display())))?;
     let mut formats: BTreeSet<Format> = if args.format.is_empty() {
-        <Format as clap::ValueEnum>::value_variants()
-            .iter()
-            .copied()
-            .collect()
+        <Format as clap::ValueEnum>::value_variants().iter().copied().collect()
     } else {
         args.format.iter().copied().collect()
     };

@@ -103,7 +103,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     say(&format!("voxload {} · {} · seed {}", env!("CARGO_PKG_VERSION"), scenario.name, scenario.seed));
     if scenario.target.insecure {
         // Said even with --quiet: it is a property of the result.
-        super::say("warning: target.insecure is set: certificates are NOT checked; anybody could be answering");
+        super::say(
+            "warning: target.insecure is set: certificates are NOT checked; anybody could be answering",
+        );
     }
     enough_descriptors(&scenario)?;
     check_outs(&args.outs, &scenario)?;
@@ -241,7 +243,11 @@ fn check_outs(outs: &[(OutKind, PathBuf)], scenario: &Scenario) -> Result<(), Fa
         }
         let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         if !folder.is_dir() {
-            return Err(Failure::usage(format!("--out {}: the folder {} does not exist", file.display(), folder.display())));
+            return Err(Failure::usage(format!(
+                "--out {}: the folder {} does not exist",
+                file.display(),
+                folder.display()
+            )));
         }
     }
     Ok(())
@@ -260,7 +266,9 @@ fn sinks(scenario: &Scenario, speech: &Speech, dir: &Path, started: SystemTime) 
 
 fn announcement(scenario: &Scenario, server: Option<&Child>) -> String {
     let target = match server {
-        Some(server) => format!("the embedded reference server ({}), {}", scenario.reference.preset, server.url()),
+        Some(server) => {
+            format!("the embedded reference server ({}), {}", scenario.reference.preset, server.url())
+        }
         None => scenario.target.shown.clone(),
     };
     let devices = scenario.fleet.stages.iter().map(|s| s.devices).max().unwrap_or(scenario.fleet.devices);

@@ -80,7 +80,11 @@ impl ScenarioArgs {
     pub(super) fn command_line(&self, verb: &str, scenario: &Scenario) -> String {
         let quoted = |text: &str| {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-            if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+            if text.chars().all(plain) {
+                text.to_owned()
+            } else {
+                format!("'{}'", text.replace('\'', "'\\''"))
+            }
         };
         let mut words = vec!["voxload".to_owned(), verb.to_owned()];
         words.extend(self.scenario.as_deref().map(quoted));
@@ -113,11 +117,7 @@ impl ScenarioArgs {
             flag,
             append,
         };
-        let mut all: Vec<_> = self
-            .set
-            .iter()
-            .map(|(key, value)| of("--set", key, value, false))
-            .collect();
+        let mut all: Vec<_> = self.set.iter().map(|(key, value)| of("--set", key, value, false)).collect();
         let singles: [(&'static str, &str, &Option<String>); 7] = [
             ("--seed", "seed", &self.seed),
             ("--devices", "fleet.devices", &self.devices),
@@ -133,11 +133,7 @@ impl ScenarioArgs {
         if !self.stages.is_empty() {
             all.push(of("--stage", "fleet.stages", &self.stages.join(","), false));
         }
-        all.extend(
-            self.thresholds
-                .iter()
-                .map(|t| of("--threshold", "thresholds", t, true)),
-        );
+        all.extend(self.thresholds.iter().map(|t| of("--threshold", "thresholds", t, true)));
         all
     }
 }
@@ -177,10 +173,7 @@ mod tests {
         assert_eq!((s.fleet.devices, s.seed), (7, 5));
         assert_eq!(s.fleet.duration, crate::time::Micros::from_secs(12));
         assert_eq!(s.audio.settings.chunk, crate::time::Micros::from_millis(20));
-        assert_eq!(
-            s.thresholds,
-            ["ttfa:p(95)<300ms", "turns.failed:rate<1%", "ttft:med<1s"]
-        );
+        assert_eq!(s.thresholds, ["ttfa:p(95)<300ms", "turns.failed:rate<1%", "ttft:med<1s"]);
     }
 
     #[test]

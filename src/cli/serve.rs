@@ -127,9 +127,8 @@ impl Args {
             ("--dialect", "target.dialect", &self.dialect),
             ("--seed", "seed", &self.seed),
         ];
-        let singles = singles
-            .into_iter()
-            .filter_map(|(flag, key, value)| value.as_ref().map(|v| of(flag, key, v)));
+        let singles =
+            singles.into_iter().filter_map(|(flag, key, value)| value.as_ref().map(|v| of(flag, key, v)));
         let overrides: Vec<_> = set.chain(singles).collect();
         let mut plan = scenario::load(&source, &overrides)?.reference;
         if let Some(token) = &self.token {
@@ -162,10 +161,7 @@ impl Args {
 fn wait_for_a_signal() -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let cannot = |e: std::io::Error| Failure::usage(format!("cannot wait for Ctrl-C: {e}"));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(cannot)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
     runtime.block_on(async {
         let mut ended = signal(SignalKind::terminate()).map_err(cannot)?;
         tokio::select! {

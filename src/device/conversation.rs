@@ -80,14 +80,8 @@ impl Conversation {
         Self {
             prebuffer,
             keep,
-            said: Side {
-                rate: said,
-                runs: Vec::new(),
-            },
-            heard: Side {
-                rate: heard,
-                runs: Vec::new(),
-            },
+            said: Side { rate: said, runs: Vec::new() },
+            heard: Side { rate: heard, runs: Vec::new() },
             replies: BTreeMap::new(),
             cut_short: false,
         }
@@ -103,18 +97,12 @@ impl Conversation {
     /// Audio of the reply to `turn` arrives, and plays for `duration`.
     pub fn hear(&mut self, turn: u32, arrival: Micros, duration: Micros, samples: &[f32]) -> Heard {
         let prebuffer = self.prebuffer;
-        let playback = self
-            .replies
-            .entry(turn)
-            .or_insert_with(|| Playback::new(prebuffer));
+        let playback = self.replies.entry(turn).or_insert_with(|| Playback::new(prebuffer));
         let before = playback.judged_playout().stalled;
         playback.push(arrival, duration);
         let until = playback.end().unwrap_or(arrival + duration);
-        let heard = Heard {
-            from: until - duration,
-            until,
-            stalled: playback.judged_playout().stalled - before,
-        };
+        let heard =
+            Heard { from: until - duration, until, stalled: playback.judged_playout().stalled - before };
         if self.keeps(heard.from) {
             self.heard.add(turn, heard.from, samples);
         }
@@ -160,11 +148,7 @@ impl Side {
         let follows = |r: &&mut Run| r.reply == reply && (r.end(self.rate) - at).0.abs() <= sample;
         match self.runs.last_mut().filter(follows) {
             Some(run) => run.samples.extend_from_slice(samples),
-            None => self.runs.push(Run {
-                reply,
-                at,
-                samples: samples.to_vec(),
-            }),
+            None => self.runs.push(Run { reply, at, samples: samples.to_vec() }),
         }
     }
 
@@ -233,9 +217,7 @@ mod tests {
             }
         }
         let ms = |i: usize| i as i64 * 1_000 / i64::from(RATE);
-        out.into_iter()
-            .map(|(value, from, to)| (value, ms(from), ms(to)))
-            .collect()
+        out.into_iter().map(|(value, from, to)| (value, ms(from), ms(to))).collect()
     }
 
     #[test]
@@ -245,10 +227,7 @@ mod tests {
         let stalled: Vec<_> = heard.iter().map(|h| h.stalled).collect();
         assert_eq!(stalled, [ms(0), ms(0), ms(60), ms(0)]);
         let mix = c.mix().unwrap();
-        assert_eq!(
-            runs(&mix.right),
-            [(1, 120, 180), (2, 180, 240), (3, 300, 360), (4, 360, 400)]
-        );
+        assert_eq!(runs(&mix.right), [(1, 120, 180), (2, 180, 240), (3, 300, 360), (4, 360, 400)]);
         assert_eq!(mix.left.len(), mix.right.len());
         assert!(mix.left.iter().all(|&s| s == 0.0));
     }
@@ -271,10 +250,7 @@ mod tests {
         c.hear(1, ms(0), ms(100), &[1.0; 800]);
         c.hear(2, ms(50), ms(100), &[2.0; 800]);
         c.end(1, Some(ms(80)));
-        assert_eq!(
-            runs(&c.mix().unwrap().right),
-            [(1, 0, 50), (3, 50, 80), (2, 80, 150)]
-        );
+        assert_eq!(runs(&c.mix().unwrap().right), [(1, 0, 50), (3, 50, 80), (2, 80, 150)]);
     }
 
     #[test]
@@ -307,14 +283,7 @@ mod tests {
         c.say(ms(0), &[1.0; 8]);
         assert_eq!(c.hear(0, ms(5), ms(1), &[1.0; 8]).until, ms(6));
         assert!(!c.cut_short());
-        assert_eq!(
-            c.mix().unwrap(),
-            Stereo {
-                rate: RATE,
-                left: Vec::new(),
-                right: Vec::new()
-            }
-        );
+        assert_eq!(c.mix().unwrap(), Stereo { rate: RATE, left: Vec::new(), right: Vec::new() });
     }
 
     proptest! {

@@ -72,7 +72,9 @@ impl Device {
     }
 
     fn whose(&self, turn: Option<u32>) -> Whose {
-        let is = |t: &Option<Box<Turn>>| t.as_ref().is_some_and(|t| turn.is_none_or(|id| t.record.session_turn == id));
+        let is = |t: &Option<Box<Turn>>| {
+            t.as_ref().is_some_and(|t| turn.is_none_or(|id| t.record.session_turn == id))
+        };
         // Without an id a message belongs to the oldest turn whose reply is not complete.
         if is(&self.interrupted) {
             Whose::Interrupted
@@ -97,7 +99,8 @@ impl Device {
             Whose::Nobody => {
                 let id = turn.unwrap_or_default();
                 let next = self.session_turn;
-                let detail = format!("{what} for turn {id}, but only {next} turns have begun on this connection");
+                let detail =
+                    format!("{what} for turn {id}, but only {next} turns have begun on this connection");
                 self.fail(now, (FailureClass::WrongTurn, detail));
                 None
             }
@@ -144,9 +147,13 @@ impl Device {
             }
             let early = t.record.end_of_speech - now;
             let fault = match self.plan.turn.end {
-                EndOfTurn::Vad => (FailureClass::CutOff, format!("reply audio {early} before the end of speech")),
+                EndOfTurn::Vad => {
+                    (FailureClass::CutOff, format!("reply audio {early} before the end of speech"))
+                }
                 EndOfTurn::Signal => {
-                    let detail = format!("reply audio {early} before the end of speech: it can only be for another turn");
+                    let detail = format!(
+                        "reply audio {early} before the end of speech: it can only be for another turn"
+                    );
                     (FailureClass::WrongTurn, detail)
                 }
             };
@@ -177,7 +184,8 @@ impl Device {
                 let end = t.playback.end().unwrap_or(now);
                 if let Some(barge_in) = &mut t.record.barge_in {
                     // The server's word empties the toy's buffer.
-                    barge_in.last_played = Some(if interrupted { end.min(now) } else { end }.max(barge_in.planned));
+                    barge_in.last_played =
+                        Some(if interrupted { end.min(now) } else { end }.max(barge_in.planned));
                     barge_in.acknowledged = interrupted.then_some(now);
                 }
                 self.stale_until = now + SWALLOW;
@@ -192,7 +200,8 @@ impl Device {
                     if turn.is_none() && now < self.stale_until {
                         return self.event(Event::StaleMessage);
                     }
-                    let detail = "the end of a reply while the user still speaks: it can only be for another turn";
+                    let detail =
+                        "the end of a reply while the user still speaks: it can only be for another turn";
                     return self.fail(now, (FailureClass::WrongTurn, detail.to_owned()));
                 }
                 let outcome = match (interrupted, &mut t.record.backchannel) {
@@ -203,7 +212,8 @@ impl Device {
                         Outcome::Failed(FailureClass::FalseBargeIn, detail.into())
                     }
                     (true, None) => {
-                        let detail = "the server says that the reply was interrupted, and nobody had interrupted it";
+                        let detail =
+                            "the server says that the reply was interrupted, and nobody had interrupted it";
                         Outcome::Failed(FailureClass::Protocol, detail.into())
                     }
                     (false, _) => t.complete(now, ear, limit),

@@ -341,7 +341,11 @@ impl Device {
         for turn in [self.turn.take(), self.interrupted.take()].into_iter().flatten() {
             self.finish(now, turn, Outcome::Failed(class.clone(), detail.as_str().into()));
         }
-        self.event(Event::ConnectionLost { class: class.clone(), detail: detail.as_str().into(), established });
+        self.event(Event::ConnectionLost {
+            class: class.clone(),
+            detail: detail.as_str().into(),
+            established,
+        });
         self.last_failure = Some((class, detail));
         // A user who had begun to speak into a toy that was still connecting has been let down.
         if !in_turn && !established && self.next_start.is_some_and(|t| t <= now) {
@@ -435,8 +439,12 @@ impl Device {
         let Some(start) = self.next_start.take() else { return };
         let mut record = self.new_record(start);
         self.event(Event::TurnStarted { warmup: record.warmup });
-        let (class, detail) = self.last_failure.clone().unwrap_or_else(|| (FailureClass::Network, "not connected".to_owned()));
-        record.outcome = Outcome::Failed(class, format!("not connected when the user spoke; last failure: {detail}").into());
+        let (class, detail) =
+            self.last_failure.clone().unwrap_or_else(|| (FailureClass::Network, "not connected".to_owned()));
+        record.outcome = Outcome::Failed(
+            class,
+            format!("not connected when the user spoke; last failure: {detail}").into(),
+        );
         record.ended = now;
         let end = record.end_of_speech;
         self.event(Event::TurnEnded(Box::new(record)));
@@ -489,9 +497,14 @@ impl Device {
         }
         while let Some(due) = self.cough.as_ref().and_then(Speech::due).filter(|&t| t <= now) {
             let piece = self.cough.as_ref().map(Speech::piece);
-            let (Some(dialect), Some(chunk)) = (&mut self.dialect, self.cough.as_mut().and_then(Speech::take)) else { break };
+            let (Some(dialect), Some(chunk)) =
+                (&mut self.dialect, self.cough.as_mut().and_then(Speech::take))
+            else {
+                break;
+            };
             let frame = dialect.audio(chunk);
-            let send = Outgoing { frame, planned: due, what: Sent::Audio, last_of_turn: None, waited: false, piece };
+            let send =
+                Outgoing { frame, planned: due, what: Sent::Audio, last_of_turn: None, waited: false, piece };
             self.out.push_back(Output::Send(send));
         }
     }
@@ -504,7 +517,10 @@ impl Device {
     /// When the user interrupts the reply.
     fn barge_in_at(&self, turn: &Turn) -> Option<Micros> {
         let at = turn.audible()? + turn.draw.barge_in?;
-        (self.interrupted.is_none() && at < self.leave_at).then_some(at)
+        // A voice interrupts by saying something: there must be something left to say. A button needs no words.
+        let able = self.plan.turn.end == EndOfTurn::Signal
+            || self.plan.turn.count.is_none_or(|n| self.next_turn < n);
+        (able && self.interrupted.is_none() && at < self.leave_at).then_some(at)
     }
 
     /// When the user coughs.
@@ -521,7 +537,9 @@ impl Device {
             turn.record.backchannel = Some(Backchannel { planned: at, stopped_reply: false });
             self.cough = Some(Speech::sound(&self.plan, sound, at));
         }
-        let Some(at) = self.turn.as_ref().and_then(|t| self.barge_in_at(t)).filter(|&t| t <= now) else { return };
+        let Some(at) = self.turn.as_ref().and_then(|t| self.barge_in_at(t)).filter(|&t| t <= now) else {
+            return;
+        };
         let Some(mut turn) = self.turn.take() else { return };
         let signal = self.plan.turn.end == EndOfTurn::Signal;
         // A button interrupts when it is pressed, a voice when it becomes audible.
@@ -544,7 +562,8 @@ impl Device {
     /// Until when an interrupted server may go on.
     fn stop_deadline(&self, turn: &Turn) -> Micros {
         let onset = turn.record.barge_in.map_or(turn.record.end_of_speech, |b| b.planned);
-        turn.deadline(self.plan.turn.timeout, self.plan.turn.gap_timeout).max(onset + self.plan.turn.gap_timeout)
+        turn.deadline(self.plan.turn.timeout, self.plan.turn.gap_timeout)
+            .max(onset + self.plan.turn.gap_timeout)
     }
 
     /// Gives up on replies that are overdue.
@@ -553,17 +572,25 @@ impl Device {
         if let Some(turn) = self.turn.as_deref().filter(|t| t.deadline(timeout, gap) <= now) {
             let fault = match turn.record.first_byte {
                 None => {
-                    let got = if turn.record.first_token.is_some() { "text came, but no audio" } else { "no answer" };
+                    let got = if turn.record.first_token.is_some() {
+                        "text came, but no audio"
+                    } else {
+                        "no answer"
+                    };
                     (FailureClass::Timeout, format!("{got} within {timeout} of the end of speech"))
                 }
                 Some(_) => {
                     let media = turn.playback.media();
-                    (FailureClass::ReplyStalled, format!("nothing for {gap} after {media} of audio, and no end of the reply"))
+                    (
+                        FailureClass::ReplyStalled,
+                        format!("nothing for {gap} after {media} of audio, and no end of the reply"),
+                    )
                 }
             };
             self.fail(now, fault);
         } else if self.interrupted.as_ref().is_some_and(|t| self.stop_deadline(t) <= now) {
-            let detail = format!("the server neither stopped nor ended its reply within {gap} of the interruption");
+            let detail =
+                format!("the server neither stopped nor ended its reply within {gap} of the interruption");
             self.fail(now, (FailureClass::ReplyStalled, detail));
         }
     }
@@ -600,7 +627,11 @@ impl Device {
         {
             let limit = self.plan.session.keep_alive_timeout;
             self.out.push_back(Output::Hangup);
-            return self.lost(now, FailureClass::HeartbeatLost, format!("a heartbeat was not answered within {limit}"));
+            return self.lost(
+                now,
+                FailureClass::HeartbeatLost,
+                format!("a heartbeat was not answered within {limit}"),
+            );
         }
         if online.next_heartbeat <= now
             && let Some(every) = self.plan.session.keep_alive
@@ -622,7 +653,14 @@ impl Device {
     fn send_frames(&mut self, planned: Micros, last_of_turn: Option<u32>, waited: bool) {
         for frame in self.frames.drain(..) {
             let what = Sent::Control;
-            self.out.push_back(Output::Send(Outgoing { frame, planned, what, last_of_turn, waited, piece: None }));
+            self.out.push_back(Output::Send(Outgoing {
+                frame,
+                planned,
+                what,
+                last_of_turn,
+                waited,
+                piece: None,
+            }));
         }
     }
 

@@ -57,12 +57,7 @@ pub struct Audio {
 
 impl Audio {
     pub(super) const fn new(format: AudioFormat) -> Self {
-        Self {
-            format,
-            media: Ok(Micros::ZERO),
-            level: None,
-            part: None,
-        }
+        Self { format, media: Ok(Micros::ZERO), level: None, part: None }
     }
 }
 
@@ -93,7 +88,7 @@ pub enum Source {
 }
 
 /// A milestone, or a step of the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// Stable name, for programs.
     pub name: &'static str,
@@ -125,15 +120,7 @@ impl From<Seen> for What {
 
 impl Step {
     pub(super) fn new(name: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            name,
-            text: text.into(),
-            detail: String::new(),
-            after: None,
-            class: None,
-            explanation: None,
-            values: Vec::new(),
-        }
+        Self { name, text: text.into(), ..Self::default() }
     }
 
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -170,29 +157,12 @@ impl Step {
             |name, text, detail: String, value, span| Self::new(name, text).detail(detail).value(value, span);
         Some(match event {
             Event::Connecting => Self::new("connecting", "connecting"),
-            Event::Connected {
-                times,
-                total,
-                reconnect,
-            } => {
-                let ConnectTimes {
-                    tcp,
-                    tls,
-                    upgrade,
-                    local_port,
-                } = *times;
-                let secured = if tls > Micros::ZERO {
-                    format!(" · TLS {tls}")
-                } else {
-                    String::new()
-                };
+            Event::Connected { times, total, reconnect } => {
+                let ConnectTimes { tcp, tls, upgrade, local_port } = *times;
+                let secured = if tls > Micros::ZERO { format!(" · TLS {tls}") } else { String::new() };
                 let detail =
                     format!("TCP {tcp}{secured} · upgrade {upgrade} · {total} in all, port {local_port}");
-                let text = if *reconnect {
-                    "connected again"
-                } else {
-                    "connected"
-                };
+                let text = if *reconnect { "connected again" } else { "connected" };
                 span("connected", text, detail, "total_us", *total)
                     .value("tcp_us", tcp)
                     .value("tls_us", tls)
@@ -206,33 +176,18 @@ impl Step {
                 "after_us",
                 *after,
             ),
-            Event::ConnectionLost {
-                class,
-                detail,
-                established,
-            } => {
-                let (name, what) = if *established {
-                    ("lost", "connection lost")
-                } else {
-                    ("refused", "no connection")
-                };
+            Event::ConnectionLost { class, detail, established } => {
+                let (name, what) =
+                    if *established { ("lost", "connection lost") } else { ("refused", "no connection") };
                 Self::new(name, format!("{what}: {class}: {detail}")).failed(class)
             }
             Event::Disconnected => Self::new("disconnected", "the device leaves"),
-            Event::Reconnected { after } => span(
-                "reconnected",
-                "back",
-                format!("{after} after the loss"),
-                "after_us",
-                *after,
-            ),
-            Event::HeartbeatAnswered { rtt } => span(
-                "heartbeat",
-                "heartbeat answered",
-                format!("after {rtt}"),
-                "rtt_us",
-                *rtt,
-            ),
+            Event::Reconnected { after } => {
+                span("reconnected", "back", format!("{after} after the loss"), "after_us", *after)
+            }
+            Event::HeartbeatAnswered { rtt } => {
+                span("heartbeat", "heartbeat answered", format!("after {rtt}"), "rtt_us", *rtt)
+            }
             Event::StaleMessage => {
                 Self::new("stale_message", "dropped").detail("it belongs to a turn that is over")
             }

@@ -46,7 +46,8 @@ impl Spoken {
     /// Wraps a clip in a dialect.
     pub fn new(clip: Clip, dialect: Dialect, encoding: Encoding) -> Self {
         let prepare = |c| dialect.prepare(c, encoding);
-        let (speech, silence) = (clip.speech.iter().map(prepare).collect(), clip.silence.iter().map(prepare).collect());
+        let (speech, silence) =
+            (clip.speech.iter().map(prepare).collect(), clip.silence.iter().map(prepare).collect());
         Self { clip, speech, silence }
     }
 }
@@ -89,7 +90,12 @@ impl Plan {
 
     /// Full jitter: a random delay up to a limit that doubles with each attempt (`attempt` counts from 0).
     pub fn backoff(&self, attempt: u32, jitter: u32) -> Micros {
-        let limit = self.session.reconnect_base.0.saturating_mul(1 << attempt.min(30)).min(self.session.reconnect_cap.0);
+        let limit = self
+            .session
+            .reconnect_base
+            .0
+            .saturating_mul(1 << attempt.min(30))
+            .min(self.session.reconnect_cap.0);
         // A golden-ratio walk from the turn's draw, so that successive attempts of one turn differ.
         let at = jitter.wrapping_add(attempt.wrapping_mul(0x9e37_79b9));
         Micros(((i128::from(limit) * i128::from(at)) >> 32) as i64)

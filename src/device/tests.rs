@@ -21,7 +21,8 @@ pub(super) fn ms(n: i64) -> Micros {
 
 /// An utterance of 1 s in chunks of 100 ms whose last audible sample lies at 950 ms.
 fn clip(name: &str, chunks: i64, silence: i64) -> Spoken {
-    let chunk = |k: i64| Chunk { due: ms(100 * (k + 1)), media: ms(100), payload: Bytes::from(vec![k as u8; 4]) };
+    let chunk =
+        |k: i64| Chunk { due: ms(100 * (k + 1)), media: ms(100), payload: Bytes::from(vec![k as u8; 4]) };
     let settings = CodecSettings {
         format: FORMAT,
         bitrate: 0,
@@ -86,7 +87,15 @@ pub(super) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> 
 
 /// 60 ms of sound, or of silence.
 pub(super) fn pcm(loud: bool) -> Bytes {
-    let sample = |i: usize| if !loud { 0_i16 } else if i.is_multiple_of(2) { 8_000 } else { -8_000 };
+    let sample = |i: usize| {
+        if !loud {
+            0_i16
+        } else if i.is_multiple_of(2) {
+            8_000
+        } else {
+            -8_000
+        }
+    };
     (0..960).flat_map(|i| sample(i).to_le_bytes()).collect()
 }
 
@@ -154,7 +163,11 @@ impl World {
         }
         self.device.handle(self.now, input, &mut self.ear);
         self.drain();
-        assert!(self.done || self.device.deadline() > self.now, "a deadline that does not go away at {}", self.now);
+        assert!(
+            self.done || self.device.deadline() > self.now,
+            "a deadline that does not go away at {}",
+            self.now
+        );
     }
 
     fn drain(&mut self) {
@@ -224,7 +237,10 @@ impl World {
     }
 
     pub(super) fn turns(&self) -> Vec<&TurnRecord> {
-        self.events.iter().filter_map(|(_, e)| if let Event::TurnEnded(t) = e { Some(&**t) } else { None }).collect()
+        self.events
+            .iter()
+            .filter_map(|(_, e)| if let Event::TurnEnded(t) = e { Some(&**t) } else { None })
+            .collect()
     }
 
     fn only_turn(&self) -> &TurnRecord {
@@ -405,7 +421,10 @@ fn a_barge_in_goes_on_speaking_and_times_the_stop() {
     assert_eq!(t.outcome, Outcome::Interrupted);
     let b = t.barge_in.unwrap();
     assert_eq!(b.planned, ms(1_900));
-    assert_eq!((b.last_played, b.last_byte, b.acknowledged), (Some(ms(1_950)), Some(ms(1_920)), Some(ms(1_950))));
+    assert_eq!(
+        (b.last_played, b.last_byte, b.acknowledged),
+        (Some(ms(1_950)), Some(ms(1_920)), Some(ms(1_950)))
+    );
     assert_eq!(w.count(|e| *e == Event::StaleMessage), 2);
     let interrupt = w.sent.iter().find(|s| s.2 == text(r#"{"type":"interrupt","turn":0}"#)).unwrap();
     assert_eq!(interrupt.0, ms(1_900));
@@ -421,9 +440,31 @@ fn a_barge_in_goes_on_speaking_and_times_the_stop() {
         w.says(1_700, loud());
     }
     w.until(3_950);
-    assert_eq!(w.turns().len(), 0, "the buffer has been played until 2,300, and the server may take two seconds");
+    assert_eq!(
+        w.turns().len(),
+        0,
+        "the buffer has been played until 2,300, and the server may take two seconds"
+    );
     w.until(4_310);
-    assert!(matches!(w.turns()[0].outcome, Outcome::Failed(FailureClass::ReplyStalled, _)), "{:?}", w.turns()[0].outcome);
+    assert!(
+        matches!(w.turns()[0].outcome, Outcome::Failed(FailureClass::ReplyStalled, _)),
+        "{:?}",
+        w.turns()[0].outcome
+    );
+}
+
+#[test]
+fn a_voice_without_words_interrupts_nobody() {
+    for (end, interruptions) in [(EndOfTurn::Vad, 0), (EndOfTurn::Signal, 1)] {
+        let mut w = World::new(plan(end, |p| {
+            p.turn.count = Some(1);
+            p.turn.barge_in = Some(BargeInPlan { share: 1.0, after: Dist::Constant(ms(100)) });
+        }));
+        w.replies(1_700, 0, 5).until(5_000);
+        let made = w.turns().iter().filter(|t| t.barge_in.is_some()).count();
+        assert_eq!((w.turns().len(), made), (1, interruptions), "{end:?}");
+        assert!(w.done);
+    }
 }
 
 #[test]
@@ -451,8 +492,13 @@ fn a_cough_must_not_stop_the_reply() {
 fn an_open_microphone_streams_silence_until_the_server_has_heard_enough() {
     let mut w = World::new(plan(EndOfTurn::Vad, |_| {}));
     w.says(2_150, text(r#"{"type":"speech_stopped","turn":0}"#)).replies(2_300, 0, 2).until(2_450);
-    let audio: Vec<_> = w.sent.iter().filter(|s| matches!(s.2, Frame::Binary(_))).map(|s| s.0.0 / 1_000).collect();
-    assert_eq!(audio, (6..=21).map(|k| k * 100).collect::<Vec<_>>(), "ten of speech, six of silence, in step");
+    let audio: Vec<_> =
+        w.sent.iter().filter(|s| matches!(s.2, Frame::Binary(_))).map(|s| s.0.0 / 1_000).collect();
+    assert_eq!(
+        audio,
+        (6..=21).map(|k| k * 100).collect::<Vec<_>>(),
+        "ten of speech, six of silence, in step"
+    );
     let t = w.only_turn();
     assert_eq!(t.endpoint, Some(ms(2_150)));
     assert_eq!(t.last_send_planned, ms(1_500), "the chunk that holds the last audible sample");
@@ -469,7 +515,9 @@ fn heartbeats_are_timed_and_missed() {
     w.says(711, Frame::Pong(Bytes::new())).until(2_450);
     assert_eq!(w.count(|e| *e == Event::HeartbeatAnswered { rtt: ms(10) }), 1);
     // The second, at 1,401, is not answered.
-    let lost = |e: &Event| matches!(e, Event::ConnectionLost { class: FailureClass::HeartbeatLost, established: true, .. });
+    let lost = |e: &Event| {
+        matches!(e, Event::ConnectionLost { class: FailureClass::HeartbeatLost, established: true, .. })
+    };
     assert_eq!(w.events.iter().find(|(_, e)| lost(e)).map(|(at, _)| *at), Some(ms(2_401)));
 }
 
@@ -497,7 +545,11 @@ fn an_abort_tells_what_was_owed() {
         w.input(Input::Abort { owed });
         assert!(w.done);
         let outcome = &w.only_turn().outcome;
-        assert_eq!(matches!(outcome, Outcome::Failed(FailureClass::UnansweredAtStop, _)), failed, "{at} {owed}");
+        assert_eq!(
+            matches!(outcome, Outcome::Failed(FailureClass::UnansweredAtStop, _)),
+            failed,
+            "{at} {owed}"
+        );
         assert_eq!(*outcome == Outcome::Cancelled, !failed);
     }
 }

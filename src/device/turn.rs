@@ -69,7 +69,10 @@ impl Turn {
         let index = self.record.audio_messages;
         let mismatch = |why: String| {
             let codec = format.codec.name();
-            let detail = format!("reply audio, message {index} ({} bytes): not {codec} as agreed: {why}", payload.len());
+            let detail = format!(
+                "reply audio, message {index} ({} bytes): not {codec} as agreed: {why}",
+                payload.len()
+            );
             (FailureClass::FormatMismatch, detail)
         };
         let duration = codec::duration(format, payload).map_err(|e| mismatch(e.to_string()))?;
@@ -116,9 +119,10 @@ impl Turn {
         match self.record.first_byte {
             None => self.record.end_of_speech.saturating_add(timeout),
             // A server may send faster than real time and then wait until its reply has been played.
-            Some(_) => {
-                self.last_activity.max(self.playback.end().unwrap_or(self.last_activity)).saturating_add(gap_timeout)
-            }
+            Some(_) => self
+                .last_activity
+                .max(self.playback.end().unwrap_or(self.last_activity))
+                .saturating_add(gap_timeout),
         }
     }
 
@@ -142,7 +146,9 @@ impl Turn {
         let ratio = crate::event::stall_ratio(stalled, self.playback.media());
         if ratio > max_stall_ratio {
             let (percent, limit) = (ratio * 100.0, max_stall_ratio * 100.0);
-            let detail = format!("playback stalled for {stalled}, {percent:.1} % of the reply; at most {limit} % is allowed");
+            let detail = format!(
+                "playback stalled for {stalled}, {percent:.1} % of the reply; at most {limit} % is allowed"
+            );
             return Outcome::Failed(FailureClass::Stalls, detail.into());
         }
         Outcome::Succeeded

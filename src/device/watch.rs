@@ -67,29 +67,13 @@ struct Open {
 /// How far a turn has come: name, text, and when it happened.
 const fn milestones(r: &TurnRecord) -> [(&'static str, &'static str, Option<Micros>); 9] {
     let (barge_in, backchannel) = (
-        if let Some(b) = &r.barge_in {
-            Some(b.planned)
-        } else {
-            None
-        },
-        if let Some(b) = &r.backchannel {
-            Some(b.planned)
-        } else {
-            None
-        },
+        if let Some(b) = &r.barge_in { Some(b.planned) } else { None },
+        if let Some(b) = &r.backchannel { Some(b.planned) } else { None },
     );
     // What is cut short is told as such.
-    let complete = if matches!(r.outcome, Outcome::Interrupted) {
-        None
-    } else {
-        r.reply_done
-    };
+    let complete = if matches!(r.outcome, Outcome::Interrupted) { None } else { r.reply_done };
     [
-        (
-            "endpoint",
-            "the server has detected the end of speech",
-            r.endpoint,
-        ),
+        ("endpoint", "the server has detected the end of speech", r.endpoint),
         ("first_partial", "first partial transcript", r.first_partial),
         ("final_transcript", "final transcript", r.final_transcript),
         ("first_token", "first token", r.first_token),
@@ -152,17 +136,7 @@ impl Watch {
         let audio = sent.piece.map(|piece| self.spoken(sent.planned, piece));
         let turn = audio.as_ref().and_then(|_| self.open.last()).map(|o| o.turn);
         let (planned, frame) = (Some(sent.planned), Some(sent.frame.clone()));
-        self.tell(
-            at,
-            turn,
-            Seen {
-                planned,
-                frame,
-                ours: true,
-                audio,
-                ..Seen::default()
-            },
-        );
+        self.tell(at, turn, Seen { planned, frame, ours: true, audio, ..Seen::default() });
     }
 
     /// A frame arrived. What it means is told when the device has [settled](Self::settled).
@@ -185,16 +159,7 @@ impl Watch {
 
     fn close_frame(&mut self, at: Micros, ours: bool, note: String) {
         let planned = ours.then_some(at);
-        self.tell(
-            at,
-            None,
-            Seen {
-                planned,
-                ours,
-                note,
-                ..Seen::default()
-            },
-        );
+        self.tell(at, None, Seen { planned, ours, note, ..Seen::default() });
     }
 
     /// Something happened to the device.
@@ -211,11 +176,9 @@ impl Watch {
                 Happened::Event(Event::TurnEnded(record)) => Some(&**record),
                 _ => None,
             });
-            let grown = ended.chain(&now).find(|r| {
-                self.open
-                    .iter()
-                    .any(|o| o.turn == r.turn && o.audio_messages < r.audio_messages)
-            });
+            let grown = ended
+                .chain(&now)
+                .find(|r| self.open.iter().any(|o| o.turn == r.turn && o.audio_messages < r.audio_messages));
             self.understand(at, frame, grown.map(|r| r.turn));
         }
         for h in &happened {
@@ -248,35 +211,15 @@ impl Watch {
                 Voice::Utterance(_) => Source::Utterance(clip.id.clone()),
                 Voice::Sound(_) => Source::Sound(clip.id.clone()),
             };
-            let from = clip
-                .speech
-                .iter()
-                .take(n)
-                .fold(Micros::ZERO, |sum, c| sum + c.media);
-            (
-                chunk,
-                Part {
-                    of,
-                    number: piece.chunk + 1,
-                    total: Some(speech as u32),
-                    from,
-                },
-            )
+            let from = clip.speech.iter().take(n).fold(Micros::ZERO, |sum, c| sum + c.media);
+            (chunk, Part { of, number: piece.chunk + 1, total: Some(speech as u32), from })
         } else {
             let n = n - speech;
             let Some(chunk) = clip.silence.get(n % clip.silence.len().max(1)) else {
                 return audio;
             };
             let from = chunk.media * n as i64;
-            (
-                chunk,
-                Part {
-                    of: Source::Silence,
-                    number: n as u32 + 1,
-                    total: None,
-                    from,
-                },
-            )
+            (chunk, Part { of: Source::Silence, number: n as u32 + 1, total: None, from })
         };
         let goes_on = |(voice, _): &(Voice, Decoder)| *voice == piece.voice && n > 0;
         if !self.speaking.as_ref().is_some_and(goes_on) {
@@ -304,10 +247,7 @@ impl Watch {
             }
         }
         let named = meanings.iter().find_map(turn_of);
-        let open = self
-            .open
-            .iter()
-            .rfind(|o| named.is_none_or(|id| o.session_turn == id));
+        let open = self.open.iter().rfind(|o| named.is_none_or(|id| o.session_turn == id));
         let turn = turn.or_else(|| open.map(|o| o.turn));
         let seen = Seen {
             frame: Some(frame),
@@ -335,22 +275,14 @@ impl Watch {
         }
         let samples = decode(open.decoder.as_mut(), payload);
         audio.level = samples.as_deref().map(rms_dbfs);
-        audio.part = Some(Part {
-            of: Source::Reply,
-            number: open.audio_messages + 1,
-            total: None,
-            from: open.media,
-        });
+        audio.part =
+            Some(Part { of: Source::Reply, number: open.audio_messages + 1, total: None, from: open.media });
         open.media += duration;
-        let heard = self
-            .conversation
-            .hear(open.turn, at, duration, &samples.unwrap_or_default());
+        let heard = self.conversation.hear(open.turn, at, duration, &samples.unwrap_or_default());
         let stall = (heard.stalled > Micros::ZERO).then(|| {
             let text = format!("stall: the loudspeaker had nothing to play for {}", heard.stalled);
             let detail = format!("at a prebuffer of {}", chosen(self.plan.playback.prebuffer.0));
-            Step::new("stall", text)
-                .detail(detail)
-                .value("stalled_us", heard.stalled)
+            Step::new("stall", text).detail(detail).value("stalled_us", heard.stalled)
         });
         (audio, stall)
     }
@@ -359,10 +291,8 @@ impl Watch {
     fn begin(&mut self, at: Micros, record: &TurnRecord) {
         let turn = Some(record.turn);
         let clip = &self.plan.utterances[usize::from(record.fixture)].clip;
-        let says = clip
-            .transcript
-            .as_ref()
-            .map_or_else(|| clip.id.clone(), |t| format!("{}: “{t}”", clip.id));
+        let says =
+            clip.transcript.as_ref().map_or_else(|| clip.id.clone(), |t| format!("{}: “{t}”", clip.id));
         let step = Step::new("speech_starts", format!("turn {}: speech starts", record.turn)).detail(says);
         self.tell(record.planned_start, turn, step);
         let step = Step::new("end_of_speech", "end of speech").detail("latencies count from here");
@@ -404,8 +334,7 @@ impl Watch {
                 }
                 "reply_complete" => {
                     let messages = counted(record.audio_messages.into(), "message");
-                    step.after(late)
-                        .detail(format!("{} of audio in {messages}", record.reply_media))
+                    step.after(late).detail(format!("{} of audio in {messages}", record.reply_media))
                 }
                 _ => step.after(late),
             };
@@ -431,8 +360,7 @@ impl Watch {
                 (Some(b), Some(_)) => {
                     let after = silent.max(b.planned) - b.planned;
                     let step = Step::new("playback_stopped", "the loudspeaker is silent");
-                    step.detail(format!("{after} after the interruption"))
-                        .value("after_barge_in_us", after)
+                    step.detail(format!("{after} after the interruption")).value("after_barge_in_us", after)
                 }
                 (None, Some(_)) => Step::new("playback_stopped", "the loudspeaker is silent")
                     .detail("the reply is not whole"),
@@ -484,11 +412,7 @@ impl Watch {
                 (self.connected, self.refusals) = (true, 0);
                 self.dialect = self.plan.dialect.device(&self.plan.setup, self.device);
             }
-            Event::ConnectionLost {
-                class,
-                detail,
-                established,
-            } => {
+            Event::ConnectionLost { class, detail, established } => {
                 self.refusals += u32::from(!established);
                 let said =
                     |t: &TurnRecord| matches!(&t.outcome, Outcome::Failed(c, d) if (c, d) == (class, detail));
@@ -531,12 +455,8 @@ const fn name_of(meaning: &Meaning) -> &'static str {
         Meaning::Final { .. } => "final",
         Meaning::Token { .. } => "token",
         Meaning::Audio { .. } => "audio",
-        Meaning::ReplyDone {
-            interrupted: false, ..
-        } => "reply_done",
-        Meaning::ReplyDone {
-            interrupted: true, ..
-        } => "reply_interrupted",
+        Meaning::ReplyDone { interrupted: false, .. } => "reply_done",
+        Meaning::ReplyDone { interrupted: true, .. } => "reply_interrupted",
         Meaning::Error { .. } => "error",
         Meaning::Pong => "pong",
         Meaning::Ignored(_) => "ignored",

@@ -87,24 +87,16 @@ struct Audio {
 
 impl<'a> Message<'a> {
     fn new(kind: &'a str) -> Self {
-        Self {
-            kind: Cow::Borrowed(kind),
-            ..Self::default()
-        }
+        Self { kind: Cow::Borrowed(kind), ..Self::default() }
     }
 
     fn turn(kind: &'a str, turn: u32) -> Self {
-        Self {
-            turn: Some(turn),
-            ..Self::new(kind)
-        }
+        Self { turn: Some(turn), ..Self::new(kind) }
     }
 
     fn frame(&self) -> Frame {
         // Serialising a struct of strings and numbers cannot fail; an empty object would be seen by the peer at once.
-        Frame::Text(Text::from(
-            serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned()),
-        ))
+        Frame::Text(Text::from(serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())))
     }
 }
 
@@ -126,10 +118,7 @@ fn decode_base64(audio: Option<serde_json::Value>) -> Result<bytes::Bytes, Strin
     let Some(serde_json::Value::String(text)) = audio else {
         return Err("`audio` is missing, or is not a base64 string".to_owned());
     };
-    BASE64
-        .decode(text.as_bytes())
-        .map(Into::into)
-        .map_err(|e| format!("`audio` is not base64: {e}"))
+    BASE64.decode(text.as_bytes()).map(Into::into).map_err(|e| format!("`audio` is not base64: {e}"))
 }
 
 /// The frame that carries a chunk of speech.
@@ -156,11 +145,7 @@ impl Device {
 impl DeviceDialect for Device {
     fn open(&mut self, out: &mut Vec<Frame>) {
         let s = &self.setup;
-        let audio = Audio {
-            up: s.up,
-            down: Some(s.down),
-            encoding: Some(s.encoding),
-        };
+        let audio = Audio { up: s.up, down: Some(s.down), encoding: Some(s.encoding) };
         out.push(
             Message {
                 locale: Some(Cow::Borrowed(&s.locale)),
@@ -201,10 +186,7 @@ impl DeviceDialect for Device {
                 )));
             }
             Frame::Binary(payload) => {
-                return out.push(Meaning::Audio {
-                    turn: None,
-                    payload: payload.clone(),
-                });
+                return out.push(Meaning::Audio { turn: None, payload: payload.clone() });
             }
             Frame::Pong(_) => return out.push(Meaning::Pong),
             Frame::Ping(_) => return out.push(Meaning::Ignored("ping")),
@@ -213,43 +195,24 @@ impl DeviceDialect for Device {
         let m: Message<'_> = match serde_json::from_str(text) {
             Ok(m) => m,
             Err(e) => {
-                return out.push(Meaning::Garbage(format!(
-                    "a text frame that is not the expected JSON: {e}"
-                )));
+                return out
+                    .push(Meaning::Garbage(format!("a text frame that is not the expected JSON: {e}")));
             }
         };
         let turn = m.turn;
         let said = |t: Option<Cow<'_, str>>| t.unwrap_or_default().into_owned();
         out.push(match &*m.kind {
-            "session_started" => Meaning::Ready {
-                session: m.session.map(Cow::into_owned),
-            },
+            "session_started" => Meaning::Ready { session: m.session.map(Cow::into_owned) },
             "speech_stopped" => Meaning::SpeechStopped { turn },
-            "transcript_partial" => Meaning::Partial {
-                turn,
-                text: said(m.text),
-            },
-            "transcript_final" => Meaning::Final {
-                turn,
-                text: said(m.text),
-            },
-            "llm_token" => Meaning::Token {
-                turn,
-                text: said(m.text),
-            },
+            "transcript_partial" => Meaning::Partial { turn, text: said(m.text) },
+            "transcript_final" => Meaning::Final { turn, text: said(m.text) },
+            "llm_token" => Meaning::Token { turn, text: said(m.text) },
             "tts_audio_chunk" => match decode_base64(m.audio) {
                 Ok(payload) => Meaning::Audio { turn, payload },
                 Err(why) => Meaning::Garbage(why),
             },
-            "turn_end" => Meaning::ReplyDone {
-                turn,
-                interrupted: m.interrupted,
-            },
-            "error" => Meaning::Error {
-                turn,
-                code: said(m.code),
-                message: said(m.message),
-            },
+            "turn_end" => Meaning::ReplyDone { turn, interrupted: m.interrupted },
+            "error" => Meaning::Error { turn, code: said(m.code), message: said(m.message) },
             "pong" => Meaning::Pong,
             _ => Meaning::Ignored("a message type that this dialect does not know"),
         });
@@ -306,11 +269,7 @@ impl ServerDialect for Server {
 
     fn write(&mut self, answer: Answer, out: &mut Vec<Frame>) {
         let text = |kind, turn, text: String| {
-            Message {
-                text: Some(Cow::Owned(text)),
-                ..Message::turn(kind, turn)
-            }
-            .frame()
+            Message { text: Some(Cow::Owned(text)), ..Message::turn(kind, turn) }.frame()
         };
         out.push(match answer {
             Answer::Ready { session, down } => Message {
@@ -327,11 +286,9 @@ impl ServerDialect for Server {
                 base64_frame("tts_audio_chunk", Some(turn), &payload)
             }
             Answer::Audio { payload, .. } => Frame::Binary(payload),
-            Answer::Done { turn, interrupted } => Message {
-                interrupted,
-                ..Message::turn("turn_end", turn)
+            Answer::Done { turn, interrupted } => {
+                Message { interrupted, ..Message::turn("turn_end", turn) }.frame()
             }
-            .frame(),
             Answer::Error { turn, code, message } => Message {
                 turn,
                 code: Some(Cow::Borrowed(code)),
@@ -353,22 +310,9 @@ mod tests {
     use crate::time::Micros;
 
     fn setup(encoding: Encoding, vad: bool) -> Arc<SessionSetup> {
-        let up = AudioFormat {
-            codec: Codec::Opus,
-            sample_rate: 16_000,
-        };
-        let down = AudioFormat {
-            codec: Codec::Opus,
-            sample_rate: 24_000,
-        };
-        Arc::new(SessionSetup {
-            up,
-            down,
-            encoding,
-            vad,
-            locale: "en-US".into(),
-            voice: "default".into(),
-        })
+        let up = AudioFormat { codec: Codec::Opus, sample_rate: 16_000 };
+        let down = AudioFormat { codec: Codec::Opus, sample_rate: 24_000 };
+        Arc::new(SessionSetup { up, down, encoding, vad, locale: "en-US".into(), voice: "default".into() })
     }
 
     #[test]
@@ -376,11 +320,8 @@ mod tests {
         for encoding in [Encoding::Binary, Encoding::Base64] {
             let mut device = Device::new(setup(encoding, true), 7);
             let mut server = Server::default();
-            let chunk = Chunk {
-                due: Micros::ZERO,
-                media: Micros(20_000),
-                payload: Bytes::from_static(&[1, 2, 3]),
-            };
+            let chunk =
+                Chunk { due: Micros::ZERO, media: Micros(20_000), payload: Bytes::from_static(&[1, 2, 3]) };
             let mut frames = Vec::new();
             device.open(&mut frames);
             frames.push(audio_frame(&chunk, encoding));
@@ -410,27 +351,11 @@ mod tests {
 
             let mut frames = Vec::new();
             for a in [
-                Answer::Ready {
-                    session: "s1".into(),
-                    down: s.down,
-                },
-                Answer::Token {
-                    turn: 0,
-                    text: "Hi".into(),
-                },
-                Answer::Audio {
-                    turn: 0,
-                    payload: chunk.payload.clone(),
-                },
-                Answer::Done {
-                    turn: 0,
-                    interrupted: true,
-                },
-                Answer::Error {
-                    turn: None,
-                    code: "overloaded",
-                    message: "try later".into(),
-                },
+                Answer::Ready { session: "s1".into(), down: s.down },
+                Answer::Token { turn: 0, text: "Hi".into() },
+                Answer::Audio { turn: 0, payload: chunk.payload.clone() },
+                Answer::Done { turn: 0, interrupted: true },
+                Answer::Error { turn: None, code: "overloaded", message: "try later".into() },
             ] {
                 server.write(a, &mut frames);
             }
@@ -442,26 +367,11 @@ mod tests {
             assert_eq!(
                 meanings,
                 [
-                    Meaning::Ready {
-                        session: Some("s1".into())
-                    },
-                    Meaning::Token {
-                        turn: Some(0),
-                        text: "Hi".into()
-                    },
-                    Meaning::Audio {
-                        turn,
-                        payload: chunk.payload.clone()
-                    },
-                    Meaning::ReplyDone {
-                        turn: Some(0),
-                        interrupted: true
-                    },
-                    Meaning::Error {
-                        turn: None,
-                        code: "overloaded".into(),
-                        message: "try later".into()
-                    },
+                    Meaning::Ready { session: Some("s1".into()) },
+                    Meaning::Token { turn: Some(0), text: "Hi".into() },
+                    Meaning::Audio { turn, payload: chunk.payload.clone() },
+                    Meaning::ReplyDone { turn: Some(0), interrupted: true },
+                    Meaning::Error { turn: None, code: "overloaded".into(), message: "try later".into() },
                 ]
             );
         }
@@ -472,16 +382,10 @@ mod tests {
         let mut device = Device::new(setup(Encoding::Binary, false), 0);
         let mut out = Vec::new();
         device.read(&Frame::text("not json"), &mut out);
-        device.read(
-            &Frame::text(r#"{"type":"tts_audio_chunk","audio":"%%%"}"#),
-            &mut out,
-        );
+        device.read(&Frame::text(r#"{"type":"tts_audio_chunk","audio":"%%%"}"#), &mut out);
         device.read(&Frame::text(r#"{"type":"something_new","extra":[1]}"#), &mut out);
         assert!(
-            matches!(
-                &out[..],
-                [Meaning::Garbage(_), Meaning::Garbage(_), Meaning::Ignored(_)]
-            ),
+            matches!(&out[..], [Meaning::Garbage(_), Meaning::Garbage(_), Meaning::Ignored(_)]),
             "{out:?}"
         );
     }

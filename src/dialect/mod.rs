@@ -196,11 +196,7 @@ pub enum Answer {
     /// The reply is complete, or was cut.
     Done { turn: u32, interrupted: bool },
     /// An error.
-    Error {
-        turn: Option<u32>,
-        code: &'static str,
-        message: String,
-    },
+    Error { turn: Option<u32>, code: &'static str, message: String },
     /// Answer to [`Request::Ping`].
     Pong,
 }

@@ -13,10 +13,7 @@ use crate::audio::{AudioFormat, Codec};
 use crate::transport::Frame;
 
 /// The one format that the dialect carries.
-pub const FORMAT: AudioFormat = AudioFormat {
-    codec: Codec::Pcm16,
-    sample_rate: 16_000,
-};
+pub const FORMAT: AudioFormat = AudioFormat { codec: Codec::Pcm16, sample_rate: 16_000 };
 
 /// What the dialect can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
@@ -65,14 +62,8 @@ impl DeviceDialect for Device {
         let text = match frame {
             // The one message is the whole reply.
             Frame::Binary(payload) => {
-                out.push(Meaning::Audio {
-                    turn: None,
-                    payload: payload.clone(),
-                });
-                return out.push(Meaning::ReplyDone {
-                    turn: None,
-                    interrupted: false,
-                });
+                out.push(Meaning::Audio { turn: None, payload: payload.clone() });
+                return out.push(Meaning::ReplyDone { turn: None, interrupted: false });
             }
             Frame::Pong(_) => return out.push(Meaning::Pong),
             Frame::Ping(_) => return out.push(Meaning::Ignored("ping")),
@@ -82,15 +73,10 @@ impl DeviceDialect for Device {
             return out.push(Meaning::Pong);
         }
         out.push(match serde_json::from_str::<Message>(text) {
-            Ok(m) if m.kind == "transcript" => Meaning::Final {
-                turn: None,
-                text: m.text,
-            },
-            Ok(m) if m.kind == "error" => Meaning::Error {
-                turn: None,
-                code: "error".into(),
-                message: m.message,
-            },
+            Ok(m) if m.kind == "transcript" => Meaning::Final { turn: None, text: m.text },
+            Ok(m) if m.kind == "error" => {
+                Meaning::Error { turn: None, code: "error".into(), message: m.message }
+            }
             Ok(_) => Meaning::Ignored("a message type that this dialect does not know"),
             Err(e) => Meaning::Garbage(format!("neither `pong` nor a JSON message: {e}")),
         });
@@ -119,16 +105,12 @@ impl ServerDialect for Server {
     fn write(&mut self, answer: Answer, out: &mut Vec<Frame>) {
         match answer {
             Answer::Final { text, .. } => {
-                out.push(Frame::text(
-                    serde_json::json!({"type": "transcript", "text": text}).to_string(),
-                ));
+                out.push(Frame::text(serde_json::json!({"type": "transcript", "text": text}).to_string()));
             }
             Answer::Audio { payload, .. } => self.reply.extend_from_slice(&payload),
             Answer::Done { .. } => out.push(Frame::Binary(std::mem::take(&mut self.reply).into())),
             Answer::Error { message, .. } => {
-                out.push(Frame::text(
-                    serde_json::json!({"type": "error", "message": message}).to_string(),
-                ));
+                out.push(Frame::text(serde_json::json!({"type": "error", "message": message}).to_string()));
             }
             Answer::Pong => out.push(Frame::text("pong")),
             // The dialect has no words for these.
@@ -159,13 +141,7 @@ mod tests {
         for payload in [Bytes::from_static(b"ab"), Bytes::from_static(b"cd")] {
             server.write(Answer::Audio { turn: 0, payload }, &mut frames);
         }
-        server.write(
-            Answer::Done {
-                turn: 0,
-                interrupted: false,
-            },
-            &mut frames,
-        );
+        server.write(Answer::Done { turn: 0, interrupted: false }, &mut frames);
         server.write(Answer::Pong, &mut frames);
         for f in &frames {
             device.read(f, &mut meanings);
@@ -173,14 +149,8 @@ mod tests {
         assert_eq!(
             meanings,
             [
-                Meaning::Audio {
-                    turn: None,
-                    payload: Bytes::from_static(b"abcd")
-                },
-                Meaning::ReplyDone {
-                    turn: None,
-                    interrupted: false
-                },
+                Meaning::Audio { turn: None, payload: Bytes::from_static(b"abcd") },
+                Meaning::ReplyDone { turn: None, interrupted: false },
                 Meaning::Pong,
             ]
         );

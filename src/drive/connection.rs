@@ -182,7 +182,8 @@ impl DeviceTask {
                             tap.goodbye();
                         }
                         // A goodbye if the socket takes it at once; the server has had its chance.
-                        let _ = transport.poll_close(&mut Context::from_waker(std::task::Waker::noop()), 1000);
+                        let _ =
+                            transport.poll_close(&mut Context::from_waker(std::task::Waker::noop()), 1000);
                     }
                     self.drop_connection();
                 }
@@ -295,7 +296,8 @@ impl Future for DeviceTask {
         if this.done && matches!(this.connection, Connection::None) {
             return Poll::Ready(());
         }
-        let closing = if let Connection::Closing(_, deadline) = this.connection { deadline } else { Micros::NEVER };
+        let closing =
+            if let Connection::Closing(_, deadline) = this.connection { deadline } else { Micros::NEVER };
         this.timer.set(this.device.deadline().min(closing), cx.waker());
         Poll::Pending
     }

@@ -68,9 +68,7 @@ pub async fn play(
             }
         }
         let (generation, _) = shared.control.get();
-        shared
-            .control
-            .set((generation + 1, Control::Abort { owed: false }));
+        shared.control.set((generation + 1, Control::Abort { owed: false }));
         shared.timers.wake_all();
     }
     drop(task);
@@ -81,11 +79,7 @@ pub async fn play(
     spied.watch.finish();
     spied.tell_all();
     let Spied { watch, unheard, .. } = spied;
-    Ok(Played {
-        watch,
-        interrupted: interrupted || unheard.is_some(),
-        unheard,
-    })
+    Ok(Played { watch, interrupted: interrupted || unheard.is_some(), unheard })
 }
 
 /// The device's tap.

@@ -45,33 +45,21 @@ mod tests {
 
     fn secrets() -> Secrets {
         let toml = "[target]\nurl = \"ws://h/?key=abc-123\"\nheaders = { A = \"Bearer Tok.EN-{device}\" }";
-        scenario::load(&Source::inline("test", toml), &[] as &[Override])
-            .unwrap()
-            .secrets()
+        scenario::load(&Source::inline("test", toml), &[] as &[Override]).unwrap().secrets()
     }
 
     #[test]
     fn texts_lose_secrets_and_steering() {
         let said = "bad key abc-123,\n\u{1b}[31mbad token Tok.EN-7";
-        assert_eq!(
-            text(&secrets(), 7, said),
-            "bad key ***, \u{fffd}[31mbad token ***"
-        );
-        assert!(
-            text(&secrets(), 8, said).contains("Tok.EN-7"),
-            "the token of another device"
-        );
+        assert_eq!(text(&secrets(), 7, said), "bad key ***, \u{fffd}[31mbad token ***");
+        assert!(text(&secrets(), 8, said).contains("Tok.EN-7"), "the token of another device");
     }
 
     #[test]
     fn codes_made_of_secrets_are_hidden() {
         let lost = |code: &str| {
             let class = FailureClass::of_code(code);
-            let mut event = Event::ConnectionLost {
-                class,
-                detail: "x".into(),
-                established: true,
-            };
+            let mut event = Event::ConnectionLost { class, detail: "x".into(), established: true };
             tidy(&secrets(), 7, &mut event);
             match event {
                 Event::ConnectionLost { class, .. } => class.to_string(),

@@ -10,8 +10,9 @@ use crate::exit::Exit;
 use crate::gate;
 use crate::measure::{Metric, Quantile, Totals, health, turn_row, validity};
 use crate::report::result::{
-    Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo, Generator,
-    MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, Status, TargetInfo, TurnCounts, Verdict,
+    Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
+    Generator, MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, Status, TargetInfo, TurnCounts,
+    Verdict,
 };
 use crate::scenario::Scenario;
 use crate::scenario::estimate::Wire;
@@ -97,7 +98,10 @@ fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
     }
     let none = r.turns.succeeded + r.turns.interrupted == 0;
     if none {
-        let why = r.failures.first().map_or_else(String::new, |f| format!("; most failed as `{}`: {}", f.class, f.explanation));
+        let why = r
+            .failures
+            .first()
+            .map_or_else(String::new, |f| format!("; most failed as `{}`: {}", f.class, f.explanation));
         reasons.push(format!("no turn completed{why}"));
     }
     for t in r.thresholds.iter().filter(|t| !t.passed) {

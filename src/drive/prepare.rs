@@ -39,8 +39,9 @@ pub struct Speech {
 pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
     let audio = &scenario.audio;
     let load = |names: &[String]| {
-        Library::load(names, &audio.base)
-            .map_err(|problems| Failure::usage(format!("the fixtures cannot be used:\n  {}", problems.join("\n  "))))
+        Library::load(names, &audio.base).map_err(|problems| {
+            Failure::usage(format!("the fixtures cannot be used:\n  {}", problems.join("\n  ")))
+        })
     };
     let encode = |sounds: &[Sound], end: EndOfTurn| {
         encode_all(sounds, &audio.settings, end, scenario.turn.flush)
@@ -111,7 +112,10 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
         (None, None) => return Err(Failure::usage("there is neither target.url nor an embedded server")),
     };
     let parts = Url::parse(url).ok_or_else(|| {
-        Failure::usage(format!("target.url: `{}` is not of the form ws://host[:port]/path or wss://…", target.shown))
+        Failure::usage(format!(
+            "target.url: `{}` is not of the form ws://host[:port]/path or wss://…",
+            target.shown
+        ))
     })?;
     let unreachable = |why: String| Failure {
         exit: Exit::Unreachable,
@@ -128,8 +132,9 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
     };
     let tls = if parts.secure {
         let config = client_config(target, server.and_then(Child::ca_pem)).map_err(Failure::usage)?;
-        let name = ServerName::try_from(parts.host.to_owned())
-            .map_err(|_| Failure::usage(format!("target.url: `{}` is not a host name for a certificate", parts.host)))?;
+        let name = ServerName::try_from(parts.host.to_owned()).map_err(|_| {
+            Failure::usage(format!("target.url: `{}` is not a host name for a certificate", parts.host))
+        })?;
         Some((config, name))
     } else {
         None
@@ -197,7 +202,9 @@ pub async fn knock(scenario: &Scenario, endpoint: &Endpoint, clock: &Clock) -> R
                 return Ok(());
             }
             Ok(Err(closed)) => closed,
-            Err(_) => Closed { class: FailureClass::ConnectTimeout, detail: format!("no answer within {limit:?}") },
+            Err(_) => {
+                Closed { class: FailureClass::ConnectTimeout, detail: format!("no answer within {limit:?}") }
+            }
         };
         // Some failures will not go away by themselves.
         let hopeless = matches!(closed.class, FailureClass::Tls | FailureClass::Auth | FailureClass::Dns);
@@ -224,7 +231,10 @@ mod tests {
     fn urls() {
         let parse = |u| Url::parse(u).map(|u| (u.secure, u.host.to_owned(), u.port, u.path));
         let s = |t: &str| t.to_owned();
-        assert_eq!(parse("ws://localhost:8765/talk?x={token}"), Some((false, s("localhost"), 8765, s("/talk?x={token}"))));
+        assert_eq!(
+            parse("ws://localhost:8765/talk?x={token}"),
+            Some((false, s("localhost"), 8765, s("/talk?x={token}")))
+        );
         assert_eq!(parse("wss://example.com"), Some((true, s("example.com"), 443, s("/"))));
         assert_eq!(parse("ws://[::1]:80?a=b"), Some((false, s("::1"), 80, s("/?a=b"))));
         assert_eq!(parse("WSS://[::1]/"), Some((true, s("::1"), 443, s("/"))));

@@ -108,14 +108,16 @@ pub async fn run(run: Run<'_>) -> Finished {
     let there = Arc::new(AtomicU32::new(0));
     let threads: Vec<JoinHandle<()>> = (0..count)
         .filter_map(|index| {
-            let stays = arrival::plan(fleet, Seed(scenario.seed)).filter(move |s| s.device as usize % count == index);
+            let stays =
+                arrival::plan(fleet, Seed(scenario.seed)).filter(move |s| s.device as usize % count == index);
             let config = shard::Config {
                 clock,
                 plan: Arc::clone(&plan),
                 endpoint: Arc::clone(&endpoint),
                 interval: scenario.report.interval,
                 stays: Box::new(stays),
-                cap: matches!(fleet.arrivals, Arrivals::Open { .. }).then(|| (Arc::clone(&there), fleet.devices)),
+                cap: matches!(fleet.arrivals, Arrivals::Open { .. })
+                    .then(|| (Arc::clone(&there), fleet.devices)),
                 control: control.clone(),
                 results: results.clone(),
             };
@@ -146,7 +148,8 @@ pub async fn run(run: Run<'_>) -> Finished {
     let mut deadline = fleet.duration.saturating_add(fleet.graceful_stop);
     let mut aborted = false;
     loop {
-        let patience = if aborted { std::time::Duration::from_secs(3600) } else { (deadline - clock.now()).to_std() };
+        let patience =
+            if aborted { std::time::Duration::from_secs(3600) } else { (deadline - clock.now()).to_std() };
         tokio::select! {
             report = reports.recv() => match report {
                 Some((index, report)) => collector.take(index, report, clock.now()),

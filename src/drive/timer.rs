@@ -51,11 +51,7 @@ pub struct Timer {
 impl Timers {
     /// Timers on the given clock. Needs a tokio runtime with IO enabled.
     pub fn new(clock: Clock) -> io::Result<Self> {
-        Ok(Self {
-            inner: Rc::default(),
-            alarm: Rc::new(Alarm::new(clock)?),
-            clock,
-        })
+        Ok(Self { inner: Rc::default(), alarm: Rc::new(Alarm::new(clock)?), clock })
     }
 
     /// A timer of one's own.
@@ -70,10 +66,7 @@ impl Timers {
             });
             (inner.slots.len() - 1) as u32
         });
-        Timer {
-            timers: self.clone(),
-            slot,
-        }
+        Timer { timers: self.clone(), slot }
     }
 
     /// Fires timers for ever: the shard's ticker task.
@@ -202,32 +195,21 @@ mod linux {
     impl Alarm {
         #[allow(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
         pub(super) fn new(clock: Clock) -> io::Result<Self> {
-            let fd = timerfd_create(
-                TimerfdClockId::Monotonic,
-                TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-            )?;
+            let fd =
+                timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
             // SAFETY: the descriptor is owned by the `AsyncFd`, is never lent out mutably, and closes after it is
             // deregistered.
             let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
                 .map_err(io::Error::from)?;
-            Ok(Self {
-                fd,
-                epoch: Micros(clock.epoch_us()),
-            })
+            Ok(Self { fd, epoch: Micros(clock.epoch_us()) })
         }
 
         pub(super) fn set(&self, at: Micros) {
             // A zero would disarm; what lies in the past fires at once.
             let us = (self.epoch + at).0.max(1);
             let spec = Itimerspec {
-                it_interval: Timespec {
-                    tv_sec: 0,
-                    tv_nsec: 0,
-                },
-                it_value: Timespec {
-                    tv_sec: us / 1_000_000,
-                    tv_nsec: us % 1_000_000 * 1_000,
-                },
+                it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+                it_value: Timespec { tv_sec: us / 1_000_000, tv_nsec: us % 1_000_000 * 1_000 },
             };
             // Cannot fail: the descriptor is ours and the time is in range.
             let set = timerfd_settime(self.fd.get_ref(), TimerfdTimerFlags::ABSTIME, &spec);
@@ -269,11 +251,7 @@ mod portable {
 
     impl Alarm {
         pub(super) fn new(clock: Clock) -> io::Result<Self> {
-            Ok(Self {
-                at: Cell::new(Micros::NEVER),
-                changed: tokio::sync::Notify::new(),
-                clock,
-            })
+            Ok(Self { at: Cell::new(Micros::NEVER), changed: tokio::sync::Notify::new(), clock })
         }
 
         pub(super) fn set(&self, at: Micros) {
@@ -307,10 +285,7 @@ mod tests {
     use super::*;
 
     fn run<F: Future>(f: impl FnOnce(Timers) -> F) -> F::Output {
-        let rt = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         rt.block_on(tokio::task::LocalSet::new().run_until(async {
             let timers = Timers::new(Clock::start()).unwrap();
             let ticker = timers.clone();

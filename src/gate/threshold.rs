@@ -39,11 +39,7 @@ const fn judged(r: &RunResult) -> u64 {
 
 /// Everything that is counted.
 pub const COUNTERS: &[Counter] = &[
-    Counter {
-        name: "turns.planned",
-        doc: "turns planned",
-        count: |r| (r.turns.planned, r.turns.planned),
-    },
+    Counter { name: "turns.planned", doc: "turns planned", count: |r| (r.turns.planned, r.turns.planned) },
     Counter {
         name: "turns.started",
         doc: "turns begun; of those planned",
@@ -185,10 +181,8 @@ impl Threshold {
         let subject = subject(name).map_err(|e| e.shifted(name_start))?;
         let rest_start = text.len() - rest.len();
         let Some(at) = rest.find(['<', '>', '=', '!']) else {
-            return Err(
-                TextError::new(rest_start..text.len(), format!("`{text}` compares with nothing"))
-                    .help(SYNTAX),
-            );
+            return Err(TextError::new(rest_start..text.len(), format!("`{text}` compares with nothing"))
+                .help(SYNTAX));
         };
         let Some((symbol, operator)) = OPERATORS.iter().find(|(s, _)| rest[at..].starts_with(s)) else {
             let span = rest_start + at..rest_start + at + 1;
@@ -202,14 +196,7 @@ impl Threshold {
         let value = &rest[at + symbol.len()..];
         let value_start = text.len() - value.trim_start().len();
         let (limit, unit) = limit(value.trim(), subject, statistic).map_err(|e| e.shifted(value_start))?;
-        Ok(Self {
-            expression: text.to_owned(),
-            subject,
-            statistic,
-            operator: *operator,
-            limit,
-            unit,
-        })
+        Ok(Self { expression: text.to_owned(), subject, statistic, operator: *operator, limit, unit })
     }
 
     /// Judges a run.
@@ -255,30 +242,18 @@ impl Threshold {
                 share(p.stalled_replies, p.replies, "no reply had audio")
             }
             (Subject::Metric(metric), statistic) => {
-                let result = run
-                    .metrics
-                    .get(metric.name())
-                    .filter(|m| m.count > 0)
-                    .ok_or_else(|| {
-                        format!(
-                            "`{}` has no sample in this run: what is not measured does not pass",
-                            metric.name()
-                        )
-                    })?;
+                let result = run.metrics.get(metric.name()).filter(|m| m.count > 0).ok_or_else(|| {
+                    format!(
+                        "`{}` has no sample in this run: what is not measured does not pass",
+                        metric.name()
+                    )
+                })?;
                 let scale = match metric.unit() {
                     Unit::Micros => 1.0,
                     Unit::Ppm => 1e-6,
                 };
-                of_metric(result, statistic).map(|(x, note)| {
-                    (
-                        if statistic == Statistic::Count {
-                            x
-                        } else {
-                            x * scale
-                        },
-                        note,
-                    )
-                })
+                of_metric(result, statistic)
+                    .map(|(x, note)| (if statistic == Statistic::Count { x } else { x * scale }, note))
             }
             (Subject::Counter(counter), statistic) => {
                 let (count, of) = (counter.count)(run);
@@ -381,12 +356,7 @@ fn playback(run: &RunResult, at: Micros) -> Result<&crate::report::result::Playb
     run.playback
         .iter()
         .find(|p| p.prebuffer_us == at.0)
-        .ok_or_else(|| {
-            format!(
-                "no playback at a prebuffer of {} in this run",
-                format_duration(at)
-            )
-        })
+        .ok_or_else(|| format!("no playback at a prebuffer of {} in this run", format_duration(at)))
 }
 
 fn subject(name: &str) -> Result<Subject, TextError> {
@@ -397,10 +367,7 @@ fn subject(name: &str) -> Result<Subject, TextError> {
         return Ok(Subject::Counter(counter));
     }
     let names = || {
-        let fixed = Metric::ALL
-            .iter()
-            .map(|m| m.name())
-            .chain(COUNTERS.iter().map(|c| c.name));
+        let fixed = Metric::ALL.iter().map(|m| m.name()).chain(COUNTERS.iter().map(|c| c.name));
         fixed.map(str::to_owned).chain(PREBUFFERS.map(stalled_share))
     };
     if let Some(at) = PREBUFFERS.into_iter().find(|at| stalled_share(*at) == name) {
@@ -460,12 +427,12 @@ fn statistic(word: &str, subject: Subject, name: &str) -> Result<Statistic, Text
             ),
             |s| s != Statistic::Value,
         ),
-        Subject::Metric(_) => (of_distribution.to_owned(), |s| {
-            !matches!(s, Statistic::Rate | Statistic::Value)
-        }),
-        Subject::Counter(_) => ("`count` and `rate`".to_owned(), |s| {
-            matches!(s, Statistic::Count | Statistic::Rate)
-        }),
+        Subject::Metric(_) => {
+            (of_distribution.to_owned(), |s| !matches!(s, Statistic::Rate | Statistic::Value))
+        }
+        Subject::Counter(_) => {
+            ("`count` and `rate`".to_owned(), |s| matches!(s, Statistic::Count | Statistic::Rate))
+        }
         Subject::StalledShare(_) => ("`value`".to_owned(), |s| s == Statistic::Value),
     };
     parsed.filter(|s| fits(*s)).ok_or_else(|| {
@@ -499,11 +466,7 @@ fn limit(text: &str, subject: Subject, statistic: Statistic) -> Result<(f64, Lim
         Some(percent) => (percent.trim_end(), LimitUnit::Percent, 100.0),
         None => (text, LimitUnit::Number, 1.0),
     };
-    let x = number
-        .parse::<f64>()
-        .ok()
-        .filter(|x| x.is_finite())
-        .map(|x| x / scale);
+    let x = number.parse::<f64>().ok().filter(|x| x.is_finite()).map(|x| x / scale);
     let (expected, ok): (&str, fn(f64) -> bool) = match statistic {
         Statistic::Count => ("a whole number", |x| x >= 0.0 && x.fract() == 0.0),
         Statistic::Rate | Statistic::Value => {
@@ -512,12 +475,10 @@ fn limit(text: &str, subject: Subject, statistic: Statistic) -> Result<(f64, Lim
         _ => ("a number, such as `1.2` or `5%`", |_| true),
     };
     let percent_of_count = statistic == Statistic::Count && unit == LimitUnit::Percent;
-    x.filter(|x| ok(*x) && !percent_of_count)
-        .map(|x| (x, unit))
-        .ok_or_else(|| {
-            TextError::new(whole, format!("`{text}` is not a limit for this"))
-                .help(format!("expected {expected}"))
-        })
+    x.filter(|x| ok(*x) && !percent_of_count).map(|x| (x, unit)).ok_or_else(|| {
+        TextError::new(whole, format!("`{text}` is not a limit for this"))
+            .help(format!("expected {expected}"))
+    })
 }
 
 /// Up to three digits after the point, without trailing zeros.
@@ -588,13 +549,9 @@ mod tests {
         ttft.record(Micros::from_millis(-20));
         let mut stalls = Distribution::default();
         stalls.record(Micros(20_000));
-        let metrics = [
-            ("ttfa", &ttfa),
-            ("ttfa_first_byte", &failing),
-            ("ttft", &ttft),
-            ("stall_ratio@60ms", &stalls),
-        ]
-        .map(|(name, d)| (name.to_owned(), d.to_result("us")));
+        let metrics =
+            [("ttfa", &ttfa), ("ttfa_first_byte", &failing), ("ttft", &ttft), ("stall_ratio@60ms", &stalls)]
+                .map(|(name, d)| (name.to_owned(), d.to_result("us")));
         RunResult {
             turns: TurnCounts {
                 planned: 105,
@@ -606,11 +563,7 @@ mod tests {
                 missed: 1,
                 ..TurnCounts::default()
             },
-            connections: ConnectionCounts {
-                attempted: 10,
-                opened: 10,
-                ..ConnectionCounts::default()
-            },
+            connections: ConnectionCounts { attempted: 10, opened: 10, ..ConnectionCounts::default() },
             metrics: metrics.into(),
             playback: vec![PlaybackResult {
                 prebuffer_us: 60_000,
@@ -675,9 +628,7 @@ mod tests {
             let r = Threshold::parse(text).unwrap().evaluate(&run);
             let actual = r.actual.map_or_else(|| "null".to_owned(), |x| x.to_string());
             let verdict = if r.passed { "✓" } else { "✗" };
-            format!("{verdict} {text:32} {:12} {actual:12} {}", r.actual_text, r.note)
-                .trim_end()
-                .to_owned()
+            format!("{verdict} {text:32} {:12} {actual:12} {}", r.actual_text, r.note).trim_end().to_owned()
         })
         .join("\n");
         insta::assert_snapshot!(report, @r"
@@ -708,11 +659,7 @@ mod tests {
 
     #[test]
     fn every_subject_is_understood() {
-        for name in Metric::ALL
-            .iter()
-            .map(|m| m.name())
-            .chain(COUNTERS.iter().map(|c| c.name))
-        {
+        for name in Metric::ALL.iter().map(|m| m.name()).chain(COUNTERS.iter().map(|c| c.name)) {
             Threshold::parse(&format!("{name}:count>=0")).unwrap();
         }
     }

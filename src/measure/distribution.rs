@@ -86,11 +86,7 @@ impl Distribution {
     /// Adds a sample.
     pub fn record(&mut self, value: Micros) {
         let us = value.0.clamp(-LARGEST, LARGEST);
-        let side = if us < 0 {
-            &mut self.negative
-        } else {
-            &mut self.positive
-        };
+        let side = if us < 0 { &mut self.negative } else { &mut self.positive };
         if side.is_none() {
             *side = new_histogram();
         }
@@ -111,10 +107,7 @@ impl Distribution {
 
     /// Adds all samples of another: lossless.
     pub fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in [
-            (&mut self.positive, &other.positive),
-            (&mut self.negative, &other.negative),
-        ] {
+        for (mine, theirs) in [(&mut self.positive, &other.positive), (&mut self.negative, &other.negative)] {
             match (mine.as_mut(), theirs) {
                 (Some(a), Some(b)) => {
                     let added = a.add(b);
@@ -189,10 +182,7 @@ impl Distribution {
             n += self.positive.as_ref().map_or(0, |h| above(h, v));
         } else {
             n += self.positive.as_ref().map_or(0, Histogram::len);
-            n += self
-                .negative
-                .as_ref()
-                .map_or(0, |h| h.count_between(0, v.saturating_sub(1)));
+            n += self.negative.as_ref().map_or(0, |h| h.count_between(0, v.saturating_sub(1)));
         }
         n
     }
@@ -207,20 +197,12 @@ impl Distribution {
         let n = self.count();
         let claim = |q: f64| {
             let enough = n >= fewest_samples(q);
-            if enough {
-                self.quantile(q).and_then(Quantile::finite).map(|t| t.0)
-            } else {
-                None
-            }
+            if enough { self.quantile(q).and_then(Quantile::finite).map(|t| t.0) } else { None }
         };
         let finite_n = self.finite_count();
         let finite = |q: f64| {
             let enough = finite_n >= fewest_samples(q);
-            if enough {
-                self.finite_quantile(q).map(|t| t.0)
-            } else {
-                None
-            }
+            if enough { self.finite_quantile(q).map(|t| t.0) } else { None }
         };
         MetricResult {
             unit: unit.to_owned(),
@@ -259,11 +241,7 @@ impl Distribution {
             sum: 0,
         };
         if me.count() != r.count {
-            return Err(format!(
-                "its histograms hold {} samples where `count` says {}",
-                me.count(),
-                r.count
-            ));
+            return Err(format!("its histograms hold {} samples where `count` says {}", me.count(), r.count));
         }
         let sum = (r.mean_us.unwrap_or(0.0) * me.finite_count() as f64).round() as i128;
         Ok(Self { sum, ..me })
@@ -348,8 +326,9 @@ fn read_histogram(mut bytes: &[u8]) -> Result<Option<Histogram<u64>>, String> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let mut h: Histogram<u64> =
-        Deserializer::new().deserialize(&mut bytes).map_err(|e| format!("its histogram cannot be read: {e:?}"))?;
+    let mut h: Histogram<u64> = Deserializer::new()
+        .deserialize(&mut bytes)
+        .map_err(|e| format!("its histogram cannot be read: {e:?}"))?;
     h.auto(true);
     Ok(Some(h))
 }
@@ -382,10 +361,7 @@ mod tests {
         assert_eq!(d.quantile(0.91), Some(Quantile::Infinite));
         assert_eq!(d.finite_quantile(0.99), Some(Micros(100_000)));
         let r = d.to_result("us");
-        assert_eq!(
-            (r.count, r.infinite, r.p50_us, r.p95_us, r.max_us),
-            (100, 10, Some(100_000), None, None)
-        );
+        assert_eq!((r.count, r.infinite, r.p50_us, r.p95_us, r.max_us), (100, 10, Some(100_000), None, None));
     }
 
     #[test]
@@ -399,12 +375,7 @@ mod tests {
     fn quantiles_need_enough_samples() {
         let r = of(&(0..999).collect::<Vec<_>>(), 0).to_result("us");
         assert!(r.p95_us.is_some() && r.p99_us.is_none() && r.p999_us.is_none());
-        assert!(
-            of(&(0..1_000).collect::<Vec<_>>(), 0)
-                .to_result("us")
-                .p99_us
-                .is_some()
-        );
+        assert!(of(&(0..1_000).collect::<Vec<_>>(), 0).to_result("us").p99_us.is_some());
         assert_eq!(fewest_samples(0.999), 2_995);
     }
 

@@ -22,7 +22,11 @@ impl Usage {
     /// Reads it.
     pub fn now() -> Self {
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        Self { cpu: Micros(cpu.tv_sec * 1_000_000 + cpu.tv_nsec / 1_000), rss: resident_bytes(), ticks: machine_ticks() }
+        Self {
+            cpu: Micros(cpu.tv_sec * 1_000_000 + cpu.tv_nsec / 1_000),
+            rss: resident_bytes(),
+            ticks: machine_ticks(),
+        }
     }
 
     /// Share of the machine's CPU time that other guests took since `before`.
@@ -42,7 +46,8 @@ fn resident_bytes() -> u64 {
 /// The first line of `/proc/stat`: user nice system idle iowait irq softirq steal guest guest_nice (proc(5)).
 fn machine_ticks() -> Option<(u64, u64)> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
-    let ticks: Vec<u64> = stat.lines().next()?.split_whitespace().skip(1).map_while(|n| n.parse().ok()).collect();
+    let ticks: Vec<u64> =
+        stat.lines().next()?.split_whitespace().skip(1).map_while(|n| n.parse().ok()).collect();
     Some((*ticks.get(7)?, ticks.iter().take(8).sum()))
 }
 
@@ -64,9 +69,14 @@ pub fn host() -> HostInfo {
     let uname = rustix::system::uname();
     let text = |s: &std::ffi::CStr| s.to_string_lossy().into_owned();
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let cpu = cpu.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':')).map_or("unknown", |(_, m)| m.trim());
+    let cpu = cpu
+        .lines()
+        .find_map(|l| l.strip_prefix("model name")?.split_once(':'))
+        .map_or("unknown", |(_, m)| m.trim());
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory = memory.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let memory = memory
+        .lines()
+        .find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     HostInfo {
         os: format!("{} {} {}", text(uname.sysname()), text(uname.release()), text(uname.machine())),
         cpu: cpu.to_owned(),

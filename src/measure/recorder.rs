@@ -294,7 +294,14 @@ impl Interval {
             if f.example.as_ref().is_none_or(|e| e.1.is_none()) {
                 f.example = Some((t.device, Some(t.turn), t.ended, detail.clone()));
             }
-            let gated = [Metric::Ttfa, Metric::TtfaFirstByte, Metric::TtfaAt0, Metric::TtfaAt60, Metric::TtfaAt120, Metric::TtfaAt200];
+            let gated = [
+                Metric::Ttfa,
+                Metric::TtfaFirstByte,
+                Metric::TtfaAt0,
+                Metric::TtfaAt60,
+                Metric::TtfaAt120,
+                Metric::TtfaAt200,
+            ];
             for m in gated.into_iter().chain(has_text.then_some(Metric::Ttft)) {
                 self.metrics[m as usize].record_infinite();
             }
@@ -351,7 +358,8 @@ impl Interval {
         self.counts.replies += 1;
         self.counts.media += t.reply_media;
         self.counts.stalls += u64::from(t.judged.stalls);
-        let ratios = [Metric::StallRatio0, Metric::StallRatio60, Metric::StallRatio120, Metric::StallRatio200];
+        let ratios =
+            [Metric::StallRatio0, Metric::StallRatio60, Metric::StallRatio120, Metric::StallRatio200];
         for (n, (m, p)) in ratios.into_iter().zip(&t.playout).enumerate() {
             let counts = &mut self.counts.playback[n];
             counts.stalled_replies += u64::from(p.stalls > 0);

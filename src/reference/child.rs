@@ -116,17 +116,8 @@ impl Child {
                 String::from_utf8_lossy(&text).into_owned()
             })
         });
-        let mut child = Self {
-            process,
-            stdin,
-            lines,
-            errors,
-            ready: Ready {
-                url: String::new(),
-                ca_pem: None,
-                pid: 0,
-            },
-        };
+        let mut child =
+            Self { process, stdin, lines, errors, ready: Ready { url: String::new(), ca_pem: None, pid: 0 } };
         child.order(order)?;
         let line = child.line(START, "did not start")?;
         child.ready = serde_json::from_str(&line)
@@ -138,11 +129,7 @@ impl Child {
         let mut line =
             serde_json::to_vec(order).map_err(|e| format!("the plan of the embedded server: {e}"))?;
         line.push(b'\n');
-        match self
-            .stdin
-            .as_mut()
-            .map(|s| s.write_all(&line).and_then(|()| s.flush()))
-        {
+        match self.stdin.as_mut().map(|s| s.write_all(&line).and_then(|()| s.flush())) {
             Some(Ok(())) => Ok(()),
             // It ended before it read: what it said tells more than a broken pipe.
             _ => self.line(START, "did not start").map(drop),
@@ -229,9 +216,7 @@ pub fn embedded() -> Result<(), String> {
     health::raise_open_files(OPEN_FILES);
     let mut stdin = std::io::stdin().lock();
     let mut order = String::new();
-    stdin
-        .read_line(&mut order)
-        .map_err(|e| format!("cannot read the order on standard input: {e}"))?;
+    stdin.read_line(&mut order).map_err(|e| format!("cannot read the order on standard input: {e}"))?;
     let order: Order = serde_json::from_str(&order)
         .map_err(|e| format!("`--embedded` expects its order as one line of JSON on standard input: {e}"))?;
     let server = Server::start(Options {
@@ -243,11 +228,7 @@ pub fn embedded() -> Result<(), String> {
         truth: order.truth,
         clock: Clock::with_epoch_us(order.epoch_us),
     })?;
-    say(&Ready {
-        url: server.url(),
-        ca_pem: server.ca_pem().map(str::to_owned),
-        pid: std::process::id(),
-    })?;
+    say(&Ready { url: server.url(), ca_pem: server.ca_pem().map(str::to_owned), pid: std::process::id() })?;
     // The parent may say when its run begins; then its end of the pipe closes. A failing pipe is an end, too.
     for line in stdin.lines().map_while(Result::ok) {
         if let Ok(epoch_us) = line.parse::<i64>() {
@@ -270,10 +251,7 @@ fn say(line: &impl Serialize) -> Result<(), String> {
     let mut text = serde_json::to_vec(line).map_err(|e| cannot(&e))?;
     text.push(b'\n');
     let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(&text)
-        .and_then(|()| stdout.flush())
-        .map_err(|e| cannot(&e))
+    stdout.write_all(&text).and_then(|()| stdout.flush()).map_err(|e| cannot(&e))
 }
 
 /// `VmHWM` of Linux.
@@ -281,13 +259,7 @@ fn peak_rss_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
         .lines()
-        .find_map(|l| {
-            l.strip_prefix("VmHWM:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse::<u64>()
-                .ok()
-        })
+        .find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
         .unwrap_or(0)
         * 1024
 }

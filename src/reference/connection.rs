@@ -78,13 +78,7 @@ pub(super) fn serve<S: Socket + 'static>(
     timer: Timer,
     clock: Clock,
 ) -> Life {
-    let mut connection = Box::new(Connection {
-        ws,
-        session,
-        timer,
-        clock,
-        in_flight: None,
-    });
+    let mut connection = Box::new(Connection { ws, session, timer, clock, in_flight: None });
     Box::pin(async move {
         let end = std::future::poll_fn(|cx| connection.poll(cx)).await;
         if let Some(goodbye) = (*connection).end(end) {
@@ -96,11 +90,7 @@ pub(super) fn serve<S: Socket + 'static>(
 /// Says goodbye and waits for the peer to leave. What it still sends is read and dropped: closing with unread bytes
 /// would reset the connection, and the peer might never see the code.
 async fn goodbye<S: Socket>(mut ws: WebSocketStream<S>, code: u16, reason: String) -> Result<(), Error> {
-    ws.close(Some(CloseFrame {
-        code: code.into(),
-        reason: reason.into(),
-    }))
-    .await?;
+    ws.close(Some(CloseFrame { code: code.into(), reason: reason.into() })).await?;
     let io = ws.get_mut();
     io.shutdown().await?;
     let mut rest = [0; 1024];
@@ -111,12 +101,7 @@ async fn goodbye<S: Socket>(mut ws: WebSocketStream<S>, code: u16, reason: Strin
 impl<S: Socket + 'static> Connection<S> {
     /// Lets go of everything but the socket; what is left to do with that.
     fn end(self, end: End) -> Option<Life> {
-        let Self {
-            ws,
-            mut session,
-            clock,
-            ..
-        } = self;
+        let Self { ws, mut session, clock, .. } = self;
         // The turns' rows are logged and the memory is free before the goodbye is answered.
         session.gone(clock.now());
         drop(session);

@@ -55,12 +55,7 @@ pub(super) struct Ear {
 
 impl Memory {
     pub(super) fn new(level: f64) -> Self {
-        Self {
-            level,
-            young: HashMap::new(),
-            old: HashMap::new(),
-            misses: 0,
-        }
+        Self { level, young: HashMap::new(), old: HashMap::new(), misses: 0 }
     }
 
     fn recall(&mut self, key: u64) -> Option<Result<Rc<Heard>, Rc<str>>> {
@@ -84,10 +79,7 @@ impl Ear {
     /// Fails when nothing can be decoded at that rate.
     pub(super) fn new(format: AudioFormat) -> Result<Self, String> {
         Decoder::new(format).map_err(|e| e.to_string())?;
-        Ok(Self {
-            format,
-            before: VecDeque::new(),
-        })
+        Ok(Self { format, before: VecDeque::new() })
     }
 
     /// Forgets what came before: the next payload comes from a fresh encoder.
@@ -164,10 +156,7 @@ impl Ear {
                 _ => loud.push((from, to)),
             }
         }
-        Ok(Heard {
-            duration,
-            loud: loud.into_boxed_slice(),
-        })
+        Ok(Heard { duration, loud: loud.into_boxed_slice() })
     }
 }
 

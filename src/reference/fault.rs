@@ -40,11 +40,7 @@ mod tests {
 
     #[test]
     fn strikes_its_share_and_only_its_kind() {
-        let faults = [
-            (Fault::Silence, 0.1),
-            (Fault::RefuseUpgrade, 0.5),
-            (Fault::Error, 0.2),
-        ];
+        let faults = [(Fault::Silence, 0.1), (Fault::RefuseUpgrade, 0.5), (Fault::Error, 0.2)];
         let mut r = Seed(3).stream("fault", 0);
         let n = 20_000;
         let turns: Vec<_> = (0..n).map(|_| of_turn(&faults, &mut r)).collect();
@@ -52,9 +48,7 @@ mod tests {
         assert!((share(Some(Fault::Silence)) - 0.1).abs() < 0.01);
         assert!((share(Some(Fault::Error)) - 0.2).abs() < 0.01);
         assert!((share(None) - 0.7).abs() < 0.01);
-        let refused = (0..n)
-            .filter(|_| of_connection(&faults, &mut r) == Some(Fault::RefuseUpgrade))
-            .count();
+        let refused = (0..n).filter(|_| of_connection(&faults, &mut r) == Some(Fault::RefuseUpgrade)).count();
         assert!((refused as f64 / f64::from(n) - 0.5).abs() < 0.02);
     }
 

@@ -50,11 +50,7 @@ pub(super) struct Draws {
 
 impl Draws {
     pub(super) fn new(plan: &ReferencePlan, r: &mut Stream) -> Self {
-        Self {
-            stt: plan.stt.draw(r),
-            llm: plan.llm.draw(r),
-            tts: plan.tts.draw(r),
-        }
+        Self { stt: plan.stt.draw(r), llm: plan.llm.draw(r), tts: plan.tts.draw(r) }
     }
 }
 
@@ -314,8 +310,7 @@ impl Pipeline {
     fn last_said(&self) -> Micros {
         let last = self.reply.chunks.last().map_or(Micros::ZERO, |c| c.media);
         let words = self.reply.words.len();
-        self.token_at(words.saturating_sub(1))
-            .max(self.audio_at(self.media - last))
+        self.token_at(words.saturating_sub(1)).max(self.audio_at(self.media - last))
     }
 }
 

@@ -91,11 +91,7 @@ impl Replies {
 
     fn encode(&self, format: AudioFormat) -> Result<ReplySet, String> {
         let chunk = self.chunk;
-        let mut set = ReplySet {
-            replies: Vec::new(),
-            silent: Vec::new(),
-            wrong: Vec::new(),
-        };
+        let mut set = ReplySet { replies: Vec::new(), silent: Vec::new(), wrong: Vec::new() };
         for s in &self.spoken {
             let reply = Reply::new(&s.text, sound::encode(&s.samples, s.rate, format, chunk)?, format)?;
             if self.silent {
@@ -134,26 +130,14 @@ impl Reply {
         }
         if sentences.is_empty() {
             // Sound without words, as a jingle: one sentence that is there at once.
-            sentences.push(Sentence {
-                words: 0,
-                media: Micros::ZERO,
-            });
+            sentences.push(Sentence { words: 0, media: Micros::ZERO });
         }
-        Ok(Self {
-            words,
-            sentences,
-            chunks,
-            media,
-            audible,
-        })
+        Ok(Self { words, sentences, chunks, media, audible })
     }
 
     /// The same reply as PCM where something else was agreed, or as PCM with half a sample where PCM was.
     fn in_wrong_format(&self, spoken: &Spoken, format: AudioFormat, chunk: Micros) -> Result<Self, String> {
-        let pcm = AudioFormat {
-            codec: Codec::Pcm16,
-            ..format
-        };
+        let pcm = AudioFormat { codec: Codec::Pcm16, ..format };
         let mut chunks = sound::encode(&spoken.samples, spoken.rate, pcm, chunk)?;
         for (i, c) in chunks.iter_mut().enumerate() {
             let mut bytes = c.payload.to_vec();

@@ -126,14 +126,8 @@ impl Server {
             secure,
             stopped,
         };
-        let mut server = Self {
-            address,
-            ca_pem,
-            stats: Arc::clone(&shared.stats),
-            stop,
-            threads: Vec::new(),
-            log,
-        };
+        let mut server =
+            Self { address, ca_pem, stats: Arc::clone(&shared.stats), stop, threads: Vec::new(), log };
         let (ready, started) = mpsc::channel();
         for n in 0..shared.plan.threads.max(1) {
             let (shared, ready) = (shared.clone(), ready.clone());
@@ -193,10 +187,7 @@ impl Server {
     pub fn stop(mut self) -> Result<Counts, String> {
         self.halt();
         let lost = self.log.take().map_or(Ok(0), truth::Writer::finish)?;
-        Ok(Counts {
-            truth_rows_lost: lost,
-            ..self.counts()
-        })
+        Ok(Counts { truth_rows_lost: lost, ..self.counts() })
     }
 
     fn halt(&mut self) {
@@ -235,11 +226,7 @@ struct Local {
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&fd, true)?;
@@ -356,20 +343,9 @@ async fn upgrade<S: Socket + 'static>(io: S, peer_port: u16, local: &Local) -> O
 /// Whether a connection may be upgraded, and whether its header has shown the token.
 fn admit(request: &Request, world: &World) -> Result<bool, Refusal> {
     let refusal = |status, header, text| Err(Refusal { status, header, text });
-    let unauthorised = |text| {
-        refusal(
-            StatusCode::UNAUTHORIZED,
-            Some((header::WWW_AUTHENTICATE, "Bearer")),
-            text,
-        )
-    };
-    let unavailable = |text| {
-        refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Some((header::RETRY_AFTER, "1")),
-            text,
-        )
-    };
+    let unauthorised =
+        |text| refusal(StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer")), text);
+    let unavailable = |text| refusal(StatusCode::SERVICE_UNAVAILABLE, Some((header::RETRY_AFTER, "1")), text);
     let (plan, stats) = (&world.plan, &world.stats);
     let number = stats.connections.fetch_add(1, Ordering::Relaxed);
     let mut r = Seed(plan.seed).stream("reference connection", number);

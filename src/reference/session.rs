@@ -159,11 +159,7 @@ impl Session {
             // There is no opening in this dialect: it has one format.
             session.open(
                 now,
-                OpenRequest {
-                    up: Some(plain::FORMAT),
-                    down: Some(plain::FORMAT),
-                    ..OpenRequest::default()
-                },
+                OpenRequest { up: Some(plain::FORMAT), down: Some(plain::FORMAT), ..OpenRequest::default() },
             );
         }
         session
@@ -207,10 +203,7 @@ impl Session {
         if self.ended {
             return self.vanish_at;
         }
-        let pipeline = self
-            .talk
-            .as_ref()
-            .and_then(|t| t.reply.as_ref()?.pipeline.as_ref());
+        let pipeline = self.talk.as_ref().and_then(|t| t.reply.as_ref()?.pipeline.as_ref());
         match pipeline {
             // A device that is slow to read is waited for; `written` asks again.
             Some(p) if !self.full() => self.idle_check.min(p.next()),
@@ -334,14 +327,8 @@ impl Session {
             }
         };
         let vad = open.vad.then(|| Vad::new(plan.vad_silence));
-        self.talk = Some(Box::new(Talk {
-            replies,
-            ear,
-            vad,
-            heard: Heard::default(),
-            reply: None,
-            next_turn: 0,
-        }));
+        self.talk =
+            Some(Box::new(Talk { replies, ear, vad, heard: Heard::default(), reply: None, next_turn: 0 }));
         let session = format!("s{}", self.number);
         self.answer(Answer::Ready { session, down }, Mark::default());
     }
@@ -362,11 +349,7 @@ impl Session {
             Err(why) => {
                 if !std::mem::replace(&mut talk.heard.broken, true) {
                     let turn = Some(talk.next_turn);
-                    self.error(
-                        turn,
-                        "format_mismatch",
-                        format!("{} bytes are {why}", payload.len()),
-                    );
+                    self.error(turn, "format_mismatch", format!("{} bytes are {why}", payload.len()));
                 }
                 return;
             }
@@ -431,11 +414,7 @@ impl Session {
             return; // the device has been told
         }
         if heard.first.is_none() {
-            return self.error(
-                Some(turn),
-                "no_audio",
-                "the turn ended without any audio".to_owned(),
-            );
+            return self.error(Some(turn), "no_audio", "the turn ended without any audio".to_owned());
         }
         world.stats.turns.fetch_add(1, Ordering::Relaxed);
         let mut r = turn_stream(world.plan.seed, self.number, turn);
@@ -474,11 +453,7 @@ impl Session {
         }
         let pipeline =
             reply.map(|reply| Pipeline::start(now, &world.plan, &world.stages, draws, reply, &self.waker));
-        talk.reply = Some(Replying {
-            turn,
-            fault,
-            pipeline,
-        });
+        talk.reply = Some(Replying { turn, fault, pipeline });
         if detected {
             let mark = Mark { turn, what: STOPPED };
             let turn = said_turn(turn, fault);
@@ -488,11 +463,7 @@ impl Session {
     }
 
     fn row(&mut self, turn: u32) -> Option<&mut Row> {
-        self.rows
-            .iter_mut()
-            .rev()
-            .find(|r| r.session_turn == turn)
-            .map(|r| &mut **r)
+        self.rows.iter_mut().rev().find(|r| r.session_turn == turn).map(|r| &mut **r)
     }
 
     fn complain(&mut self, why: String) {
@@ -547,12 +518,7 @@ impl Drop for Session {
     /// Turns that were under way are logged as far as they came.
     fn drop(&mut self) {
         let reply = self.talk.take().and_then(|t| t.reply);
-        if let Some(Replying {
-            turn,
-            pipeline: Some(p),
-            ..
-        }) = reply
-        {
+        if let Some(Replying { turn, pipeline: Some(p), .. }) = reply {
             let waits = p.waits();
             if let Some(row) = self.row(turn) {
                 (row.stt_wait_us, row.llm_wait_us, row.tts_wait_us) = (waits.stt, waits.llm, waits.tts);
@@ -565,15 +531,9 @@ impl Drop for Session {
 }
 
 /// Audio of devices that do not say what they send.
-const DEFAULT_UP: AudioFormat = AudioFormat {
-    codec: Codec::Opus,
-    sample_rate: 16_000,
-};
+const DEFAULT_UP: AudioFormat = AudioFormat { codec: Codec::Opus, sample_rate: 16_000 };
 /// Audio for devices that do not say what they want.
-const DEFAULT_DOWN: AudioFormat = AudioFormat {
-    codec: Codec::Opus,
-    sample_rate: 24_000,
-};
+const DEFAULT_DOWN: AudioFormat = AudioFormat { codec: Codec::Opus, sample_rate: 24_000 };
 
 /// The fault `wrong_turn` shifts the ids that messages carry.
 fn said_turn(turn: u32, fault: Option<Fault>) -> u32 {

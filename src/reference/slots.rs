@@ -53,11 +53,7 @@ impl Slots {
     /// So many slots; 0: no limit.
     pub(super) fn new(slots: u32) -> Self {
         Self((slots > 0).then(|| {
-            Arc::new(Mutex::new(Queue {
-                free: slots,
-                waiting: VecDeque::new(),
-                latest: Micros(i64::MIN),
-            }))
+            Arc::new(Mutex::new(Queue { free: slots, waiting: VecDeque::new(), latest: Micros(i64::MIN) }))
         }))
     }
 
@@ -78,10 +74,7 @@ impl Slots {
                 });
             }
             drop(q);
-            Place {
-                queue: Arc::clone(queue),
-                granted,
-            }
+            Place { queue: Arc::clone(queue), granted }
         });
         Slot { requested: at, place }
     }

@@ -25,9 +25,7 @@ pub(super) fn audible_from(chunks: &[Chunk], format: AudioFormat) -> Result<Opti
     let mut samples = Vec::new();
     for c in chunks {
         samples.clear();
-        decoder
-            .decode(&c.payload, &mut samples)
-            .map_err(|e| e.to_string())?;
+        decoder.decode(&c.payload, &mut samples).map_err(|e| e.to_string())?;
         if let Onset::Found(at) = finder.push(&samples) {
             return Ok(Some(at));
         }

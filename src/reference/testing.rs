@@ -25,10 +25,7 @@ pub(super) const MS: fn(i64) -> Micros = Micros::from_millis;
 pub(super) const PCM: AudioFormat = plain::FORMAT;
 
 /// Opus at 16 kHz.
-pub(super) const OPUS: AudioFormat = AudioFormat {
-    codec: Codec::Opus,
-    sample_rate: 16_000,
-};
+pub(super) const OPUS: AudioFormat = AudioFormat { codec: Codec::Opus, sample_rate: 16_000 };
 
 /// Two sentences of three words, one second long: 100 ms of silence, then a tone.
 pub(super) fn spoken() -> Spoken {
@@ -48,10 +45,8 @@ pub(super) fn tone(duration: Micros, amplitude: f32) -> Vec<f32> {
 
 /// That tone as PCM16.
 pub(super) fn pcm(duration: Micros, amplitude: f32) -> Frame {
-    let bytes: Vec<u8> = tone(duration, amplitude)
-        .into_iter()
-        .flat_map(|s| ((s * 32_767.0) as i16).to_le_bytes())
-        .collect();
+    let bytes: Vec<u8> =
+        tone(duration, amplitude).into_iter().flat_map(|s| ((s * 32_767.0) as i16).to_le_bytes()).collect();
     Frame::Binary(bytes.into())
 }
 
@@ -88,12 +83,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new(world: &Rc<World>) -> Self {
         let session = Session::new(Rc::clone(world), 40_000, false, MS(0), Waker::noop().clone());
-        let mut rig = Self {
-            session,
-            now: MS(0),
-            written: Vec::new(),
-            reads: true,
-        };
+        let mut rig = Self { session, now: MS(0), written: Vec::new(), reads: true };
         rig.flush();
         rig
     }
@@ -165,10 +155,7 @@ impl Rig {
 
     /// When the first of a kind was written.
     pub(super) fn at(&self, wanted: &str) -> Option<Micros> {
-        self.written
-            .iter()
-            .find(|(_, out)| kind(out) == wanted)
-            .map(|(at, _)| *at)
+        self.written.iter().find(|(_, out)| kind(out) == wanted).map(|(at, _)| *at)
     }
 
     pub(super) fn count(&self, wanted: &str) -> usize {

@@ -89,10 +89,7 @@ impl Truth {
     #[cfg(test)]
     pub(super) fn kept() -> (Self, Receiver<Row>) {
         let (rows, kept) = sync_channel(WAITING);
-        let truth = Self {
-            rows: Some(rows),
-            lost: Arc::default(),
-        };
+        let truth = Self { rows: Some(rows), lost: Arc::default() };
         (truth, kept)
     }
 }
@@ -119,20 +116,9 @@ impl Writer {
             .spawn(move || write(file, &waiting, &zero_of_thread))
             .map_err(cannot)?;
         let lost = Arc::<AtomicU64>::default();
-        let truth = Truth {
-            rows: Some(rows),
-            lost: Arc::clone(&lost),
-        };
+        let truth = Truth { rows: Some(rows), lost: Arc::clone(&lost) };
         let path = path.to_owned();
-        Ok((
-            truth,
-            Self {
-                thread,
-                lost,
-                zero,
-                path,
-            },
-        ))
+        Ok((truth, Self { thread, lost, zero, path }))
     }
 
     /// From now on rows count from `zero` on the server's clock: the run begins after the server does.
@@ -155,9 +141,7 @@ impl Writer {
 
 fn write(file: File, rows: &Receiver<Row>, zero: &AtomicI64) -> std::io::Result<()> {
     let since_zero = |row: Row| row.since(Micros(zero.load(Ordering::Relaxed)));
-    let mut csv = csv::WriterBuilder::new()
-        .has_headers(false)
-        .from_writer(BufWriter::new(file));
+    let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(BufWriter::new(file));
     csv.write_record(Row::columns())?;
     // The head is there at once, so that a reader never meets an empty file.
     csv.flush()?;
@@ -169,9 +153,7 @@ fn write(file: File, rows: &Receiver<Row>, zero: &AtomicI64) -> std::io::Result<
         }
         csv.flush()?;
     }
-    csv.into_inner()
-        .map_err(|e| std::io::Error::other(e.to_string()))?
-        .flush()
+    csv.into_inner().map_err(|e| std::io::Error::other(e.to_string()))?.flush()
 }
 
 impl Row {

@@ -31,12 +31,7 @@ pub(super) struct Vad {
 
 impl Vad {
     pub(super) fn new(silence: Micros) -> Self {
-        Self {
-            silence,
-            position: Micros::ZERO,
-            run: None,
-            speaking: false,
-        }
+        Self { silence, position: Micros::ZERO, run: None, speaking: false }
     }
 
     /// Takes one payload in: its loud spans, offset from its start, and its duration.

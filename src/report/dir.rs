@@ -51,17 +51,9 @@ pub fn rfc3339(t: SystemTime) -> String {
 
 fn create_unique(root: &Path, name: &str, started: SystemTime) -> Result<PathBuf, String> {
     fs::create_dir_all(root).map_err(|e| cannot_create(root, &e))?;
-    let stem = format!(
-        "{}-{}",
-        folder_name(name),
-        DateTime::<Utc>::from(started).format("%Y%m%dT%H%M%SZ")
-    );
+    let stem = format!("{}-{}", folder_name(name), DateTime::<Utc>::from(started).format("%Y%m%dT%H%M%SZ"));
     for n in 1..=SAME_SECOND {
-        let dir = root.join(if n == 1 {
-            stem.clone()
-        } else {
-            format!("{stem}-{n}")
-        });
+        let dir = root.join(if n == 1 { stem.clone() } else { format!("{stem}-{n}") });
         match fs::create_dir(&dir) {
             Ok(()) => return Ok(dir),
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
@@ -75,31 +67,20 @@ fn create_unique(root: &Path, name: &str, started: SystemTime) -> Result<PathBuf
 }
 
 fn cannot_create(dir: &Path, e: &std::io::Error) -> String {
-    format!(
-        "cannot create the report folder {}: {e}; choose another with --report-dir",
-        dir.display()
-    )
+    format!("cannot create the report folder {}: {e}; choose another with --report-dir", dir.display())
 }
 
 /// The name as part of a path: letters, digits, `.`, `_` and `-`.
 fn folder_name(name: &str) -> String {
     let mut text = String::new();
     for c in name.chars().take(NAME_LENGTH) {
-        let c = if c.is_ascii_alphanumeric() || "._-".contains(c) {
-            c
-        } else {
-            '-'
-        };
+        let c = if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
         if !(c == '-' && text.ends_with('-')) {
             text.push(c);
         }
     }
     let text = text.trim_matches(['-', '.']);
-    if text.is_empty() {
-        "run".to_owned()
-    } else {
-        text.to_owned()
-    }
+    if text.is_empty() { "run".to_owned() } else { text.to_owned() }
 }
 
 /// `dir` relative to `root`, when it lies inside.
@@ -111,9 +92,7 @@ fn inside(dir: &Path, root: &Path) -> Option<PathBuf> {
 
 /// Points `latest` at `target`: a new link is moved over the old one, so that it exists at every instant.
 fn link_latest(root: &Path, target: &Path, started: SystemTime) -> std::io::Result<()> {
-    let nanos = started
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |d| d.as_nanos());
+    let nanos = started.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
     let temporary = root.join(format!(".{LATEST}-{}-{nanos}", std::process::id()));
     std::os::unix::fs::symlink(target, &temporary)?;
     fs::rename(&temporary, root.join(LATEST)).inspect_err(|_| {
@@ -154,10 +133,7 @@ mod tests {
         let run = create_dir(None, &root, "a", noon()).unwrap();
         let outside = create_dir(Some(&base.path().join("x/y")), &root, "a", noon()).unwrap();
         assert!(outside.is_dir());
-        assert_eq!(
-            root.join("latest").canonicalize().unwrap(),
-            run.canonicalize().unwrap()
-        );
+        assert_eq!(root.join("latest").canonicalize().unwrap(), run.canonicalize().unwrap());
         let inside = create_dir(Some(&root.join("ci/one")), &root, "a", noon()).unwrap();
         assert_eq!(fs::read_link(root.join("latest")).unwrap(), Path::new("ci/one"));
         assert!(inside.is_dir());

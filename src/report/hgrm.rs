@@ -28,11 +28,7 @@ pub(super) fn render(d: &Distribution) -> Option<String> {
 
 fn body(text: &mut String, h: &Histogram<u64>) -> std::fmt::Result {
     let ms = |us: f64| us / 1_000.0;
-    writeln!(
-        text,
-        "{:>12} {:>14} {:>10} {:>14}\n",
-        "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
-    )?;
+    writeln!(text, "{:>12} {:>14} {:>10} {:>14}\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")?;
     let mut total = 0;
     for v in h.iter_quantiles(TICKS_PER_HALF) {
         total += v.count_since_last_iteration();
@@ -44,18 +40,8 @@ fn body(text: &mut String, h: &Histogram<u64>) -> std::fmt::Result {
             writeln!(text, "{value:12.3} {q:2.12} {total:10}")?;
         }
     }
-    writeln!(
-        text,
-        "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]",
-        ms(h.mean()),
-        ms(h.stdev())
-    )?;
-    writeln!(
-        text,
-        "#[Max     = {:12.3}, Total count    = {:12}]",
-        ms(h.max() as f64),
-        h.len()
-    )?;
+    writeln!(text, "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]", ms(h.mean()), ms(h.stdev()))?;
+    writeln!(text, "#[Max     = {:12.3}, Total count    = {:12}]", ms(h.max() as f64), h.len())?;
     writeln!(
         text,
         "#[Buckets = {:12}, SubBuckets     = {:12}]",

@@ -36,9 +36,7 @@ impl HlogWriter {
     /// Creates the log in `dir`. `started`: the wall-clock time that the run's clock counts from.
     pub fn create(dir: &Path, started: SystemTime) -> Result<Self, String> {
         let mut me = Self {
-            file: Guarded::create(dir, FILE, "histograms", |file| {
-                BufWriter::with_capacity(BUFFER, file)
-            })?,
+            file: Guarded::create(dir, FILE, "histograms", |file| BufWriter::with_capacity(BUFFER, file))?,
             serializer: V2DeflateSerializer::new(),
         };
         me.file.write(0, |file| header(file, started))?;
@@ -70,8 +68,7 @@ impl HlogWriter {
                 .write_histogram(histogram, start.to_std(), width.to_std(), Tag::new(metric))
                 .map_err(|e| e.to_string())?;
             let line = lines.split_inclusive(|&b| b == b'\n').next_back();
-            file.write_all(line.unwrap_or_default())
-                .map_err(|e| e.to_string())
+            file.write_all(line.unwrap_or_default()).map_err(|e| e.to_string())
         })
     }
 
@@ -122,8 +119,7 @@ mod tests {
         h.record(271_000).unwrap();
         for second in 0..2 {
             for metric in ["ttfa", "stall_ratio@60ms"] {
-                log.write(metric, Micros::from_secs(second), Micros::from_secs(1), &h)
-                    .unwrap();
+                log.write(metric, Micros::from_secs(second), Micros::from_secs(1), &h).unwrap();
             }
         }
         log.finish().unwrap();
@@ -146,27 +142,17 @@ mod tests {
         let body: String = text.lines().skip(5).map(|l| format!("{l}\n")).collect();
         let mut seen = Vec::new();
         for entry in IntervalLogIterator::new(body.as_bytes()) {
-            let LogEntry::Interval(line) = entry.unwrap() else {
-                panic!()
-            };
+            let LogEntry::Interval(line) = entry.unwrap() else { panic!() };
             let bytes = BASE64.decode(line.encoded_histogram()).unwrap();
             let back: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
             assert_eq!(back, h);
             assert!((line.max() - 271.0).abs() < 0.3, "{}", line.max());
-            seen.push((
-                line.tag().unwrap().as_str().to_owned(),
-                line.start_timestamp().as_secs(),
-            ));
+            seen.push((line.tag().unwrap().as_str().to_owned(), line.start_timestamp().as_secs()));
         }
         let tag = |t: &str, s| (t.to_owned(), s);
         assert_eq!(
             seen,
-            [
-                tag("ttfa", 0),
-                tag("stall_ratio@60ms", 0),
-                tag("ttfa", 1),
-                tag("stall_ratio@60ms", 1)
-            ]
+            [tag("ttfa", 0), tag("stall_ratio@60ms", 0), tag("ttfa", 1), tag("stall_ratio@60ms", 1)]
         );
     }
 }

@@ -80,51 +80,25 @@ pub(super) fn render(view: &View<'_>, charts: &[Chart]) -> Result<String, String
 /// The drawing without fixed size (the page scales it) and with words for those who cannot see it.
 fn figure(chart: &Chart) -> Figure<'_> {
     let label = format!("<svg role=\"img\" aria-label=\"{}\" ", chart.title);
-    Figure {
-        caption: &chart.caption,
-        svg: chart.svg.replacen("<svg ", &label, 1),
-    }
+    Figure { caption: &chart.caption, svg: chart.svg.replacen("<svg ", &label, 1) }
 }
 
 fn tiles(view: &View<'_>) -> Vec<Tile> {
     let r = view.result;
     let quantile = |m: Metric, q: f64| {
-        let cell = r
-            .metrics
-            .get(m.name())
-            .map_or(Cell::Empty, |m| Cell::quantile(m, q));
+        let cell = r.metrics.get(m.name()).map_or(Cell::Empty, |m| Cell::quantile(m, q));
         let unit = if matches!(cell, Cell::Value(_)) { "ms" } else { "" };
         (cell.text(Shown::Millis), unit)
     };
     let mut tiles = Vec::new();
     for (label, metric, q, note) in [
-        (
-            "TTFA, median",
-            Metric::Ttfa,
-            0.5,
-            "end of speech → first audible sound",
-        ),
-        (
-            "TTFA, p95",
-            Metric::Ttfa,
-            0.95,
-            "19 of 20 turns are at least this fast",
-        ),
-        (
-            "TTFA, p99",
-            Metric::Ttfa,
-            0.99,
-            "99 of 100 turns are at least this fast",
-        ),
+        ("TTFA, median", Metric::Ttfa, 0.5, "end of speech → first audible sound"),
+        ("TTFA, p95", Metric::Ttfa, 0.95, "19 of 20 turns are at least this fast"),
+        ("TTFA, p99", Metric::Ttfa, 0.99, "99 of 100 turns are at least this fast"),
         ("TTFT, p95", Metric::Ttft, 0.95, "end of speech → first token"),
     ] {
         let (value, unit) = quantile(metric, q);
-        tiles.push(Tile {
-            label,
-            value,
-            unit,
-            note: note.to_owned(),
-        });
+        tiles.push(Tile { label, value, unit, note: note.to_owned() });
     }
     let (within, of) = view.within_budget().unwrap_or_default();
     tiles.push(Tile {
@@ -166,20 +140,13 @@ fn worst(t: &TurnRow) -> WorstTurn {
 
 fn audio(r: &RunResult) -> Vec<Fact> {
     let a = &r.audio;
-    let bitrate = if a.bitrate > 0 {
-        format!(", {:.0} kbit/s", f64::from(a.bitrate) / 1e3)
-    } else {
-        String::new()
-    };
+    let bitrate =
+        if a.bitrate > 0 { format!(", {:.0} kbit/s", f64::from(a.bitrate) / 1e3) } else { String::new() };
     facts([
         ("codec", format!("{}{bitrate}, sent as {}", a.codec, a.encoding)),
         (
             "sample rate",
-            format!(
-                "{} Hz up, {} Hz down",
-                count(a.sample_rate.into()),
-                count(a.reply_sample_rate.into())
-            ),
+            format!("{} Hz up, {} Hz down", count(a.sample_rate.into()), count(a.reply_sample_rate.into())),
         ),
         (
             "messages",
@@ -216,27 +183,12 @@ fn repeat(r: &RunResult) -> Vec<Fact> {
         ("started", r.started_at.clone()),
         ("seed", r.seed.to_string()),
         ("version", format!("voxload {}", r.voxload_version)),
-        (
-            "host",
-            format!(
-                "{}, {} ({} cores), {}",
-                h.os,
-                h.cpu,
-                h.cores,
-                bytes(h.memory_bytes)
-            ),
-        ),
+        ("host", format!("{}, {} ({} cores), {}", h.os, h.cpu, h.cores, bytes(h.memory_bytes))),
         ("open files, at most", count(h.open_files)),
         ("devices at once", count(r.generator.devices.into())),
     ])
 }
 
 fn facts<const N: usize>(facts: [(&str, String); N]) -> Vec<Fact> {
-    facts
-        .into_iter()
-        .map(|(label, value)| Fact {
-            label: label.to_owned(),
-            value,
-        })
-        .collect()
+    facts.into_iter().map(|(label, value)| Fact { label: label.to_owned(), value }).collect()
 }

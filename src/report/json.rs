@@ -18,9 +18,7 @@ pub(super) fn write(result: &RunResult, path: &Path) -> Result<(), String> {
         let mut file = BufWriter::new(File::create(&temporary)?);
         serde_json::to_writer_pretty(&mut file, result)?;
         file.write_all(b"\n")?;
-        file.into_inner()
-            .map_err(std::io::IntoInnerError::into_error)?
-            .sync_all()?;
+        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&temporary, path)
     })();
     written.map_err(|e| {
@@ -31,11 +29,7 @@ pub(super) fn write(result: &RunResult, path: &Path) -> Result<(), String> {
 
 /// Reads the result at `path`, a file or a report folder. Returns the file's own path too.
 pub fn read(path: &Path) -> Result<(RunResult, PathBuf), String> {
-    let file = if path.is_dir() {
-        path.join(FILE)
-    } else {
-        path.to_owned()
-    };
+    let file = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
     let text = fs::read_to_string(&file).map_err(|e| {
         format!(
             "cannot read {}: {e}; expected the {FILE} of a run, or its folder, for example reports/latest",
@@ -61,15 +55,10 @@ fn parse(text: &str) -> Result<RunResult, String> {
         Some(other) => Err(format!(
             "its layout is version {other}, written by voxload {}; this voxload {} reads version {SCHEMA_VERSION}: \
              use the voxload that wrote it",
-            header
-                .voxload_version
-                .as_deref()
-                .unwrap_or("of an unknown version"),
+            header.voxload_version.as_deref().unwrap_or("of an unknown version"),
             env!("CARGO_PKG_VERSION")
         )),
-        None => Err(format!(
-            "not the result of a run: it has no schema_version; expected a {FILE}"
-        )),
+        None => Err(format!("not the result of a run: it has no schema_version; expected a {FILE}")),
     }
 }
 

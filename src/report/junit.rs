@@ -17,12 +17,7 @@ pub(super) fn render(view: &View<'_>) -> Result<String, String> {
             TestCaseStatus::success()
         } else {
             let text = format!("{}: {} {}", t.expression, t.actual_text, t.note);
-            not(
-                NonSuccessKind::Failure,
-                "threshold",
-                text.trim_end().to_owned(),
-                None,
-            )
+            not(NonSuccessKind::Failure, "threshold", text.trim_end().to_owned(), None)
         };
         suite.add_test_case(case(result, format!("threshold {}", t.expression), status));
     }
@@ -59,19 +54,9 @@ fn validity(view: &View<'_>) -> TestCaseStatus {
         .checks
         .iter()
         .filter(|c| !c.ok)
-        .map(|c| {
-            format!(
-                "{}: {}, limit {}; {}; try: {}",
-                c.name, c.seen, c.limit, c.cause, c.try_this
-            )
-        })
+        .map(|c| format!("{}: {}, limit {}; {}; try: {}", c.name, c.seen, c.limit, c.cause, c.try_this))
         .collect();
-    not(
-        NonSuccessKind::Error,
-        "invalid",
-        view.validity(),
-        Some(lines.join("\n")),
-    )
+    not(NonSuccessKind::Error, "invalid", view.validity(), Some(lines.join("\n")))
 }
 
 fn verdict(view: &View<'_>) -> TestCaseStatus {
@@ -81,10 +66,5 @@ fn verdict(view: &View<'_>) -> TestCaseStatus {
         Status::Invalid | Status::Interrupted => NonSuccessKind::Error,
     };
     let message = format!("{}: {}", view.word(), view.headline());
-    not(
-        kind,
-        "verdict",
-        message,
-        Some(view.result.verdict.reasons.join("\n")),
-    )
+    not(kind, "verdict", message, Some(view.result.verdict.reasons.join("\n")))
 }

@@ -32,13 +32,7 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
     }
     writeln!(out, "{}  ", escape(&view.validity()))?;
     writeln!(out, "{}  ", escape(&view.setting()))?;
-    writeln!(
-        out,
-        "{}, seed {}, voxload {}\n",
-        escape(&r.started_at),
-        r.seed,
-        escape(&r.voxload_version)
-    )?;
+    writeln!(out, "{}, seed {}, voxload {}\n", escape(&r.started_at), r.seed, escape(&r.voxload_version))?;
 
     writeln!(out, "## Thresholds\n")?;
     if r.thresholds.is_empty() {
@@ -68,13 +62,7 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
         writeln!(out, "|---|{}", "---:|".repeat(headings.len()))?;
         for l in lines {
             let cells = l.cells.join(" | ");
-            writeln!(
-                out,
-                "| {} | {} | {cells} | {} |",
-                l.name,
-                l.count,
-                count(l.infinite)
-            )?;
+            writeln!(out, "| {} | {} | {cells} | {} |", l.name, l.count, count(l.infinite))?;
         }
         writeln!(out)?;
         for note in view.latency_notes() {
@@ -88,10 +76,7 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
     writeln!(out, "- connections: {}\n", escape(&view.connections()))?;
     let failures = view.failures();
     if !failures.is_empty() {
-        writeln!(
-            out,
-            "| class | affected | meaning | first one |\n|---|---:|---|---|"
-        )?;
+        writeln!(out, "| class | affected | meaning | first one |\n|---|---:|---|---|")?;
         for f in failures {
             writeln!(
                 out,
@@ -110,10 +95,7 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
     facts(out, "Barge-in", &view.barge_in())?;
     facts(out, "Load generator", &view.generator())?;
     if !r.validity.checks.is_empty() {
-        writeln!(
-            out,
-            "| | check | seen | limit | likely cause | try |\n|---|---|---:|---:|---|---|"
-        )?;
+        writeln!(out, "| | check | seen | limit | likely cause | try |\n|---|---|---:|---:|---|---|")?;
     }
     for c in &r.validity.checks {
         let mark = if c.ok { "✅" } else { "❌" };
@@ -130,11 +112,7 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
     if !r.validity.checks.is_empty() {
         writeln!(out)?;
     }
-    facts(
-        out,
-        "Agreement with the reference server's own log",
-        &view.agreement(),
-    )?;
+    facts(out, "Agreement with the reference server's own log", &view.agreement())?;
     writeln!(out, "## Again\n\n{}", code(&r.command))
 }
 
@@ -182,10 +160,7 @@ mod tests {
 
     #[test]
     fn outside_text_stays_text() {
-        assert_eq!(
-            escape("<img src=x> [a](b) | @all *b*"),
-            "&lt;img src=x> \\[a\\](b) \\| &#64;all \\*b\\*"
-        );
+        assert_eq!(escape("<img src=x> [a](b) | @all *b*"), "&lt;img src=x> \\[a\\](b) \\| &#64;all \\*b\\*");
         assert_eq!(code("a`b|c\nd"), "`a'b\\|c d`");
     }
 }

@@ -112,10 +112,7 @@ pub fn write_all(result: &RunResult, dir: &Path, plan: &ReportPlan) -> Written {
 
 /// Writes some formats. `result.json` comes first, so that a disk that fills up loses the least.
 pub fn write_formats(result: &RunResult, dir: &Path, formats: &BTreeSet<Format>) -> Written {
-    let mut out = Writer {
-        dir,
-        written: Written::default(),
-    };
+    let mut out = Writer { dir, written: Written::default() };
     if formats.contains(&Format::Json) {
         let path = dir.join(json::FILE);
         let done = json::write(result, &path);
@@ -177,10 +174,7 @@ impl Writer<'_> {
     fn rendered(&mut self, name: &str, text: Result<String, String>) {
         match text {
             Ok(text) => self.text(name, &text),
-            Err(e) => self
-                .written
-                .problems
-                .push(format!("{name} cannot be rendered: {e}")),
+            Err(e) => self.written.problems.push(format!("{name} cannot be rendered: {e}")),
         }
     }
 
@@ -189,9 +183,7 @@ impl Writer<'_> {
         match fs::create_dir_all(&path) {
             Ok(()) => true,
             Err(e) => {
-                self.written
-                    .problems
-                    .push(format!("cannot create {}: {e}", path.display()));
+                self.written.problems.push(format!("cannot create {}: {e}", path.display()));
                 false
             }
         }

@@ -48,31 +48,15 @@ const END_OF_SPEECH: i64 = 1_840_000;
 
 /// How turns of the failing kind fail, with what their server said: text that must not get out of its place.
 const FAILURES: [(&str, FailureClass, &str); 6] = [
-    (
-        "timeout",
-        FailureClass::Timeout,
-        "no audio within 5 s of the end of speech",
-    ),
-    (
-        "closed_1011",
-        FailureClass::Closed(1011),
-        "close code 1011 \"internal error: CUDA out of memory\"",
-    ),
+    ("timeout", FailureClass::Timeout, "no audio within 5 s of the end of speech"),
+    ("closed_1011", FailureClass::Closed(1011), "close code 1011 \"internal error: CUDA out of memory\""),
     (
         "server_overloaded",
         FailureClass::Server(String::new()),
         "<script>alert('overloaded')</script> & | `tick` *star*",
     ),
-    (
-        "protocol",
-        FailureClass::Protocol,
-        "text frame that is not JSON: \u{1b}[31m{\"type\":\n\"tts_audio",
-    ),
-    (
-        "stalls",
-        FailureClass::Stalls,
-        "stalled 38 % of its playback, limit 20 %",
-    ),
+    ("protocol", FailureClass::Protocol, "text frame that is not JSON: \u{1b}[31m{\"type\":\n\"tts_audio"),
+    ("stalls", FailureClass::Stalls, "stalled 38 % of its playback, limit 20 %"),
     ("reset", FailureClass::Reset, "connection reset by peer"),
 ];
 
@@ -108,11 +92,7 @@ pub fn make(kind: Kind, seed: u64, turns: u32) -> Sample {
         }
     }
     let result = result(kind, seed, &rows, points, &totals);
-    Sample {
-        result,
-        turns: rows,
-        intervals,
-    }
+    Sample { result, turns: rows, intervals }
 }
 
 fn turn(kind: Kind, random: &mut Stream, n: u32, of: u32) -> TurnRow {
@@ -130,11 +110,7 @@ fn turn(kind: Kind, random: &mut Stream, n: u32, of: u32) -> TurnRow {
     let late = log_normal(random, if kind == Kind::Invalid { 9_000.0 } else { 180.0 }, 0.5);
     let last_send = eos + 20_000;
     let media = 1_500_000 + random.below(2_000_000) as i64;
-    let required = if random.chance(0.03) {
-        random.below(240_000) as i64
-    } else {
-        0
-    };
+    let required = if random.chance(0.03) { random.below(240_000) as i64 } else { 0 };
     let at = |prebuffer: i64| (required - prebuffer).max(0);
     let mut row = TurnRow {
         device,
@@ -209,14 +185,8 @@ fn record(kind: Kind, random: &mut Stream, row: &TurnRow, to: &mut BTreeMap<Metr
     finite(Metric::FinalTranscript, row.final_transcript_us);
     finite(Metric::LeadSilence, row.lead_silence_us);
     finite(Metric::Rtf, row.rtf.map(|r| (r * 1e6) as i64));
-    finite(
-        Metric::RequiredPrebuffer,
-        row.rtf.map(|_| row.required_prebuffer_us),
-    );
-    finite(
-        Metric::Connect,
-        (row.turn == 0).then(|| 900 + random.below(2_000) as i64),
-    );
+    finite(Metric::RequiredPrebuffer, row.rtf.map(|_| row.required_prebuffer_us));
+    finite(Metric::Connect, (row.turn == 0).then(|| 900 + random.below(2_000) as i64));
     for _ in 0..10 {
         let scale = if kind == Kind::Invalid { 3_000.0 } else { 120.0 };
         finite(Metric::SendLateness, Some((scale * random.exponential()) as i64));
@@ -252,9 +222,7 @@ fn point(second: i64, kind: Kind) -> IntervalPoint {
 fn fill(p: &mut IntervalPoint, samples: &BTreeMap<Metric, Distribution>) {
     let quantile = |m, q| {
         let d: Option<&Distribution> = samples.get(&m);
-        d.and_then(|d| d.quantile(q))
-            .and_then(Quantile::finite)
-            .map(|t| t.0)
+        d.and_then(|d| d.quantile(q)).and_then(Quantile::finite).map(|t| t.0)
     };
     p.in_turn = (p.started * 3).min(u64::from(p.connected)) as u32;
     p.messages_sent = p.started * 36;
@@ -262,10 +230,7 @@ fn fill(p: &mut IntervalPoint, samples: &BTreeMap<Metric, Distribution>) {
     p.ttfa_count = samples.get(&Metric::Ttfa).map_or(0, Distribution::count);
     p.ttfa_p50_us = quantile(Metric::Ttfa, 0.5);
     p.ttfa_p95_us = quantile(Metric::Ttfa, 0.95);
-    p.ttfa_max_us = samples
-        .get(&Metric::Ttfa)
-        .and_then(Distribution::max)
-        .map(|t| t.0);
+    p.ttfa_max_us = samples.get(&Metric::Ttfa).and_then(Distribution::max).map(|t| t.0);
     p.ttft_p50_us = quantile(Metric::Ttft, 0.5);
     p.ttft_p95_us = quantile(Metric::Ttft, 0.95);
     p.send_lateness_p99_us = quantile(Metric::SendLateness, 0.99);
@@ -283,11 +248,7 @@ fn result(
     let timed_out = number(&|r| r.outcome == "timeout");
     let succeeded = number(&|r| r.outcome == "ok");
     let turns = TurnCounts {
-        planned: if kind == Kind::Empty {
-            3_000
-        } else {
-            counted.len() as u64
-        },
+        planned: if kind == Kind::Empty { 3_000 } else { counted.len() as u64 },
         started: counted.len() as u64,
         succeeded,
         failed: counted.len() as u64 - succeeded - timed_out,
@@ -390,11 +351,7 @@ fn thresholds(totals: &BTreeMap<Metric, Distribution>, turns: &TurnCounts) -> Ve
                 None => "no samples".to_owned(),
             },
             passed: matches!(p95, Some(Quantile::Finite(t)) if t < BUDGET),
-            note: if p95.is_none() {
-                "a threshold without samples fails".to_owned()
-            } else {
-                String::new()
-            },
+            note: if p95.is_none() { "a threshold without samples fails".to_owned() } else { String::new() },
         },
         ThresholdResult {
             expression: "turn_failures<1%".to_owned(),
@@ -408,9 +365,8 @@ fn thresholds(totals: &BTreeMap<Metric, Distribution>, turns: &TurnCounts) -> Ve
 
 fn verdict(kind: Kind, thresholds: &[ThresholdResult]) -> Verdict {
     let failed = thresholds.iter().filter(|t| !t.passed);
-    let mut reasons: Vec<String> = failed
-        .map(|t| format!("threshold {} failed: {}", t.expression, t.actual_text))
-        .collect();
+    let mut reasons: Vec<String> =
+        failed.map(|t| format!("threshold {} failed: {}", t.expression, t.actual_text)).collect();
     let (status, exit_code) = match kind {
         Kind::Good => (Status::Pass, 0),
         Kind::Failing => (Status::Fail, 99),
@@ -423,11 +379,7 @@ fn verdict(kind: Kind, thresholds: &[ThresholdResult]) -> Verdict {
             (Status::Fail, 121)
         }
     };
-    Verdict {
-        status,
-        exit_code,
-        reasons,
-    }
+    Verdict { status, exit_code, reasons }
 }
 
 fn validity(kind: Kind) -> Validity {
@@ -505,14 +457,8 @@ fn playback(rows: &[&TurnRow]) -> Vec<PlaybackResult> {
         .iter()
         .enumerate()
         .map(|(i, prebuffer)| {
-            let stalled = |r: &TurnRow| {
-                [
-                    r.stalled_0_us,
-                    r.stalled_60_us,
-                    r.stalled_120_us,
-                    r.stalled_200_us,
-                ][i]
-            };
+            let stalled =
+                |r: &TurnRow| [r.stalled_0_us, r.stalled_60_us, r.stalled_120_us, r.stalled_200_us][i];
             let mut ttfa = Distribution::default();
             for r in &replies {
                 ttfa.record(Micros(r.ttfa_us.unwrap_or(0) + [0, 12_000, 31_000, 70_000][i]));
@@ -559,12 +505,7 @@ fn agreement(turns: u64) -> Agreement {
         max_abs_us: Some(4_300),
         within_5ms: Some(1.0),
     };
-    Agreement {
-        turns,
-        unmatched: 0,
-        ttft: difference(240),
-        ttfa: difference(310),
-    }
+    Agreement { turns, unmatched: 0, ttft: difference(240), ttfa: difference(310) }
 }
 
 fn fixture(id: &str) -> FixtureInfo {

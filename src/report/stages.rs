@@ -10,13 +10,8 @@
 use super::result::{StageMean, TurnRow};
 
 /// The milestones after the end of speech. The last two exist in every turn that counts.
-const NAMES: [&str; 5] = [
-    "last send",
-    "final transcript",
-    "first token",
-    "first audio byte",
-    "first audible sound",
-];
+const NAMES: [&str; 5] =
+    ["last send", "final transcript", "first token", "first audio byte", "first audible sound"];
 
 /// Sets of milestones: any of the first three, always the last two.
 const SETS: usize = 1 << 3;
@@ -43,11 +38,8 @@ impl StageTotals {
         let (Some(byte), Some(audible)) = (t.ttfa_first_byte_us, t.ttfa_us) else {
             return;
         };
-        let optional = [
-            t.last_send_done_us.map(|at| at - t.end_of_speech_us),
-            t.final_transcript_us,
-            t.ttft_us,
-        ];
+        let optional =
+            [t.last_send_done_us.map(|at| at - t.end_of_speech_us), t.final_transcript_us, t.ttft_us];
         let mut set = 0;
         let mut at = [0, 0, 0, byte, audible];
         for (i, milestone) in optional.into_iter().enumerate() {
@@ -117,14 +109,8 @@ mod tests {
         let mut a = StageTotals::default();
         a.add(&turn(Some(60_000), 250_000));
         a.add(&turn(None, 900_000));
-        a.add(&TurnRow {
-            outcome: "timeout".into(),
-            ..turn(Some(60_000), 250_000)
-        });
-        a.add(&TurnRow {
-            warmup: true,
-            ..turn(None, 250_000)
-        });
+        a.add(&TurnRow { outcome: "timeout".into(), ..turn(Some(60_000), 250_000) });
+        a.add(&TurnRow { warmup: true, ..turn(None, 250_000) });
         let mut b = StageTotals::default();
         b.add(&turn(Some(80_000), 350_000));
         a.merge(&b);

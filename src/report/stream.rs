@@ -36,13 +36,7 @@ impl<W> Guarded<W> {
     ) -> Result<Self, String> {
         let path = dir.join(name);
         let file = File::create(&path).map_err(|e| format!("cannot create {}: {e}", path.display()))?;
-        Ok(Self {
-            path,
-            inner: Some(writer(file)),
-            entry,
-            written: 0,
-            flushed: 0,
-        })
+        Ok(Self { path, inner: Some(writer(file)), entry, written: 0, flushed: 0 })
     }
 
     /// Writes with `f`, which adds so many entries.
@@ -116,15 +110,9 @@ impl<R: CsvRow> RowsCsv<R> {
     /// Creates the file in `dir`, with its header.
     pub fn create(dir: &Path) -> Result<Self, String> {
         let file = Guarded::create(dir, R::FILE, R::ENTRIES, |file| {
-            csv::WriterBuilder::new()
-                .has_headers(false)
-                .buffer_capacity(BUFFER)
-                .from_writer(file)
+            csv::WriterBuilder::new().has_headers(false).buffer_capacity(BUFFER).from_writer(file)
         })?;
-        let mut me = Self {
-            file,
-            row: PhantomData,
-        };
+        let mut me = Self { file, row: PhantomData };
         me.file.write(0, |csv| csv.write_record(&header::<R>()?))?;
         me.flush()?;
         Ok(me)
@@ -164,12 +152,7 @@ mod tests {
     fn rows_come_back_as_they_went() {
         let dir = tempfile::tempdir().unwrap();
         let rows = [
-            TurnRow {
-                outcome: "ok".into(),
-                ttft_us: Some(-4_000),
-                rtf: Some(0.25),
-                ..TurnRow::default()
-            },
+            TurnRow { outcome: "ok".into(), ttft_us: Some(-4_000), rtf: Some(0.25), ..TurnRow::default() },
             TurnRow {
                 device: 7,
                 outcome: "closed_1011".into(),
@@ -216,10 +199,7 @@ mod tests {
         file.file.inner = Some(csv::Writer::from_writer(full));
         file.write(&TurnRow::default()).unwrap();
         let e = file.flush().unwrap_err();
-        assert!(
-            e.contains("turns.csv: No space left") && e.contains("ends after 1 turns"),
-            "{e}"
-        );
+        assert!(e.contains("turns.csv: No space left") && e.contains("ends after 1 turns"), "{e}");
         file.write(&TurnRow::default()).unwrap();
         file.flush().unwrap();
         file.finish().unwrap();

@@ -36,17 +36,11 @@ impl Style {
     /// With colours where standard output is a terminal and `NO_COLOR` is not set.
     pub fn for_stdout() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self {
-            colour: std::io::stdout().is_terminal() && !unwanted,
-        }
+        Self { colour: std::io::stdout().is_terminal() && !unwanted }
     }
 
     fn paint(self, text: &str, style: Ansi) -> String {
-        if self.colour {
-            format!("{style}{text}{style:#}")
-        } else {
-            text.to_owned()
-        }
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
     pub(crate) fn good(self, text: &str) -> String {
@@ -72,12 +66,7 @@ const fn fg(colour: AnsiColor) -> Ansi {
 
 /// The summary of a run; `files` are the report files written, named at its end.
 pub fn summary(result: &RunResult, files: &[PathBuf], style: Style) -> String {
-    Summary {
-        view: View::new(result),
-        style,
-        text: String::new(),
-    }
-    .write(files)
+    Summary { view: View::new(result), style, text: String::new() }.write(files)
 }
 
 struct Summary<'a> {
@@ -159,22 +148,13 @@ impl Summary<'_> {
 
     fn thresholds(&mut self) {
         let thresholds = &self.view.result.thresholds;
-        let width = thresholds
-            .iter()
-            .map(|t| t.expression.chars().count())
-            .max()
-            .unwrap_or(0)
-            .min(44);
+        let width = thresholds.iter().map(|t| t.expression.chars().count()).max().unwrap_or(0).min(44);
         self.section("Thresholds");
         if thresholds.is_empty() {
             self.line("  none");
         }
         for t in thresholds {
-            let mark = if t.passed {
-                self.style.good("✓")
-            } else {
-                self.style.bad("✗")
-            };
+            let mark = if t.passed { self.style.good("✓") } else { self.style.bad("✗") };
             let mut text = t.actual_text.clone();
             if !t.note.is_empty() {
                 let _ = write!(text, "  ({})", one_line(&t.note));
@@ -267,14 +247,9 @@ fn table(lines: &[MetricLine]) -> Vec<String> {
         row
     }));
     let columns = rows.first().map_or(0, Vec::len);
-    let widths: Vec<usize> = (0..columns)
-        .map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0))
-        .collect();
-    let gap = if 2 + widths.iter().sum::<usize>() + 2 * (columns - 1) <= WIDTH {
-        2
-    } else {
-        1
-    };
+    let widths: Vec<usize> =
+        (0..columns).map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
+    let gap = if 2 + widths.iter().sum::<usize>() + 2 * (columns - 1) <= WIDTH { 2 } else { 1 };
     rows.iter()
         .map(|row| {
             let mut line = format!("  {:<w$}", row[0], w = widths[0]);

@@ -8,13 +8,8 @@ use crate::time::Micros;
 const DETAIL_LENGTH: usize = 300;
 
 /// The quantiles of tables, with their headings.
-pub(super) const QUANTILES: [(&str, f64); 5] = [
-    ("p50", 0.5),
-    ("p90", 0.9),
-    ("p95", 0.95),
-    ("p99", 0.99),
-    ("p99.9", 0.999),
-];
+pub(super) const QUANTILES: [(&str, f64); 5] =
+    [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)];
 
 /// A number of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,9 +40,7 @@ impl Cell {
         match value {
             Some(us) => Self::Value(us),
             None if m.count == 0 => Self::Empty,
-            None if m.count < fewest_samples(q) => Self::Insufficient {
-                needed: fewest_samples(q),
-            },
+            None if m.count < fewest_samples(q) => Self::Insufficient { needed: fewest_samples(q) },
             None => Self::Infinite,
         }
     }
@@ -180,11 +173,7 @@ pub(crate) fn bytes(n: u64) -> String {
         }
         (value, unit) = (value / 1024.0, next);
     }
-    if unit == "B" {
-        format!("{n} B")
-    } else {
-        format!("{value:.1} {unit}")
-    }
+    if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") }
 }
 
 /// A span, or a dash.
@@ -195,12 +184,7 @@ pub(crate) fn span(us: Option<i64>) -> String {
 /// A span that somebody chose, without zeros behind the point: `60 ms`, `5 s`, `1 min`.
 pub(crate) fn chosen(us: i64) -> String {
     let text = Micros(us).to_string();
-    for (long, short) in [
-        (".0 ms", " ms"),
-        (".00 s", " s"),
-        (".0 s", " s"),
-        (" min 0 s", " min"),
-    ] {
+    for (long, short) in [(".0 ms", " ms"), (".00 s", " s"), (".0 s", " s"), (" min 0 s", " min")] {
         if let Some(stem) = text.strip_suffix(long) {
             return format!("{stem}{short}");
         }
@@ -270,25 +254,14 @@ mod tests {
 
     #[test]
     fn numbers() {
-        assert_eq!(
-            [0, 999, 1_000, 1_234_567].map(count),
-            ["0", "999", "1,000", "1,234,567"]
-        );
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(
             [0, -4_250, 99_940, 99_960, 271_400, 12_345_600].map(millis),
             ["0.0", "-4.2", "99.9", "100", "271", "12,346"]
         );
         assert_eq!(
-            [
-                (0, 5),
-                (5, 5),
-                (99_999, 100_000),
-                (1, 100_000),
-                (1, 2_000),
-                (1, 3),
-                (0, 0)
-            ]
-            .map(|(a, b)| share(a, b)),
+            [(0, 5), (5, 5), (99_999, 100_000), (1, 100_000), (1, 2_000), (1, 3), (0, 0)]
+                .map(|(a, b)| share(a, b)),
             ["0 %", "100 %", "99.99 %", "<0.01 %", "0.05 %", "33.3 %", "–"]
         );
         assert_eq!(
@@ -313,10 +286,7 @@ mod tests {
 
     #[test]
     fn outside_text_cannot_steer_a_terminal() {
-        assert_eq!(
-            one_line("a\u{1b}[31mred\r\n\tb\u{202e}c"),
-            "a\u{fffd}[31mred b\u{fffd}c"
-        );
+        assert_eq!(one_line("a\u{1b}[31mred\r\n\tb\u{202e}c"), "a\u{fffd}[31mred b\u{fffd}c");
         assert_eq!(one_line(&"x".repeat(400)).chars().count(), 301);
     }
 

@@ -68,11 +68,7 @@ impl<'a> View<'a> {
                 Err(e) => problems.push(format!("result.json, metrics.{name}: {e}; its chart is left out")),
             }
         }
-        Self {
-            result,
-            distributions,
-            problems,
-        }
+        Self { result, distributions, problems }
     }
 
     pub(super) fn distribution(&self, metric: Metric) -> Option<&Distribution> {
@@ -118,10 +114,7 @@ impl<'a> View<'a> {
         let p95 = self.result.metrics.get(Metric::Ttfa.name());
         match p95.map(|m| Cell::quantile(m, 0.95)) {
             Some(Cell::Value(us)) if us <= BUDGET.0 => {
-                format!(
-                    "95 % of turns answered within {} of the last word, budget {BUDGET}",
-                    Micros(us)
-                )
+                format!("95 % of turns answered within {} of the last word, budget {BUDGET}", Micros(us))
             }
             Some(Cell::Value(us)) => format!(
                 "95 % of turns answered within {} of the last word, only {} within the budget of {BUDGET}",
@@ -147,10 +140,7 @@ impl<'a> View<'a> {
         let (checks, bad) = (v.checks.len() as u64, v.checks.iter().filter(|c| !c.ok).count());
         match (v.valid, bad) {
             (true, 0) => format!("valid: the load generator kept up ({})", counted(checks, "check")),
-            (true, _) => format!(
-                "valid, with remarks: {bad} of {} not met",
-                counted(checks, "check")
-            ),
+            (true, _) => format!("valid, with remarks: {bad} of {} not met", counted(checks, "check")),
             (false, _) => format!("not valid: {bad} of {} not met", counted(checks, "check")),
         }
     }
@@ -295,16 +285,8 @@ impl<'a> View<'a> {
     /// Connections, counted.
     pub(super) fn connections(&self) -> String {
         let c = &self.result.connections;
-        let mut parts = vec![format!(
-            "{} opened of {} attempted",
-            count(c.opened),
-            count(c.attempted)
-        )];
-        for (n, what) in [
-            (c.failed, "failed"),
-            (c.lost, "lost"),
-            (c.reconnected, "reconnected"),
-        ] {
+        let mut parts = vec![format!("{} opened of {} attempted", count(c.opened), count(c.attempted))];
+        for (n, what) in [(c.failed, "failed"), (c.lost, "lost"), (c.reconnected, "reconnected")] {
             if n > 0 {
                 parts.push(format!("{} {what}", count(n)));
             }
@@ -329,12 +311,7 @@ impl<'a> View<'a> {
                 value: stalls(self.result, p),
             })
             .collect();
-        if let Some(rtf) = self
-            .result
-            .metrics
-            .get(Metric::Rtf.name())
-            .filter(|m| m.count > 0)
-        {
+        if let Some(rtf) = self.result.metrics.get(Metric::Rtf.name()).filter(|m| m.count > 0) {
             let cell = |q| Cell::quantile(rtf, q).text(Shown::Ratio);
             facts.push(Fact {
                 label: "RTF".to_owned(),
@@ -353,10 +330,7 @@ impl<'a> View<'a> {
         let b = &self.result.barge_in;
         let mut facts = Vec::new();
         let mut fact = |label: &str, value: String| {
-            facts.push(Fact {
-                label: label.to_owned(),
-                value,
-            });
+            facts.push(Fact { label: label.to_owned(), value });
         };
         if b.made > 0 {
             fact(
@@ -372,19 +346,12 @@ impl<'a> View<'a> {
                 let cell = |q| Cell::quantile(m, q).spoken(Shown::Millis);
                 fact(
                     "until it is quiet",
-                    format!(
-                        "p50 {}, p95 {} after the interruption began",
-                        cell(0.5),
-                        cell(0.95)
-                    ),
+                    format!("p50 {}, p95 {} after the interruption began", cell(0.5), cell(0.95)),
                 );
             }
             fact(
                 "stale messages",
-                format!(
-                    "{} of interrupted replies came late and were dropped",
-                    count(b.stale_messages)
-                ),
+                format!("{} of interrupted replies came late and were dropped", count(b.stale_messages)),
             );
         }
         if b.backchannels > 0 {
@@ -444,13 +411,7 @@ impl<'a> View<'a> {
         if let Some(steal) = g.steal_share {
             facts.push(("CPU steal", percent(steal)));
         }
-        facts
-            .into_iter()
-            .map(|(label, value)| Fact {
-                label: label.to_owned(),
-                value,
-            })
-            .collect()
+        facts.into_iter().map(|(label, value)| Fact { label: label.to_owned(), value }).collect()
     }
 
     /// Agreement with the reference server's own log.
@@ -468,10 +429,7 @@ impl<'a> View<'a> {
         }];
         for (label, d) in [("first token", &a.ttft), ("first audio", &a.ttfa)] {
             if d.count > 0 {
-                facts.push(Fact {
-                    label: label.to_owned(),
-                    value: difference(d),
-                });
+                facts.push(Fact { label: label.to_owned(), value: difference(d) });
             }
         }
         facts
@@ -496,11 +454,7 @@ fn failure(f: &FailureGroup) -> FailureLine {
         class: one_line(&f.class),
         explanation: f.explanation.clone(),
         affected: affected.join(", "),
-        place: format!(
-            "device {}{turn}, at {}",
-            f.example.device,
-            Micros(f.example.at_us)
-        ),
+        place: format!("device {}{turn}, at {}", f.example.device, Micros(f.example.at_us)),
         detail: one_line(&f.example.detail),
     }
 }

@@ -104,7 +104,9 @@ mod tests {
     #[test]
     fn stages_go_up_and_down() {
         let s = |secs, devices| Stage { duration: Micros::from_secs(secs), devices };
-        let all: Vec<_> = plan(&fleet(20, vec![s(4, 20), s(2, 20), s(4, 10), s(1, 15)], Arrivals::Closed), Seed(1)).collect();
+        let all: Vec<_> =
+            plan(&fleet(20, vec![s(4, 20), s(2, 20), s(4, 10), s(1, 15)], Arrivals::Closed), Seed(1))
+                .collect();
         assert_eq!(all.len(), 25);
         let there = |secs: f64| {
             let t = Micros::from_secs_f64(secs);

@@ -182,11 +182,7 @@ impl Check<'_> {
             );
         }
         if !tls {
-            let without = if url.is_some() {
-                "`ws://`"
-            } else {
-                "the embedded server"
-            };
+            let without = if url.is_some() { "`ws://`" } else { "the embedded server" };
             for path in ["target.insecure", "target.ca", "target.client_cert"] {
                 let given = match self.value(path) {
                     Some(Value::Bool(on)) => *on,
@@ -221,37 +217,23 @@ impl Check<'_> {
         let values = self.device_values();
         let complete = values.is_some();
         let values = values.unwrap_or_default();
-        let columns: Vec<&str> = values
-            .columns
-            .iter()
-            .map(String::as_str)
-            .chain(["device"])
-            .collect();
+        let columns: Vec<&str> = values.columns.iter().map(String::as_str).chain(["device"]).collect();
         let url_place = self.setting("target.url").and_then(|s| s.place.clone());
         if let Some(url) = url.as_ref().filter(|_| complete) {
             self.placeholders(url, url_place, &columns);
         }
-        let parts = self
-            .setting("target.headers")
-            .map(|s| s.parts.clone())
-            .unwrap_or_default();
+        let parts = self.setting("target.headers").map(|s| s.parts.clone()).unwrap_or_default();
         for ((_, text), place) in headers.iter().zip(parts).filter(|_| complete) {
             self.placeholders(text, Some(place), &columns);
         }
         Target {
             shown: match &url {
                 Some(url) => shown_url(url, &|name| self.environment.get(name)),
-                None => format!(
-                    "embedded reference server, preset {}",
-                    self.choice("reference.preset")
-                ),
+                None => format!("embedded reference server, preset {}", self.choice("reference.preset")),
             },
             url: url.map(|t| Secret::new(t.value)),
             dialect,
-            headers: headers
-                .into_iter()
-                .map(|(name, t)| (name, Secret::new(t.value)))
-                .collect(),
+            headers: headers.into_iter().map(|(name, t)| (name, Secret::new(t.value))).collect(),
             insecure: self.bool("target.insecure"),
             ca: self.path("target.ca"),
             client_cert: cert.zip(key),
@@ -363,16 +345,9 @@ impl Check<'_> {
             );
         }
         let arrivals = self.setting("fleet.arrivals").map(|s| s.layer);
-        let of_other_kind: &[&str] = if open {
-            &["fleet.ramp"]
-        } else {
-            &["fleet.rate", "fleet.spacing"]
-        };
+        let of_other_kind: &[&str] = if open { &["fleet.ramp"] } else { &["fleet.rate", "fleet.spacing"] };
         for path in of_other_kind {
-            let given = self
-                .setting(path)
-                .filter(|s| s.layer > Layer::Default)
-                .map(|s| s.layer);
+            let given = self.setting(path).filter(|s| s.layer > Layer::Default).map(|s| s.layer);
             if given.is_some() && given >= arrivals && !self.any_broken(&["fleet.arrivals"]) {
                 let help = if open {
                     "open arrivals come at `fleet.rate` from the start"
@@ -380,11 +355,7 @@ impl Check<'_> {
                     "it is for `fleet.arrivals = \"open\"`"
                 };
                 let kind = if open { "open" } else { "closed" };
-                self.fail(
-                    &[path],
-                    format!("`{path}` has no effect with {kind} arrivals"),
-                    help,
-                );
+                self.fail(&[path], format!("`{path}` has no effect with {kind} arrivals"), help);
             }
         }
         if !self.any_broken(&["fleet.warmup", "fleet.duration", "fleet.stages"])
@@ -513,11 +484,7 @@ impl Check<'_> {
         let parts = self.setting(path).map(|s| s.parts.clone()).unwrap_or_default();
         for (text, place) in self.list(path).into_iter().zip(parts) {
             if looks_like_path(&text.value) && !Path::new(&text.value).is_file() {
-                let shown = if text.has_variables() {
-                    &text.written
-                } else {
-                    &text.value
-                };
+                let shown = if text.has_variables() { &text.written } else { &text.value };
                 self.out.push(
                     Some(place),
                     format!("no file {shown}"),
@@ -530,17 +497,12 @@ impl Check<'_> {
     fn turn_rules(&mut self, dialect: Dialect) {
         let can = dialect.capabilities();
         let vad = self.choice("turn.end") == "vad";
-        let (barge_in, backchannel) = (
-            self.share("turn.barge_in.share"),
-            self.share("turn.backchannel.share"),
-        );
+        let (barge_in, backchannel) =
+            (self.share("turn.barge_in.share"), self.share("turn.backchannel.share"));
         if vad && !can.vad {
             self.fail(
                 &["turn.end"],
-                format!(
-                    "with the dialect `{}` the server cannot find the end of speech",
-                    can.name
-                ),
+                format!("with the dialect `{}` the server cannot find the end of speech", can.name),
                 "write `end = \"signal\"`",
             );
         }
@@ -575,10 +537,7 @@ impl Check<'_> {
     }
 
     fn thresholds(&mut self, dialect: Dialect) {
-        let parts = self
-            .setting("thresholds")
-            .map(|s| s.parts.clone())
-            .unwrap_or_default();
+        let parts = self.setting("thresholds").map(|s| s.parts.clone()).unwrap_or_default();
         for (text, place) in self.list("thresholds").into_iter().zip(parts) {
             let threshold = match Threshold::parse(&text.value) {
                 Ok(threshold) => threshold,
@@ -586,14 +545,8 @@ impl Check<'_> {
                     let source = self.out.slice(&place);
                     let at = source.find(&text.value).unwrap_or(0);
                     let span = place.span.start + at + e.span.start..place.span.start + at + e.span.end;
-                    let place = Place {
-                        span: if text.has_variables() {
-                            place.span.clone()
-                        } else {
-                            span
-                        },
-                        ..place
-                    };
+                    let place =
+                        Place { span: if text.has_variables() { place.span.clone() } else { span }, ..place };
                     self.out.push(Some(place), e.message, e.help.unwrap_or_default());
                     continue;
                 }
@@ -611,11 +564,7 @@ impl Check<'_> {
                 }
                 _ => continue,
             };
-            self.out.push(
-                Some(place),
-                format!("`{}` would have no sample, and fail", text.written),
-                never,
-            );
+            self.out.push(Some(place), format!("`{}` would have no sample, and fail", text.written), never);
         }
     }
 
@@ -625,10 +574,9 @@ impl Check<'_> {
         let stages = self.stage_list();
         let most = stages.iter().map(|s| s.devices).max();
         let arrivals = match self.value("fleet.rate") {
-            Some(Value::Float(rate)) if self.choice("fleet.arrivals") == "open" => Arrivals::Open {
-                rate: *rate,
-                poisson: self.choice("fleet.spacing") == "poisson",
-            },
+            Some(Value::Float(rate)) if self.choice("fleet.arrivals") == "open" => {
+                Arrivals::Open { rate: *rate, poisson: self.choice("fleet.spacing") == "poisson" }
+            }
             _ => Arrivals::Closed,
         };
         // Stages and open arrivals say by themselves when devices come.
@@ -636,11 +584,7 @@ impl Check<'_> {
         Fleet {
             devices: most.unwrap_or_else(|| self.u32("fleet.devices")),
             duration: self.duration(),
-            ramp: if ramps {
-                self.time("fleet.ramp")
-            } else {
-                Micros::ZERO
-            },
+            ramp: if ramps { self.time("fleet.ramp") } else { Micros::ZERO },
             warmup: self.time("fleet.warmup"),
             graceful_stop: self.time("fleet.graceful_stop"),
             arrivals,
@@ -672,28 +616,18 @@ impl Check<'_> {
         let codec = self.codec();
         let opus = codec == Codec::Opus;
         CodecSettings {
-            format: AudioFormat {
-                codec,
-                sample_rate: self.u32("audio.rate"),
-            },
+            format: AudioFormat { codec, sample_rate: self.u32("audio.rate") },
             // What the other codecs do not have is the same for all of them, so that they share what is encoded.
             bitrate: if opus { self.u32("audio.bitrate") } else { 0 },
             frame: self.time("audio.frame"),
             chunk: self.time("audio.chunk"),
-            complexity: if opus {
-                u8::try_from(self.int("audio.complexity")).unwrap_or(10)
-            } else {
-                0
-            },
+            complexity: if opus { u8::try_from(self.int("audio.complexity")).unwrap_or(10) } else { 0 },
             dtx: opus && self.bool("audio.dtx"),
         }
     }
 
     fn down(&self) -> AudioFormat {
-        AudioFormat {
-            codec: self.codec(),
-            sample_rate: self.u32("audio.reply_rate"),
-        }
+        AudioFormat { codec: self.codec(), sample_rate: self.u32("audio.reply_rate") }
     }
 
     fn audio(&self) -> AudioPlan {
@@ -710,10 +644,8 @@ impl Check<'_> {
     }
 
     fn turn(&self) -> TurnPlan {
-        let (barge_in, backchannel) = (
-            self.share("turn.barge_in.share"),
-            self.share("turn.backchannel.share"),
-        );
+        let (barge_in, backchannel) =
+            (self.share("turn.barge_in.share"), self.share("turn.backchannel.share"));
         TurnPlan {
             count: Some(self.u32("turn.count")).filter(|n| *n > 0),
             think: self.dist("turn.think"),
@@ -727,18 +659,12 @@ impl Check<'_> {
             },
             timeout: self.time("turn.timeout"),
             gap_timeout: self.time("turn.gap_timeout"),
-            barge_in: (barge_in > 0.0).then(|| BargeInPlan {
-                share: barge_in,
-                after: self.dist("turn.barge_in.after"),
-            }),
+            barge_in: (barge_in > 0.0)
+                .then(|| BargeInPlan { share: barge_in, after: self.dist("turn.barge_in.after") }),
             backchannel: (backchannel > 0.0).then(|| BackchannelPlan {
                 share: backchannel,
                 after: self.dist("turn.backchannel.after"),
-                sounds: self
-                    .list("turn.backchannel.sounds")
-                    .into_iter()
-                    .map(|t| t.value)
-                    .collect(),
+                sounds: self.list("turn.backchannel.sounds").into_iter().map(|t| t.value).collect(),
             }),
         }
     }
@@ -779,9 +705,7 @@ impl Check<'_> {
             vad_silence: self.time("reference.vad_silence"),
             vad_level: self.float("reference.vad_level"),
             vad_barge_in: self.time("reference.vad_barge_in"),
-            token: self
-                .optional_text("reference.token")
-                .map(|t| Secret::new(t.value)),
+            token: self.optional_text("reference.token").map(|t| Secret::new(t.value)),
             max_connections: self.u32("reference.max_connections"),
             idle_timeout: self.time("reference.idle_timeout"),
             max_message: self.u32("reference.max_message"),
@@ -815,9 +739,7 @@ impl Check<'_> {
 
     /// Says what is wrong, at the first of the keys that somebody wrote.
     fn fail(&mut self, paths: &[&str], message: impl Into<String>, help: impl Into<String>) {
-        let place = paths
-            .iter()
-            .find_map(|p| self.setting(p).and_then(|s| s.place.clone()));
+        let place = paths.iter().find_map(|p| self.setting(p).and_then(|s| s.place.clone()));
         self.out.push(place, message, help);
     }
 
@@ -899,12 +821,7 @@ impl Check<'_> {
 
     /// Makes paths absolute, so that the effective scenario works from any folder.
     fn resolve_paths(&mut self) {
-        for path in [
-            "target.data",
-            "target.ca",
-            "target.client_cert",
-            "target.client_key",
-        ] {
+        for path in ["target.data", "target.ca", "target.client_cert", "target.client_key"] {
             self.settings.resolve(path, self.base, |_| true);
         }
         for path in ["audio.fixtures", "turn.backchannel.sounds"] {
@@ -916,9 +833,7 @@ impl Check<'_> {
 /// A WAV file rather than the name of a shipped fixture.
 fn looks_like_path(fixture: &str) -> bool {
     fixture.contains(['/', '\\'])
-        || Path::new(fixture)
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("wav"))
+        || Path::new(fixture).extension().is_some_and(|e| e.eq_ignore_ascii_case("wav"))
 }
 
 /// Reads a CSV file with a header row. The error is what is wrong, and what to try; never a value.
@@ -927,35 +842,19 @@ fn read_device_values(path: &Path) -> Result<DeviceValues, (String, &'static str
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_path(path)
-        .map_err(|e| {
-            (
-                format!("cannot be read: {e}"),
-                "paths start from the scenario file's folder",
-            )
-        })?;
+        .map_err(|e| (format!("cannot be read: {e}"), "paths start from the scenario file's folder"))?;
     let fail = |e: &csv::Error| match e.kind() {
-        csv::ErrorKind::UnequalLengths {
-            pos,
-            expected_len,
-            len,
-        } => {
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
             let line = pos.as_ref().map_or(0, csv::Position::line);
             format!("line {line} has {len} values where the header has {expected_len}")
         }
         csv::ErrorKind::Utf8 { pos, .. } => {
-            format!(
-                "line {} is not UTF-8",
-                pos.as_ref().map_or(0, csv::Position::line)
-            )
+            format!("line {} is not UTF-8", pos.as_ref().map_or(0, csv::Position::line))
         }
         _ => format!("cannot be read: {e}"),
     };
-    let columns: Vec<String> = reader
-        .headers()
-        .map_err(|e| (fail(&e), expected))?
-        .iter()
-        .map(str::to_owned)
-        .collect();
+    let columns: Vec<String> =
+        reader.headers().map_err(|e| (fail(&e), expected))?.iter().map(str::to_owned).collect();
     if columns.iter().any(String::is_empty) || columns.is_empty() {
         return Err(("a column has no name".to_owned(), expected));
     }

@@ -76,20 +76,13 @@ impl Diagnostics {
     }
 
     pub(super) fn add_source(&mut self, origin: impl Into<String>, text: impl Into<String>) -> usize {
-        self.sources.push(SourceText {
-            origin: origin.into(),
-            text: text.into(),
-            masks: Vec::new(),
-        });
+        self.sources.push(SourceText { origin: origin.into(), text: text.into(), masks: Vec::new() });
         self.sources.len() - 1
     }
 
     /// The text of a source at a span; empty when out of range.
     pub(super) fn slice(&self, place: &Place) -> &str {
-        self.sources
-            .get(place.source)
-            .and_then(|s| s.text.get(place.span.clone()))
-            .unwrap_or("")
+        self.sources.get(place.source).and_then(|s| s.text.get(place.span.clone())).unwrap_or("")
     }
 
     /// Never show this part.
@@ -104,9 +97,7 @@ impl Diagnostics {
         let help = help.into();
         let diagnostic = Diagnostic {
             origin: source.map_or_else(String::new, |s| s.origin.clone()),
-            position: source
-                .zip(place.as_ref())
-                .map(|(s, p)| line_and_column(&s.text, p.span.start)),
+            position: source.zip(place.as_ref()).map(|(s, p)| line_and_column(&s.text, p.span.start)),
             message: message.into(),
             help: (!help.is_empty()).then_some(help),
             place,
@@ -120,13 +111,7 @@ impl Diagnostics {
     pub(super) fn keep_first_of_each_line(&mut self, source: usize, n: usize) {
         let of_source = |d: &Diagnostic| d.place.as_ref().is_some_and(|p| p.source == source);
         let line = |d: &Diagnostic| d.position.map(|(line, _)| line);
-        let broken: Vec<_> = self
-            .items
-            .iter()
-            .filter(|d| of_source(d))
-            .take(n)
-            .map(line)
-            .collect();
+        let broken: Vec<_> = self.items.iter().filter(|d| of_source(d)).take(n).map(line).collect();
         let mut seen = 0;
         self.items.retain(|d| {
             seen += usize::from(of_source(d));
@@ -136,21 +121,13 @@ impl Diagnostics {
 
     /// In the order of the texts; what has no place comes last.
     pub(super) fn sort(&mut self) {
-        self.items.sort_by_key(|d| {
-            d.place
-                .as_ref()
-                .map_or((usize::MAX, 0), |p| (p.source, p.span.start))
-        });
+        self.items.sort_by_key(|d| d.place.as_ref().map_or((usize::MAX, 0), |p| (p.source, p.span.start)));
     }
 
     /// As text for people, like a compiler's, with colours or without.
     pub fn render(&self, colours: bool) -> String {
-        let renderer = if colours {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        }
-        .decor_style(DecorStyle::Ascii);
+        let renderer =
+            if colours { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
         let masked: Vec<_> = self.sources.iter().map(SourceText::masked).collect();
         let mut blocks = Vec::new();
         for d in &self.items {
@@ -212,18 +189,10 @@ impl From<Diagnostics> for Failure {
     fn from(d: Diagnostics) -> Self {
         let colours =
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        let mut origins: Vec<&str> = d
-            .items
-            .iter()
-            .map(|i| i.origin.as_str())
-            .filter(|o| !o.is_empty())
-            .collect();
+        let mut origins: Vec<&str> =
+            d.items.iter().map(|i| i.origin.as_str()).filter(|o| !o.is_empty()).collect();
         origins.dedup();
-        let whose = if origins.is_empty() {
-            "the scenario".to_owned()
-        } else {
-            origins.join(", ")
-        };
+        let whose = if origins.is_empty() { "the scenario".to_owned() } else { origins.join(", ") };
         let problems = match d.items.len() {
             1 => "1 problem".to_owned(),
             n => format!("{n} problems"),
@@ -251,9 +220,6 @@ mod tests {
         d.mask(Place { source, span: 9..13 });
         d.push(Some(Place { source, span: 0..5 }), "no", "");
         let text = d.to_string();
-        assert!(
-            text.contains("token = \"****\"") && !text.contains("hush"),
-            "{text}"
-        );
+        assert!(text.contains("token = \"****\"") && !text.contains("hush"), "{text}");
     }
 }

@@ -138,16 +138,12 @@ impl Reader<'_> {
             return Err(TextError::new(start..self.end(), "a distribution is missing").help(DIST_HELP));
         }
         if word.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-            return parse_duration(&word)
-                .map(Dist::Constant)
-                .map_err(|e| e.shifted(start));
+            return parse_duration(&word).map(Dist::Constant).map_err(|e| e.shifted(start));
         }
         let names = ["uniform", "exponential", "normal", "lognormal", "mix"];
         if !names.contains(&word.as_str()) {
-            let help = nearest(&word, names).map_or_else(
-                || DIST_HELP.to_owned(),
-                |name| format!("did you mean `{name}`? {DIST_HELP}"),
-            );
+            let help = nearest(&word, names)
+                .map_or_else(|| DIST_HELP.to_owned(), |name| format!("did you mean `{name}`? {DIST_HELP}"));
             let message = format!("`{word}` is neither a duration nor a distribution");
             return Err(TextError::new(start..start + word.len(), message).help(help));
         }
@@ -190,14 +186,10 @@ impl Reader<'_> {
         loop {
             let (at, word) = self.word();
             let span = at..at + word.len();
-            let weight = word
-                .parse::<f64>()
-                .ok()
-                .filter(|w| w.is_finite() && *w > 0.0)
-                .ok_or_else(|| {
-                    TextError::new(span, format!("`{word}` is not a weight"))
-                        .help("write `weight: distribution`, for example `mix(97: 250ms, 3: 2s)`")
-                })?;
+            let weight = word.parse::<f64>().ok().filter(|w| w.is_finite() && *w > 0.0).ok_or_else(|| {
+                TextError::new(span, format!("`{word}` is not a weight"))
+                    .help("write `weight: distribution`, for example `mix(97: 250ms, 3: 2s)`")
+            })?;
             self.expect(':', "`:` between weight and distribution")?;
             parts.push((weight, self.dist(depth + 1)?));
             if !self.take(',') {
@@ -211,10 +203,7 @@ impl Reader<'_> {
         parse_duration(&word).map_err(|e| {
             let e = e.shifted(start);
             let end = e.span.end.max((start + 1).min(self.text.len()));
-            TextError {
-                span: e.span.start..end,
-                ..e
-            }
+            TextError { span: e.span.start..end, ..e }
         })
     }
 
@@ -223,9 +212,7 @@ impl Reader<'_> {
         self.skip_spaces();
         let start = self.at;
         let rest = &self.text[start..];
-        let len = rest
-            .find(|c: char| "(),:".contains(c) || c.is_whitespace())
-            .unwrap_or(rest.len());
+        let len = rest.find(|c: char| "(),:".contains(c) || c.is_whitespace()).unwrap_or(rest.len());
         self.at += len;
         (start, rest[..len].to_owned())
     }
@@ -274,10 +261,7 @@ mod tests {
             ("lognormal(250ms, 300ms)", Dist::LogNormal(ms(250), ms(300))),
             (
                 "mix(97: lognormal(250ms, 300ms), 3: 2s)",
-                Dist::Mix(vec![
-                    (97.0, Dist::LogNormal(ms(250), ms(300))),
-                    (3.0, Dist::Constant(ms(2_000))),
-                ]),
+                Dist::Mix(vec![(97.0, Dist::LogNormal(ms(250), ms(300))), (3.0, Dist::Constant(ms(2_000)))]),
             ),
         ] {
             assert_eq!(text.parse(), Ok(dist), "{text}");

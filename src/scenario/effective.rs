@@ -16,10 +16,8 @@ pub(super) fn effective(settings: &Settings, name: &str) -> String {
         settings.get("fleet.stages").and_then(|s| s.value.as_ref()),
         Some(Value::Stages(stages)) if !stages.is_empty()
     );
-    let open = matches!(
-        settings.get("fleet.arrivals").and_then(|s| s.value.as_ref()),
-        Some(Value::Choice("open"))
-    );
+    let open =
+        matches!(settings.get("fleet.arrivals").and_then(|s| s.value.as_ref()), Some(Value::Choice("open")));
     // Keys that another key makes meaningless would be refused if they were written.
     let unused = |key: &Key| match key.path {
         "fleet.devices" | "fleet.duration" | "fleet.ramp" if staged => Some("follows from stages"),
@@ -46,12 +44,7 @@ pub(super) fn effective(settings: &Settings, name: &str) -> String {
                 (None, None) => (format!("# {}", key.name()), "not set"),
             });
         }
-        let width = lines
-            .iter()
-            .map(|(line, _)| line.chars().count())
-            .max()
-            .unwrap_or(0)
-            .min(48);
+        let width = lines.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0).min(48);
         for (line, comment) in lines {
             let _ = writeln!(text, "{line:width$}  # {comment}");
         }

@@ -87,10 +87,7 @@ pub struct Speech {
 /// Utterances of 2 s and replies of 3 s.
 impl Default for Speech {
     fn default() -> Self {
-        Self {
-            utterance: Micros::from_secs(2),
-            reply: Micros::from_secs(3),
-        }
+        Self { utterance: Micros::from_secs(2), reply: Micros::from_secs(3) }
     }
 }
 
@@ -151,10 +148,7 @@ impl Estimate {
             None => scenario.target.secure,
         };
         let settings = &scenario.audio.settings;
-        let reply = CodecSettings {
-            format: scenario.audio.down,
-            ..*settings
-        };
+        let reply = CodecSettings { format: scenario.audio.down, ..*settings };
         let down_chunk = if embedded { r.chunk } else { settings.chunk };
         let busy = match scenario.turn.end {
             // Without a button the microphone is open all the time.
@@ -180,14 +174,7 @@ impl Estimate {
 /// The number of devices over time. With open arrivals, the most there can be.
 fn shape(scenario: &Scenario) -> Vec<(Micros, u32)> {
     let fleet = &scenario.fleet;
-    let mut points = vec![(
-        Micros::ZERO,
-        if fleet.ramp > Micros::ZERO {
-            0
-        } else {
-            fleet.devices
-        },
-    )];
+    let mut points = vec![(Micros::ZERO, if fleet.ramp > Micros::ZERO { 0 } else { fleet.devices })];
     if fleet.stages.is_empty() {
         points.push((fleet.ramp, fleet.devices));
         points.push((fleet.duration, fleet.devices));
@@ -245,19 +232,14 @@ mod tests {
 
     fn kbps(codec: Codec, rate: u32, bitrate: u32, chunk_ms: i64, encoding: Encoding) -> i64 {
         let settings = CodecSettings {
-            format: AudioFormat {
-                codec,
-                sample_rate: rate,
-            },
+            format: AudioFormat { codec, sample_rate: rate },
             bitrate,
             frame: Micros::from_millis(20),
             chunk: Micros::from_millis(chunk_ms),
             complexity: 5,
             dtx: false,
         };
-        Wire::up(&settings, Dialect::Envelope, encoding, true)
-            .kbps()
-            .round() as i64
+        Wire::up(&settings, Dialect::Envelope, encoding, true).kbps().round() as i64
     }
 
     /// The table of docs/METRICS.md, "Chunk and codec".

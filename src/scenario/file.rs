@@ -170,10 +170,7 @@ impl Settings {
     /// table lists them first where that matters and this asks again where it does not.
     pub(super) fn fill_defaults(&mut self) {
         for key in keys::all() {
-            if self
-                .get(key.path)
-                .is_none_or(|s| s.value.is_none() && s.layer == Layer::Default)
-            {
+            if self.get(key.path).is_none_or(|s| s.value.is_none() && s.layer == Layer::Default) {
                 let setting = Setting {
                     layer: Layer::Default,
                     value: self.default_of(key),
@@ -220,14 +217,7 @@ fn parse_default(key: &'static Key, toml: &str) -> Option<Value> {
     let mut out = Diagnostics::default();
     let source = out.add_source("default", toml);
     let node = DeValue::parse(toml).ok()?;
-    Reader {
-        out: &mut out,
-        source,
-        offset: 0,
-        variable: &|_| None,
-    }
-    .read(key, &node)
-    .map(|found| found.value)
+    Reader { out: &mut out, source, offset: 0, variable: &|_| None }.read(key, &node).map(|found| found.value)
 }
 
 /// Reads the layers; what is wrong goes to `out`.
@@ -254,11 +244,7 @@ impl Layers<'_> {
             } else {
                 ""
             };
-            self.out.push(
-                Some(Place { source, span }),
-                format!("not valid TOML: {}", e.message()),
-                help,
-            );
+            self.out.push(Some(Place { source, span }), format!("not valid TOML: {}", e.message()), help);
         }
         self.table(source, "", table.get_ref());
         // What was made of a broken line is not worth a second complaint.
@@ -275,26 +261,16 @@ impl Layers<'_> {
                 format!("{prefix}.{}", name.get_ref())
             };
             let is_section = SECTIONS.iter().any(|s| {
-                s.path == path
-                    || s.path
-                        .strip_prefix(&path)
-                        .is_some_and(|rest| rest.starts_with('.'))
+                s.path == path || s.path.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.'))
             });
             if let Some(key) = keys::find(&path) {
                 self.entry(key, source, 0, node, Layer::File, false);
             } else if !is_section {
                 let span = name.span();
-                let what = if matches!(node.get_ref(), DeValue::Table(_)) {
-                    "table"
-                } else {
-                    "key"
-                };
+                let what = if matches!(node.get_ref(), DeValue::Table(_)) { "table" } else { "key" };
                 // A mistyped `token` is still a token.
                 if matches!(node.get_ref(), DeValue::String(_) | DeValue::Array(_)) {
-                    self.out.mask(Place {
-                        source,
-                        span: node.span(),
-                    });
+                    self.out.mask(Place { source, span: node.span() });
                 }
                 self.out.push(
                     Some(Place { source, span }),
@@ -305,10 +281,7 @@ impl Layers<'_> {
                 self.table(source, &path, inner);
             } else {
                 self.out.push(
-                    Some(Place {
-                        source,
-                        span: node.span(),
-                    }),
+                    Some(Place { source, span: node.span() }),
                     format!("`{path}` is {}", type_name(node.get_ref())),
                     format!("it is a table: write `[{path}]` and its keys below"),
                 );
@@ -351,14 +324,8 @@ impl Layers<'_> {
 
     /// `--set key=value`, `-u 500`, …
     pub(super) fn flag(&mut self, o: &Override) {
-        let before = if o.flag == "--set" {
-            format!("--set {}=", o.key)
-        } else {
-            format!("{} ", o.flag)
-        };
-        let source = self
-            .out
-            .add_source("command line", format!("{before}{}", o.value));
+        let before = if o.flag == "--set" { format!("--set {}=", o.key) } else { format!("{} ", o.flag) };
+        let source = self.out.add_source("command line", format!("{before}{}", o.value));
         let at = before.len();
         if let Some(key) = keys::find(&o.key) {
             return self.assignment(key, source, at, &o.value, Layer::Flag, o.append);
@@ -380,15 +347,9 @@ impl Layers<'_> {
             return self.entry(key, source, at, &node, Layer::Flag, true);
         }
         let start = before.find(&o.key).unwrap_or(0);
-        self.out.mask(Place {
-            source,
-            span: at..at + o.value.len(),
-        });
+        self.out.mask(Place { source, span: at..at + o.value.len() });
         self.out.push(
-            Some(Place {
-                source,
-                span: start..start + o.key.len(),
-            }),
+            Some(Place { source, span: start..start + o.key.len() }),
             format!("unknown key `{}`", o.key),
             unknown_help(&o.key),
         );
@@ -444,19 +405,11 @@ impl Layers<'_> {
         append: bool,
     ) {
         let span = node.span();
-        let place = Place {
-            source,
-            span: span.start + offset..span.end + offset,
-        };
+        let place = Place { source, span: span.start + offset..span.end + offset };
         self.hide(key.kind, &place, offset, node);
         let environment = self.environment;
-        let found = Reader {
-            out: self.out,
-            source,
-            offset,
-            variable: &|name| environment.get(name),
-        }
-        .read(key, node);
+        let found =
+            Reader { out: self.out, source, offset, variable: &|name| environment.get(name) }.read(key, node);
         let broken = found.is_none();
         let (value, parts) = found.map_or((None, Vec::new()), |f| (Some(f.value), f.parts));
         // An empty text takes a value away, so that `${URL:-}` and `--set target.url=` work.
@@ -481,10 +434,7 @@ impl Layers<'_> {
                     .map(|r| place.span.start + r.start..place.span.start + r.end)
                     .collect();
                 for span in masks {
-                    self.out.mask(Place {
-                        source: place.source,
-                        span,
-                    });
+                    self.out.mask(Place { source: place.source, span });
                 }
             }
             Kind::Headers => {
@@ -513,15 +463,10 @@ fn string_node(text: &str, span: Range<usize>) -> Spanned<DeValue<'static>> {
 /// What an unknown key may have meant: the nearest path, or the same name in another section.
 fn unknown_help(path: &str) -> String {
     let name = path.rsplit('.').next().unwrap_or(path);
-    let known = || {
-        keys::all()
-            .map(|k| k.path)
-            .chain(SECTIONS.iter().map(|s| s.path).filter(|p| !p.is_empty()))
-    };
-    let namesakes: Vec<_> = keys::all()
-        .filter(|k| k.name() == name)
-        .map(|k| format!("`{}`", k.path))
-        .collect();
+    let known =
+        || keys::all().map(|k| k.path).chain(SECTIONS.iter().map(|s| s.path).filter(|p| !p.is_empty()));
+    let namesakes: Vec<_> =
+        keys::all().filter(|k| k.name() == name).map(|k| format!("`{}`", k.path)).collect();
     if let Some(near) = nearest(path, known()) {
         return format!("did you mean `{near}`?");
     }
@@ -535,15 +480,8 @@ fn unknown_help(path: &str) -> String {
             format!("`[{section}]` has {}", names.join(", "))
         }
         None => {
-            let sections: Vec<_> = SECTIONS
-                .iter()
-                .skip(1)
-                .map(|s| format!("`[{}]`", s.path))
-                .collect();
-            format!(
-                "there are `name`, `seed`, `thresholds` and the tables {}",
-                sections.join(", ")
-            )
+            let sections: Vec<_> = SECTIONS.iter().skip(1).map(|s| format!("`[{}]`", s.path)).collect();
+            format!("there are `name`, `seed`, `thresholds` and the tables {}", sections.join(", "))
         }
     }
 }
@@ -602,9 +540,6 @@ mod tests {
             shown[span].iter_mut().for_each(|b| *b = b'*');
         }
         let shown = String::from_utf8(shown).unwrap();
-        assert!(
-            !shown.contains("abc") && shown.contains("devices = 1O"),
-            "{shown}"
-        );
+        assert!(!shown.contains("abc") && shown.contains("devices = 1O"), "{shown}");
     }
 }

@@ -129,13 +129,7 @@ pub fn find(path: &str) -> Option<&'static Key> {
 }
 
 const fn key(path: &'static str, kind: Kind, default: Fallback, doc: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        default,
-        example: "",
-        doc,
-    }
+    Key { path, kind, default, example: "", doc }
 }
 
 const fn shown(key: Key, example: &'static str) -> Key {
@@ -385,28 +379,19 @@ pub const SECTIONS: &[Section] = &[
                     ("pcm16", "raw 16 bit samples"),
                     ("mulaw", "G.711 µ-law, as telephony sends"),
                 ]),
-                By(
-                    "target.dialect",
-                    &[("envelope", "\"opus\""), ("plain", "\"pcm16\"")],
-                ),
+                By("target.dialect", &[("envelope", "\"opus\""), ("plain", "\"pcm16\"")]),
                 "How speech is coded, both ways.",
             ),
             key(
                 "audio.rate",
                 Int(8_000, 48_000),
-                By(
-                    "audio.codec",
-                    &[("opus", "16000"), ("pcm16", "16000"), ("mulaw", "8000")],
-                ),
+                By("audio.codec", &[("opus", "16000"), ("pcm16", "16000"), ("mulaw", "8000")]),
                 "Samples per second from the device, in Hz. Opus: 8000, 12000, 16000, 24000 or 48000.",
             ),
             key(
                 "audio.reply_rate",
                 Int(8_000, 48_000),
-                By(
-                    "audio.codec",
-                    &[("opus", "24000"), ("pcm16", "16000"), ("mulaw", "8000")],
-                ),
+                By("audio.codec", &[("opus", "24000"), ("pcm16", "16000"), ("mulaw", "8000")]),
                 "Samples per second asked of the server, in Hz. Opus: 8000, 12000, 16000, 24000 or 48000.",
             ),
             key(
@@ -444,10 +429,7 @@ pub const SECTIONS: &[Section] = &[
                 "audio.encoding",
                 Choice(&[
                     ("binary", "raw bytes in binary frames"),
-                    (
-                        "base64",
-                        "base64 inside JSON text frames: a third more, and an envelope",
-                    ),
+                    ("base64", "base64 inside JSON text frames: a third more, and an envelope"),
                 ]),
                 Toml("\"binary\""),
                 "How audio travels inside messages.",
@@ -474,10 +456,7 @@ pub const SECTIONS: &[Section] = &[
                 "turn.end",
                 Choice(&[
                     ("signal", "the device says so: a talk button"),
-                    (
-                        "vad",
-                        "the server finds it, in silence that the device keeps streaming",
-                    ),
+                    ("vad", "the server finds it, in silence that the device keeps streaming"),
                 ]),
                 Toml("\"signal\""),
                 "Who finds the end of speech.",
@@ -512,12 +491,7 @@ pub const SECTIONS: &[Section] = &[
         path: "turn.barge_in",
         doc: "The user speaks over the reply, which must stop. How long that takes is `barge_in_stop`.",
         keys: &[
-            key(
-                "turn.barge_in.share",
-                Share,
-                Toml("0.0"),
-                "Share of the turns whose reply is interrupted.",
-            ),
+            key("turn.barge_in.share", Share, Toml("0.0"), "Share of the turns whose reply is interrupted."),
             key(
                 "turn.barge_in.after",
                 Dist,
@@ -531,12 +505,7 @@ pub const SECTIONS: &[Section] = &[
         doc: "The user coughs or hums \"mm-hm\" during the reply, which must not stop. Needs `turn.end = \"vad\"`: with a talk \
               button the microphone is closed while the server speaks.",
         keys: &[
-            key(
-                "turn.backchannel.share",
-                Share,
-                Toml("0.0"),
-                "Share of the turns in which it happens.",
-            ),
+            key("turn.backchannel.share", Share, Toml("0.0"), "Share of the turns in which it happens."),
             key(
                 "turn.backchannel.after",
                 Dist,
@@ -591,18 +560,8 @@ pub const SECTIONS: &[Section] = &[
                 Toml("\"10s\""),
                 "The doubling stops here.",
             ),
-            key(
-                "session.locale",
-                Text,
-                Toml("\"en-US\""),
-                "Locale given when the session is opened.",
-            ),
-            key(
-                "session.voice",
-                Text,
-                Toml("\"default\""),
-                "Voice asked for when the session is opened.",
-            ),
+            key("session.locale", Text, Toml("\"en-US\""), "Locale given when the session is opened."),
+            key("session.voice", Text, Toml("\"default\""), "Voice asked for when the session is opened."),
         ],
     },
     Section {
@@ -668,10 +627,7 @@ pub const SECTIONS: &[Section] = &[
             key(
                 "reference.pipeline",
                 Choice(&[
-                    (
-                        "overlapped",
-                        "synthesis starts with the first sentence, while the model still writes",
-                    ),
+                    ("overlapped", "synthesis starts with the first sentence, while the model still writes"),
                     ("serial", "each stage waits for the one before to finish"),
                 ]),
                 Toml("\"overlapped\""),
@@ -683,12 +639,7 @@ pub const SECTIONS: &[Section] = &[
                 Toml("0"),
                 "Utterances recognised at once, the others queue: this is how a real server saturates. 0: no limit.",
             ),
-            key(
-                "reference.llm_slots",
-                Int(0, 1_000_000),
-                Toml("0"),
-                "Replies written at once; 0: no limit.",
-            ),
+            key("reference.llm_slots", Int(0, 1_000_000), Toml("0"), "Replies written at once; 0: no limit."),
             key(
                 "reference.tts_slots",
                 Int(0, 1_000_000),
@@ -765,12 +716,7 @@ pub const SECTIONS: &[Section] = &[
                 Toml("\"256 KiB\""),
                 "Reply audio that may wait for a slow device before the reply is held back.",
             ),
-            key(
-                "reference.threads",
-                Int(1, 256),
-                Toml("1"),
-                "Threads of the server.",
-            ),
+            key("reference.threads", Int(1, 256), Toml("1"), "Threads of the server."),
             shown(
                 key(
                     "reference.faults",
@@ -800,12 +746,7 @@ pub const SECTIONS: &[Section] = &[
                 Toml("\"250ms\""),
                 "The latest chunk.",
             ),
-            key(
-                "validity.cpu",
-                Share,
-                Toml("0.9"),
-                "CPU time of the harness, as a share of its cores.",
-            ),
+            key("validity.cpu", Share, Toml("0.9"), "CPU time of the harness, as a share of its cores."),
             key(
                 "validity.steal",
                 Share,
@@ -839,12 +780,7 @@ pub const SECTIONS: &[Section] = &[
                 Toml("true"),
                 "`histograms.hlog` and `percentiles/*.hgrm`, for HdrHistogram's tools.",
             ),
-            key(
-                "report.junit",
-                Bool,
-                Toml("true"),
-                "`junit.xml`, one test case per threshold, for CI.",
-            ),
+            key("report.junit", Bool, Toml("true"), "`junit.xml`, one test case per threshold, for CI."),
             key(
                 "report.interval",
                 Duration(ms(100), seconds(3_600)),
@@ -895,14 +831,7 @@ mod tests {
             Some(Choice(choices)) => choices.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
             other => panic!("{path}: {other:?}"),
         };
-        assert_eq!(
-            names("target.dialect"),
-            crate::dialect::Dialect::ALL.map(|d| d.capabilities().name)
-        );
-        assert!(
-            names("audio.codec")
-                .iter()
-                .all(|c| crate::audio::Codec::from_name(c).is_some())
-        );
+        assert_eq!(names("target.dialect"), crate::dialect::Dialect::ALL.map(|d| d.capabilities().name));
+        assert!(names("audio.codec").iter().all(|c| crate::audio::Codec::from_name(c).is_some()));
     }
 }

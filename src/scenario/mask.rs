@@ -19,17 +19,17 @@ impl Mask {
     /// For these secrets, as they are, as JSON writes them, and as they are without the escapes of a URL.
     pub fn new(secrets: &[Secret]) -> Self {
         let mut pairs = Vec::new();
-        for secret in secrets.iter().map(Secret::reveal) {
+        for secret in secrets.iter().map(Secret::reveal).filter(|s| !s.is_empty()) {
             let json = serde_json::to_string(secret).unwrap_or_default();
             let plain = unescape(secret);
             if secret.chars().count() < SHORT {
                 pairs.push((json, "\"***\""));
                 continue;
             }
-            let inner = json.trim_start_matches('"').trim_end_matches('"').to_owned();
-            pairs.extend([secret.to_owned(), inner, plain].map(|s| (s, HIDDEN)));
+            let inner = json.get(1..json.len().saturating_sub(1)).unwrap_or_default().to_owned();
+            let dresses = [secret.to_owned(), inner, plain].into_iter();
+            pairs.extend(dresses.filter(|s| s.chars().count() >= SHORT).map(|s| (s, HIDDEN)));
         }
-        pairs.retain(|(s, _)| !s.is_empty());
         pairs.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(&b.0)));
         pairs.dedup();
         Self { pairs }
@@ -63,10 +63,7 @@ fn unescape(text: &str) -> String {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let Some((&first, tail)) = rest.split_first() {
         let digits = tail.get(..2).and_then(|d| std::str::from_utf8(d).ok());
-        match digits
-            .and_then(|d| u8::from_str_radix(d, 16).ok())
-            .filter(|_| first == b'%')
-        {
+        match digits.and_then(|d| u8::from_str_radix(d, 16).ok()).filter(|_| first == b'%') {
             Some(byte) => {
                 bytes.push(byte);
                 rest = &tail[2..];
@@ -103,10 +100,7 @@ mod tests {
         ] {
             assert_eq!(m.text(text), shown);
         }
-        assert_eq!(
-            m.hidden(b"..abc123."),
-            [false, false, true, true, true, true, true, true, false]
-        );
+        assert_eq!(m.hidden(b"..abc123."), [false, false, true, true, true, true, true, true, false]);
         assert_eq!(unescape("100%"), "100%");
         assert_eq!(unescape("%zz%e2%82"), "%zz%e2%82", "not UTF-8");
     }

@@ -67,20 +67,11 @@ pub fn load_in(
 ) -> Result<Scenario, Diagnostics> {
     let mut out = Diagnostics::default();
     let mut settings = file::Settings::empty();
-    let mut layers = file::Layers {
-        settings: &mut settings,
-        out: &mut out,
-        environment,
-    };
+    let mut layers = file::Layers { settings: &mut settings, out: &mut out, environment };
     layers.file(&source.origin, &source.text);
     layers.environment();
     overrides.iter().for_each(|o| layers.flag(o));
-    let check = check::Check {
-        settings: &mut settings,
-        out: &mut out,
-        environment,
-        base: &source.base,
-    };
+    let check = check::Check { settings: &mut settings, out: &mut out, environment, base: &source.base };
     let mut scenario = check.scenario(&source.origin, &source.name);
     if !out.is_empty() {
         out.sort();
@@ -126,10 +117,7 @@ pub struct Scenario {
 impl Scenario {
     /// What must not be shown of a conversation, wherever it turns up.
     pub fn secrets(&self) -> Secrets {
-        Secrets {
-            target: self.target.clone(),
-            token: self.reference.token.clone(),
-        }
+        Secrets { target: self.target.clone(), token: self.reference.token.clone() }
     }
 }
 
@@ -151,16 +139,10 @@ impl Secrets {
             all.extend(value.split_whitespace().last().map(str::to_owned));
             all.push(value);
         }
-        let row = target
-            .values
-            .rows
-            .get(device as usize % target.values.rows.len().max(1));
+        let row = target.values.rows.get(device as usize % target.values.rows.len().max(1));
         all.extend(row.into_iter().flatten().map(|v| v.reveal().to_owned()));
         if let Some(url) = &target.url {
-            all.extend(template::secret_pieces(
-                &target.values.fill(url.reveal(), device),
-                &target.shown,
-            ));
+            all.extend(template::secret_pieces(&target.values.fill(url.reveal(), device), &target.shown));
         }
         all.retain(|s| !s.is_empty());
         all.into_iter().map(Secret::new).collect()

@@ -4,18 +4,9 @@
 
 /// The presets and what they stand for.
 pub(super) const CHOICES: &[(&str, &str)] = &[
-    (
-        "instant",
-        "answers at once: what is measured is the harness and the network",
-    ),
-    (
-        "local",
-        "small models on one machine in the same room: within a budget of 300 ms",
-    ),
-    (
-        "cloud",
-        "three cloud services called one after the other: about a second",
-    ),
+    ("instant", "answers at once: what is measured is the harness and the network"),
+    ("local", "small models on one machine in the same room: within a budget of 300 ms"),
+    ("cloud", "three cloud services called one after the other: about a second"),
 ];
 
 /// End of speech → final transcript, p50 and p95.
@@ -41,11 +32,8 @@ pub(super) const LLM: &[(&str, &str)] = &[
 /// Sentence → first audio.
 ///
 /// local: a choice; a small streaming synthesiser. cloud: 288 ± 28 ms, mean and standard deviation.
-pub(super) const TTS: &[(&str, &str)] = &[
-    ("instant", "\"0ms\""),
-    ("local", "\"lognormal(30ms, 45ms)\""),
-    ("cloud", "\"normal(288ms, 28ms)\""),
-];
+pub(super) const TTS: &[(&str, &str)] =
+    &[("instant", "\"0ms\""), ("local", "\"lognormal(30ms, 45ms)\""), ("cloud", "\"normal(288ms, 28ms)\"")];
 
 /// Tokens per second after the first. All three are choices: fast enough that the first sentence does not dominate a
 /// local answer; what hosted models commonly stream at.

@@ -107,11 +107,8 @@ fn key_schema(key: &Key) -> Value {
         }),
     };
     let range = range(key.kind);
-    schema["description"] = json!(if range.is_empty() {
-        key.doc.to_owned()
-    } else {
-        format!("{} {range}.", key.doc)
-    });
+    schema["description"] =
+        json!(if range.is_empty() { key.doc.to_owned() } else { format!("{} {range}.", key.doc) });
     match key.default {
         Fallback::Unset | Fallback::By(..) => {}
         Fallback::Toml(toml) => {
@@ -182,10 +179,7 @@ fn default_text(key: &Key) -> String {
         Fallback::Unset => "not set".to_owned(),
         Fallback::Toml(toml) => format!("`{toml}`"),
         Fallback::By(on, values) => {
-            let by: Vec<_> = values
-                .iter()
-                .map(|(name, toml)| format!("`{toml}` ({name})"))
-                .collect();
+            let by: Vec<_> = values.iter().map(|(name, toml)| format!("`{toml}` ({name})")).collect();
             format!("by `{on}`: {}", by.join(", "))
         }
     }
@@ -195,19 +189,12 @@ fn default_text(key: &Key) -> String {
 pub fn markdown() -> String {
     let mut text = String::from(INTRODUCTION);
     for section in SECTIONS {
-        let title = if section.path.is_empty() {
-            "At the top".to_owned()
-        } else {
-            format!("`[{}]`", section.path)
-        };
+        let title =
+            if section.path.is_empty() { "At the top".to_owned() } else { format!("`[{}]`", section.path) };
         let _ = write!(text, "\n### {title}\n\n{}\n\n", section.doc);
         for key in section.keys {
             let range = range(key.kind);
-            let range = if range.is_empty() {
-                range
-            } else {
-                format!(", {}", range.to_lowercase())
-            };
+            let range = if range.is_empty() { range } else { format!(", {}", range.to_lowercase()) };
             let _ = writeln!(
                 text,
                 "- **`{}`** · {}{range} · default {}  \n  {}",
@@ -307,10 +294,7 @@ pub fn starter(url: Option<&str>, dialect: &str, name: &str) -> String {
     let quoted = |t: &str| toml::Value::String(t.to_owned()).to_string();
     let mut set = vec![
         ("name", quoted(name)),
-        (
-            "thresholds",
-            "[\n    \"ttfa:p(95)<300ms\",\n    \"turns.failed:rate<1%\",\n]".to_owned(),
-        ),
+        ("thresholds", "[\n    \"ttfa:p(95)<300ms\",\n    \"turns.failed:rate<1%\",\n]".to_owned()),
         ("target.dialect", quoted(dialect)),
         ("fleet.devices", "10".to_owned()),
         ("fleet.duration", "\"30s\"".to_owned()),
@@ -344,27 +328,16 @@ fn starter_section(text: &mut String, section: &Section, set: &[(&str, String)])
                 let _ = writeln!(text, "#   \"{name}\": {doc}");
             }
         }
-        let value = set
-            .iter()
-            .find(|(path, _)| *path == key.path)
-            .map(|(_, value)| value);
+        let value = set.iter().find(|(path, _)| *path == key.path).map(|(_, value)| value);
         let _ = match (value, key.default) {
             (Some(value), _) => writeln!(text, "{} = {value}\n", key.name()),
             (None, Fallback::Toml(toml)) if key.example.is_empty() => {
                 writeln!(text, "# {} = {toml}\n", key.name())
             }
             (None, Fallback::By(on, values)) => {
-                let by: Vec<_> = values
-                    .iter()
-                    .map(|(name, toml)| format!("{toml} with {name}"))
-                    .collect();
+                let by: Vec<_> = values.iter().map(|(name, toml)| format!("{toml} with {name}")).collect();
                 let first = values.first().map_or("", |(_, toml)| toml);
-                writeln!(
-                    text,
-                    "# By {on}: {}.\n# {} = {first}\n",
-                    by.join(", "),
-                    key.name()
-                )
+                writeln!(text, "# By {on}: {}.\n# {} = {first}\n", by.join(", "), key.name())
             }
             (None, _) => writeln!(text, "# {} = {}\n", key.name(), key.example),
         };

@@ -14,16 +14,7 @@ macro_rules! shipped {
     };
 }
 
-shipped![
-    "quickstart",
-    "ci-gate",
-    "conversation",
-    "server-vad",
-    "barge-in",
-    "secure",
-    "soak",
-    "own-server",
-];
+shipped!["quickstart", "ci-gate", "conversation", "server-vad", "barge-in", "secure", "soak", "own-server",];
 
 /// What the origin of a shipped scenario is called.
 pub const BUILT_IN: &str = "<built-in>";
@@ -44,12 +35,7 @@ pub struct Source {
 impl Source {
     /// A text that is in no file: relative paths start from the current folder.
     pub fn inline(origin: impl Into<String>, text: impl Into<String>) -> Self {
-        Self {
-            origin: origin.into(),
-            text: text.into(),
-            name: "scenario".to_owned(),
-            base: PathBuf::new(),
-        }
+        Self { origin: origin.into(), text: text.into(), name: "scenario".to_owned(), base: PathBuf::new() }
     }
 
     /// The scenario that a name or a path stands for: a file, else a shipped scenario.
@@ -67,10 +53,7 @@ impl Source {
             });
         }
         if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
-            return Ok(Self {
-                name: (*name).to_owned(),
-                ..Self::inline(BUILT_IN, *text)
-            });
+            return Ok(Self { name: (*name).to_owned(), ..Self::inline(BUILT_IN, *text) });
         }
         let names: Vec<_> = SHIPPED.iter().map(|(name, _)| *name).collect();
         let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or(name_or_path);

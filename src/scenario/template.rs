@@ -15,10 +15,7 @@ impl Text {
     /// A text without `${ENV}`.
     pub(super) fn literal(value: impl Into<String>) -> Self {
         let value = value.into();
-        Self {
-            written: value.clone(),
-            value,
-        }
+        Self { written: value.clone(), value }
     }
 
     /// True when a part comes from the environment: then `value` must not be printed.
@@ -66,9 +63,8 @@ pub(super) fn expand(
         };
         let end = start + len + 1;
         let inner = &text[start + 2..end - 1];
-        let (name, default) = inner
-            .split_once(":-")
-            .map_or((inner, None), |(name, default)| (name, Some(default)));
+        let (name, default) =
+            inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
         if !is_name(name) {
             errors.push(ExpandError {
                 span: start..end,
@@ -89,14 +85,7 @@ pub(super) fn expand(
         at = end;
     }
     value.push_str(&text[at..]);
-    if errors.is_empty() {
-        Ok(Text {
-            value,
-            written: text.to_owned(),
-        })
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok(Text { value, written: text.to_owned() }) } else { Err(errors) }
 }
 
 fn is_name(name: &str) -> bool {
@@ -129,9 +118,7 @@ pub(super) fn secret_parts(url: &str) -> Vec<Range<usize>> {
         Some(i) if url[..i].ends_with(':') && url[i..].starts_with("//") => i + 2,
         _ => 0,
     };
-    let path = url[authority..]
-        .find(['/', '?', '#'])
-        .map_or(url.len(), |i| authority + i);
+    let path = url[authority..].find(['/', '?', '#']).map_or(url.len(), |i| authority + i);
     if let Some(at) = url[authority..path].rfind('@') {
         parts.push(authority..authority + at);
     }
@@ -175,10 +162,8 @@ pub(super) fn secret_pieces(url: &str, shown: &str) -> Vec<String> {
             let Some((before, after)) = part.find(['$', '{']).zip(part.rfind('}')) else {
                 continue;
             };
-            let inner = piece
-                .strip_prefix(&part[..before])
-                .and_then(|p| p.strip_suffix(&part[after + 1..]));
-            pieces.extend(inner.filter(|p| !p.is_empty()).map(str::to_owned));
+            let inner = piece.strip_prefix(&part[..before]).and_then(|p| p.strip_suffix(&part[after + 1..]));
+            pieces.extend(inner.filter(|p| !p.is_empty() && *p != piece).map(str::to_owned));
         }
     }
     pieces
@@ -227,9 +212,8 @@ fn hide_defaults(written: &str) -> String {
 /// query that comes from the environment stays as it was written.
 pub(super) fn shown_url(url: &Text, variable: &dyn Fn(&str) -> Option<String>) -> String {
     let written = &url.written;
-    let Some(authority) = ["ws://", "wss://"]
-        .iter()
-        .find_map(|scheme| written.starts_with(scheme).then_some(scheme.len()))
+    let Some(authority) =
+        ["ws://", "wss://"].iter().find_map(|scheme| written.starts_with(scheme).then_some(scheme.len()))
     else {
         // Scheme and host come from the environment: show what they are, without what may be secret.
         return redact_url(&url.value);
@@ -293,18 +277,9 @@ mod tests {
     fn what_may_be_printed() {
         for (written, shown) in [
             ("wss://h/p", "wss://h/p"),
-            (
-                "wss://me:pw@h/p?token=abc&x=${TOKEN}#f",
-                "wss://***@h/p?token=***&x=${TOKEN}#***",
-            ),
-            (
-                "wss://${HOST}/v1/${TOKEN}/talk",
-                "wss://voice.example.com/v1/${TOKEN}/talk",
-            ),
-            (
-                "wss://h/?device={device}&k=${K:-abc}&flag",
-                "wss://h/?device={device}&k=${K:-***}&***",
-            ),
+            ("wss://me:pw@h/p?token=abc&x=${TOKEN}#f", "wss://***@h/p?token=***&x=${TOKEN}#***"),
+            ("wss://${HOST}/v1/${TOKEN}/talk", "wss://voice.example.com/v1/${TOKEN}/talk"),
+            ("wss://h/?device={device}&k=${K:-abc}&flag", "wss://h/?device={device}&k=${K:-***}&***"),
         ] {
             let url = expand(written, &variable).unwrap_or_else(|_| Text::literal(written));
             assert_eq!(shown_url(&url, &variable), shown);
@@ -330,20 +305,13 @@ mod tests {
             ("wss://${HOST}/v1-${TOKEN}.x", vec!["v1-s3cret.x", "s3cret"]),
         ] {
             let url = expand(written, &variable).unwrap();
-            assert_eq!(
-                secret_pieces(&url.value, &shown_url(&url, &variable)),
-                pieces,
-                "{written}"
-            );
+            assert_eq!(secret_pieces(&url.value, &shown_url(&url, &variable)), pieces, "{written}");
         }
     }
 
     #[test]
     fn placeholders_are_found() {
-        let names: Vec<_> = placeholders("/${ENV}/{device}?t={token}")
-            .into_iter()
-            .map(|p| p.0)
-            .collect();
+        let names: Vec<_> = placeholders("/${ENV}/{device}?t={token}").into_iter().map(|p| p.0).collect();
         assert_eq!(names, ["device", "token"]);
     }
 

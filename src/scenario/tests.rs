@@ -4,9 +4,7 @@ use super::*;
 use crate::exit::Failure;
 
 fn environment() -> Environment {
-    [("TOKEN", "s3cret"), ("HOST", "voice.example.com")]
-        .into_iter()
-        .collect()
+    [("TOKEN", "s3cret"), ("HOST", "voice.example.com")].into_iter().collect()
 }
 
 fn read(text: &str) -> Result<Scenario, Diagnostics> {
@@ -40,16 +38,11 @@ fn brief(text: &str) -> String {
         return format!("{text}\n    no problems");
     };
     let lines = found.items().iter().map(|d| {
-        let place = d
-            .position
-            .map_or_else(|| "-".to_owned(), |(line, column)| format!("{line}:{column}"));
+        let place = d.position.map_or_else(|| "-".to_owned(), |(line, column)| format!("{line}:{column}"));
         let message = d.message.replace(&here, "DIR");
         format!("    {place} {message} | {}", d.help.as_deref().unwrap_or(""))
     });
-    std::iter::once(text.to_owned())
-        .chain(lines)
-        .collect::<Vec<_>>()
-        .join("\n")
+    std::iter::once(text.to_owned()).chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -63,10 +56,7 @@ fn shipped_scenarios_have_no_problems() {
 
 /// Without the comments that say where a value comes from.
 fn values(effective: &str) -> Vec<&str> {
-    effective
-        .lines()
-        .map(|l| l.rsplit_once("  # ").map_or(l, |(value, _)| value).trim_end())
-        .collect()
+    effective.lines().map(|l| l.rsplit_once("  # ").map_or(l, |(value, _)| value).trim_end()).collect()
 }
 
 #[test]
@@ -86,10 +76,7 @@ fn the_effective_scenario_is_a_fixed_point() {
         assert_eq!(values(&first.effective), values(&second.effective));
         assert_eq!(format!("{:?}", first.turn), format!("{:?}", second.turn));
         assert_eq!(format!("{:?}", first.fleet), format!("{:?}", second.fleet));
-        assert_eq!(
-            format!("{:?}", first.reference),
-            format!("{:?}", second.reference)
-        );
+        assert_eq!(format!("{:?}", first.reference), format!("{:?}", second.reference));
         assert_eq!(
             first.target.url.map(|u| u.reveal().to_owned()),
             second.target.url.map(|u| u.reveal().to_owned())
@@ -103,10 +90,7 @@ fn effective_says_where_values_come_from_and_keeps_secrets() {
                 headers = { Authorization = \"Bearer ${TOKEN}\", X-Key = \"hush\" }\n\
                 [reference]\ntoken = \"hush\"\n[fleet]\ndevices = 5\n";
     let s = set(text, &[("fleet.duration", "12s")]).unwrap_or_else(|d| panic!("{d}"));
-    assert_eq!(
-        s.target.shown,
-        "wss://***@voice.example.com/talk?key=***&k=${TOKEN}"
-    );
+    assert_eq!(s.target.shown, "wss://***@voice.example.com/talk?key=***&k=${TOKEN}");
     for secret in ["hush", "s3cret"] {
         assert!(!s.effective.contains(secret), "{}", s.effective);
         assert!(!format!("{s:?}").contains(secret), "{s:?}");
@@ -208,9 +192,8 @@ fn values_against_each_other() {
 #[test]
 fn flag_over_environment_over_file_over_default() {
     let file = "fleet.devices = 2\nfleet.duration = \"20s\"\nfleet.warmup = \"1s\"";
-    let environment: Environment = [("VOXLOAD_FLEET_DEVICES", "3"), ("VOXLOAD_FLEET_DURATION", "21s")]
-        .into_iter()
-        .collect();
+    let environment: Environment =
+        [("VOXLOAD_FLEET_DEVICES", "3"), ("VOXLOAD_FLEET_DURATION", "21s")].into_iter().collect();
     let flags = [Override {
         key: "fleet.devices".to_owned(),
         value: "4".to_owned(),
@@ -261,9 +244,7 @@ fn the_environment_and_flags_are_checked_too() {
         flag,
         append: false,
     });
-    let text = load_in(&Source::inline("my.toml", ""), &flags, &environment)
-        .unwrap_err()
-        .to_string();
+    let text = load_in(&Source::inline("my.toml", ""), &flags, &environment).unwrap_err().to_string();
     assert!(!text.contains("hush"));
     insta::assert_snapshot!(text);
 }
@@ -286,12 +267,7 @@ fn bare_values_of_flags() {
     )
     .unwrap_or_else(|d| panic!("{d}"));
     assert_eq!(s.fleet.stages.len(), 2);
-    let headers: Vec<_> = s
-        .target
-        .headers
-        .iter()
-        .map(|(n, v)| (n.as_str(), v.reveal()))
-        .collect();
+    let headers: Vec<_> = s.target.headers.iter().map(|(n, v)| (n.as_str(), v.reveal())).collect();
     assert_eq!(headers, [("a", "2"), ("X-Device", "7")]);
     assert_eq!(s.reference.faults, [(Fault::Garbage, 0.01)]);
     assert_eq!(s.audio.fixtures, ["hello", "why-sky"]);
@@ -307,21 +283,12 @@ fn defaults_follow_dialect_and_codec() {
     assert_eq!(s.audio.settings.format, crate::dialect::plain::FORMAT);
     assert_eq!(s.audio.down, crate::dialect::plain::FORMAT);
     let s = read("audio.codec = \"mulaw\"").unwrap();
-    assert_eq!(
-        (s.audio.settings.format.sample_rate, s.audio.down.sample_rate),
-        (8_000, 8_000)
-    );
+    assert_eq!((s.audio.settings.format.sample_rate, s.audio.down.sample_rate), (8_000, 8_000));
     let s = read("").unwrap();
-    assert_eq!(
-        (s.audio.settings.format.sample_rate, s.audio.down.sample_rate),
-        (16_000, 24_000)
-    );
+    assert_eq!((s.audio.settings.format.sample_rate, s.audio.down.sample_rate), (16_000, 24_000));
     let s = read("reference.preset = \"cloud\"\nreference.llm = \"1s\"").unwrap();
     assert_eq!(s.reference.llm, Dist::Constant(Micros::from_secs(1)));
-    assert_eq!(
-        s.reference.stt,
-        Dist::LogNormal(Micros::from_millis(250), Micros::from_millis(300))
-    );
+    assert_eq!(s.reference.stt, Dist::LogNormal(Micros::from_millis(250), Micros::from_millis(300)));
 }
 
 #[test]
@@ -365,28 +332,18 @@ fn the_error_of_a_bad_file_exits_with_2() {
 
 #[test]
 fn the_starter_file_has_no_problems_and_names_every_key() {
-    for (url, dialect) in [
-        (Some("wss://voice.example.com/v1"), "envelope"),
-        (Some("ws://h:1"), "plain"),
-        (None, "envelope"),
-    ] {
+    for (url, dialect) in
+        [(Some("wss://voice.example.com/v1"), "envelope"), (Some("ws://h:1"), "plain"), (None, "envelope")]
+    {
         let text = reference::starter(url, dialect, "mine");
         let s = read(&text).unwrap_or_else(|d| panic!("{d}"));
         assert_eq!(s.name, "mine");
         for key in keys::all() {
             let line = format!("{} = ", key.name());
-            assert!(
-                text.lines()
-                    .any(|l| l.trim_start_matches("# ").starts_with(&line)),
-                "{}",
-                key.path
-            );
+            assert!(text.lines().any(|l| l.trim_start_matches("# ").starts_with(&line)), "{}", key.path);
         }
         // What is commented out is as valid as the rest: uncomment each section's defaults.
-        for comment in text
-            .lines()
-            .filter(|l| l.starts_with("# ") && l.contains(" = \""))
-        {
+        for comment in text.lines().filter(|l| l.starts_with("# ") && l.contains(" = \"")) {
             assert!(comment.chars().count() <= 200, "{comment}");
         }
     }
@@ -395,11 +352,7 @@ fn the_starter_file_has_no_problems_and_names_every_key() {
 #[test]
 fn generated_files_are_up_to_date() {
     for (path, made, flag) in [
-        (
-            "docs/schema/scenario.json",
-            reference::json_schema(),
-            "--print-schema",
-        ),
+        ("docs/schema/scenario.json", reference::json_schema(), "--print-schema"),
         ("docs/scenario.md", reference::markdown(), "--print-reference"),
     ] {
         let file =
@@ -417,10 +370,7 @@ fn the_schema_accepts_what_is_accepted_and_little_else() {
     let validator = jsonschema::validator_for(&schema).unwrap();
     let json = |toml: &str| serde_json::to_value(toml.parse::<toml::Table>().unwrap()).unwrap();
     for (name, text) in SHIPPED {
-        let errors: Vec<_> = validator
-            .iter_errors(&json(text))
-            .map(|e| e.to_string())
-            .collect();
+        let errors: Vec<_> = validator.iter_errors(&json(text)).map(|e| e.to_string()).collect();
         assert!(errors.is_empty(), "{name}: {errors:?}");
         let effective = read(text).unwrap().effective;
         assert!(validator.is_valid(&json(&effective)), "{name}: {effective}");

@@ -21,11 +21,7 @@ pub struct TextError {
 
 impl TextError {
     pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self {
-            span,
-            message: message.into(),
-            help: None,
-        }
+        Self { span, message: message.into(), help: None }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -77,36 +73,24 @@ pub fn parse_duration(text: &str) -> Result<Micros, TextError> {
     let mut at = 0;
     while at < text.len() {
         let rest = &text[at..];
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let number = &rest[..digits];
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if whole.is_empty() || (number.contains('.') && (fraction.is_empty() || fraction.contains('.'))) {
             return Err(bad(at..text.len(), format!("`{rest}` is not a duration")));
         }
-        let letters = rest[digits..]
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(rest.len() - digits);
+        let letters =
+            rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len() - digits);
         let unit = &rest[digits..digits + letters];
         if unit.is_empty() {
-            return Err(bad(
-                at..text.len(),
-                format!("a duration without a unit: `{number}`"),
-            ));
+            return Err(bad(at..text.len(), format!("a duration without a unit: `{number}`")));
         }
         let Some((_, scale)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(bad(
-                at + digits..at + digits + letters,
-                format!("`{unit}` is not a unit of time"),
-            )
-            .help("units are `us`, `ms`, `s`, `m`, `h` and `d`, for example `300ms` or `1m30s`"));
+            return Err(bad(at + digits..at + digits + letters, format!("`{unit}` is not a unit of time"))
+                .help("units are `us`, `ms`, `s`, `m`, `h` and `d`, for example `300ms` or `1m30s`"));
         };
         let micros = exact(whole, fraction, *scale).ok_or_else(|| {
-            bad(
-                at..at + digits,
-                format!("`{number}{unit}` is finer than a microsecond, or too long"),
-            )
+            bad(at..at + digits, format!("`{number}{unit}` is finer than a microsecond, or too long"))
         })?;
         total += i128::from(micros);
         at += digits + letters;
@@ -176,20 +160,14 @@ pub fn parse_share(text: &str) -> Result<f64, TextError> {
         TextError::new(0..text.len(), message)
             .help("expected a share from 0 to 1, such as `0.2` or `\"20%\"`")
     };
-    let (number, scale) = text
-        .strip_suffix('%')
-        .map_or((text, 1.0), |percent| (percent.trim_end(), 100.0));
+    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent.trim_end(), 100.0));
     let share: f64 = number
         .parse::<f64>()
         .ok()
         .filter(|x| x.is_finite())
         .ok_or_else(|| bad(format!("`{text}` is not a share")))?
         / scale;
-    if (0.0..=1.0).contains(&share) {
-        Ok(share)
-    } else {
-        Err(bad(format!("{text} is outside 0–100 %")))
-    }
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(bad(format!("{text} is outside 0–100 %"))) }
 }
 
 /// Reads a whole number with an optional `k` (thousand) or `M` (million): `24000`, `24k`, `1.5M`.
@@ -223,11 +201,7 @@ fn parse_scaled(text: &str, units: &[(&str, i64)]) -> Option<u32> {
 
 /// `24k`, or the plain number when it is not a whole number of thousands.
 pub fn format_bitrate(bits: u32) -> String {
-    if bits > 0 && bits.is_multiple_of(1_000) {
-        format!("{}k", bits / 1_000)
-    } else {
-        bits.to_string()
-    }
+    if bits > 0 && bits.is_multiple_of(1_000) { format!("{}k", bits / 1_000) } else { bits.to_string() }
 }
 
 /// `4 MiB`, `64 KiB`, or bytes when it is not a whole number of them.

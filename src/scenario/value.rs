@@ -56,10 +56,7 @@ type Node<'i> = Spanned<DeValue<'i>>;
 impl Reader<'_> {
     /// The value of `key`, or `None` after saying what is wrong.
     pub(super) fn read(&mut self, key: &'static Key, node: &Node<'_>) -> Option<Found> {
-        let one = |value| Found {
-            value,
-            parts: Vec::new(),
-        };
+        let one = |value| Found { value, parts: Vec::new() };
         match key.kind {
             Kind::Bool => match node.get_ref() {
                 DeValue::Boolean(b) => Some(one(Value::Bool(*b))),
@@ -96,31 +93,25 @@ impl Reader<'_> {
                 DeValue::Integer(n) => self.parsed(key, node, &Text::literal(n.as_str()), parse_share),
                 DeValue::Float(x) => self.parsed(key, node, &Text::literal(x.as_str()), parse_share),
                 _ => {
-                    let text = self.text(
-                        key,
-                        node,
-                        "expected a share from 0 to 1, such as `0.2` or `\"20%\"`",
-                    )?;
+                    let text =
+                        self.text(key, node, "expected a share from 0 to 1, such as `0.2` or `\"20%\"`")?;
                     self.parsed(key, node, &text, parse_share)
                 }
             }
             .map(|x| one(Value::Share(x))),
-            Kind::Duration(min, max) => self
-                .duration(key, node, min, max, false)
-                .map(Value::Duration)
-                .map(one),
-            Kind::DurationOrOff(min, max) => self
-                .duration(key, node, min, max, true)
-                .map(Value::Duration)
-                .map(one),
+            Kind::Duration(min, max) => {
+                self.duration(key, node, min, max, false).map(Value::Duration).map(one)
+            }
+            Kind::DurationOrOff(min, max) => {
+                self.duration(key, node, min, max, true).map(Value::Duration).map(one)
+            }
             Kind::Bitrate(min, max) => {
                 let shown = |n: u32| n.to_string();
-                self.scaled(key, node, min..=max, parse_bitrate, shown)
-                    .map(|n| one(Value::Bitrate(n)))
+                self.scaled(key, node, min..=max, parse_bitrate, shown).map(|n| one(Value::Bitrate(n)))
             }
-            Kind::Size(min, max) => self
-                .scaled(key, node, min..=max, parse_size, format_size)
-                .map(|n| one(Value::Size(n))),
+            Kind::Size(min, max) => {
+                self.scaled(key, node, min..=max, parse_size, format_size).map(|n| one(Value::Size(n)))
+            }
             Kind::Choice(choices) => {
                 let names = || choices.iter().map(|(name, _)| *name);
                 let expected = expected_choice(names());
@@ -138,13 +129,12 @@ impl Reader<'_> {
                 }
                 chosen.map(|name| one(Value::Choice(name)))
             }
-            Kind::Text | Kind::Secret | Kind::Url | Kind::File | Kind::Folder => self
-                .text(key, node, "expected a text in quotes")
-                .map(|t| one(Value::Text(t))),
+            Kind::Text | Kind::Secret | Kind::Url | Kind::File | Kind::Folder => {
+                self.text(key, node, "expected a text in quotes").map(|t| one(Value::Text(t)))
+            }
             Kind::Dist => {
                 let text = self.text(key, node, super::dist::DIST_HELP)?;
-                self.parsed(key, node, &text, str::parse)
-                    .map(|d| one(Value::Dist(d)))
+                self.parsed(key, node, &text, str::parse).map(|d| one(Value::Dist(d)))
             }
             Kind::List => self.list(key, node),
             Kind::Headers => self.headers(key, node),
@@ -154,10 +144,7 @@ impl Reader<'_> {
     }
 
     fn place(&self, span: Range<usize>) -> Place {
-        Place {
-            source: self.source,
-            span: span.start + self.offset..span.end + self.offset,
-        }
+        Place { source: self.source, span: span.start + self.offset..span.end + self.offset }
     }
 
     fn push(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
@@ -235,10 +222,8 @@ impl Reader<'_> {
             Err(e) => {
                 let help = e.help.unwrap_or_default();
                 if text.has_variables() {
-                    let message = format!(
-                        "`{}` has no valid value once `{}` is filled in",
-                        key.path, text.written
-                    );
+                    let message =
+                        format!("`{}` has no valid value once `{}` is filled in", key.path, text.written);
                     self.push(node.span(), message, help);
                 } else {
                     let span = self.inside(node, &text.value, &e.span);
@@ -257,19 +242,11 @@ impl Reader<'_> {
         max: Micros,
         off: bool,
     ) -> Option<Micros> {
-        let expected = if off {
-            format!("{DURATION_HELP}, or `off`")
-        } else {
-            DURATION_HELP.to_owned()
-        };
+        let expected = if off { format!("{DURATION_HELP}, or `off`") } else { DURATION_HELP.to_owned() };
         if let DeValue::Integer(_) | DeValue::Float(_) = node.get_ref() {
             let number = self.out.slice(&self.place(node.span())).to_owned();
             let message = format!("`{}` is a number without a unit", key.path);
-            self.push(
-                node.span(),
-                message,
-                format!("{expected}: write `\"{number}ms\"` or `\"{number}s\"`"),
-            );
+            self.push(node.span(), message, format!("{expected}: write `\"{number}ms\"` or `\"{number}s\"`"));
             return None;
         }
         let text = self.text(key, node, &expected)?;
@@ -310,11 +287,7 @@ impl Reader<'_> {
                 self.parsed(key, node, &text, parse)?
             }
         };
-        if range.contains(&n) {
-            Some(n)
-        } else {
-            self.range(key, node, &expected)
-        }
+        if range.contains(&n) { Some(n) } else { self.range(key, node, &expected) }
     }
 
     fn list(&mut self, key: &'static Key, node: &Node<'_>) -> Option<Found> {
@@ -331,10 +304,7 @@ impl Reader<'_> {
                 None => complete = false,
             }
         }
-        complete.then_some(Found {
-            value: Value::List(texts),
-            parts,
-        })
+        complete.then_some(Found { value: Value::List(texts), parts })
     }
 
     fn headers(&mut self, key: &'static Key, node: &Node<'_>) -> Option<Found> {
@@ -349,21 +319,13 @@ impl Reader<'_> {
             use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
             if HeaderName::try_from(name.get_ref().as_ref()).is_err() {
                 let message = format!("`{}` is not the name of an HTTP header", name.get_ref());
-                self.push(
-                    name.span(),
-                    message,
-                    "letters, digits and `-`, for example `X-Device`",
-                );
+                self.push(name.span(), message, "letters, digits and `-`, for example `X-Device`");
                 complete = false;
             }
             match self.text(key, item, help) {
                 Some(text) if HeaderValue::try_from(text.value.as_str()).is_err() => {
                     let message = format!("the value of the header `{}` cannot be sent", name.get_ref());
-                    self.push(
-                        item.span(),
-                        message,
-                        "header values are visible ASCII characters on one line",
-                    );
+                    self.push(item.span(), message, "header values are visible ASCII characters on one line");
                     complete = false;
                 }
                 Some(text) => {
@@ -373,10 +335,7 @@ impl Reader<'_> {
                 None => complete = false,
             }
         }
-        complete.then_some(Found {
-            value: Value::Table(values),
-            parts,
-        })
+        complete.then_some(Found { value: Value::Table(values), parts })
     }
 
     fn stages(&mut self, key: &'static Key, node: &Node<'_>) -> Option<Vec<Stage>> {
@@ -456,10 +415,8 @@ impl Reader<'_> {
                 (Some(_), None) => complete = false,
                 (None, _) => {
                     let names = Fault::ALL.map(Fault::name);
-                    let help = nearest(wanted, names).map_or_else(
-                        || expected_choice(names),
-                        |near| format!("did you mean `{near}`?"),
-                    );
+                    let help = nearest(wanted, names)
+                        .map_or_else(|| expected_choice(names), |near| format!("did you mean `{near}`?"));
                     self.push(name.span(), format!("`{wanted}` is not a fault"), help);
                     complete = false;
                 }
@@ -479,19 +436,11 @@ fn parse_stage(text: &str, help: &str) -> Result<Stage, TextError> {
         return Err(TextError::new(0..text.len(), format!("`{text}` is not a stage")).help(help));
     };
     let start = duration.len() + 1;
-    let devices = devices
-        .trim()
-        .parse()
-        .ok()
-        .filter(|n| *n <= MAX_STAGE)
-        .ok_or_else(|| {
-            let message = format!("`{devices}` is not a number of devices from 0 to {MAX_STAGE}");
-            TextError::new(start..text.len(), message).help(help)
-        })?;
-    Ok(Stage {
-        duration: parse_duration(duration.trim_end())?,
-        devices,
-    })
+    let devices = devices.trim().parse().ok().filter(|n| *n <= MAX_STAGE).ok_or_else(|| {
+        let message = format!("`{devices}` is not a number of devices from 0 to {MAX_STAGE}");
+        TextError::new(start..text.len(), message).help(help)
+    })?;
+    Ok(Stage { duration: parse_duration(duration.trim_end())?, devices })
 }
 
 fn expected_choice<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
@@ -538,11 +487,7 @@ pub(super) fn to_toml(kind: Kind, value: &Value) -> String {
             let entries: Vec<_> = entries
                 .iter()
                 .map(|(name, t)| {
-                    format!(
-                        "{} = {}",
-                        text(name),
-                        text(&super::template::redact_value(&t.written))
-                    )
+                    format!("{} = {}", text(name), text(&super::template::redact_value(&t.written)))
                 })
                 .collect();
             braces(&entries)
@@ -558,19 +503,13 @@ pub(super) fn to_toml(kind: Kind, value: &Value) -> String {
         Value::Bitrate(n) => text(&format_bitrate(*n)),
         Value::Size(n) => text(&format_size(*n)),
         Value::Faults(faults) => {
-            let faults: Vec<_> = faults
-                .iter()
-                .map(|(fault, share)| format!("{} = {}", fault.name(), float(*share)))
-                .collect();
+            let faults: Vec<_> =
+                faults.iter().map(|(fault, share)| format!("{} = {}", fault.name(), float(*share))).collect();
             braces(&faults)
         }
     }
 }
 
 fn braces(entries: &[String]) -> String {
-    if entries.is_empty() {
-        "{}".to_owned()
-    } else {
-        format!("{{ {} }}", entries.join(", "))
-    }
+    if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
 }

@@ -54,10 +54,5 @@ where
         Err(refusal) => Err(refusal.response()),
     };
     // Boxed: the handshake's state is large, and would live as long as the connection's task.
-    Box::pin(tokio_tungstenite::accept_hdr_async_with_config(
-        io,
-        callback,
-        Some(config),
-    ))
-    .await
+    Box::pin(tokio_tungstenite::accept_hdr_async_with_config(io, callback, Some(config))).await
 }

@@ -18,9 +18,7 @@ pub fn client_config(target: &Target, extra_ca: Option<&str>) -> Result<Arc<Clie
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("TLS settings: {e}"))?;
     let builder = if target.insecure {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(TrustAnything(provider)))
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnything(provider)))
     } else {
         builder.with_root_certificates(trusted(target.ca.as_deref(), extra_ca)?)
     };
@@ -29,10 +27,7 @@ pub fn client_config(target: &Target, extra_ca: Option<&str>) -> Result<Arc<Clie
         Some((cert, key)) => {
             let chain = certificates(cert)?;
             let key = PrivateKeyDer::from_pem_file(key).map_err(|e| {
-                format!(
-                    "target.client_key: {}: {e}; expected a PEM private key",
-                    key.display()
-                )
+                format!("target.client_key: {}: {e}; expected a PEM private key", key.display())
             })?;
             builder
                 .with_client_auth_cert(chain, key)
@@ -47,11 +42,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let all: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|e| problem(e.to_string()))?;
-    if all.is_empty() {
-        Err(problem("it holds no certificate".to_owned()))
-    } else {
-        Ok(all)
-    }
+    if all.is_empty() { Err(problem("it holds no certificate".to_owned())) } else { Ok(all) }
 }
 
 fn trusted(ca: Option<&Path>, extra: Option<&str>) -> Result<RootCertStore, String> {
@@ -59,18 +50,14 @@ fn trusted(ca: Option<&Path>, extra: Option<&str>) -> Result<RootCertStore, Stri
     if let Some(pem) = extra {
         // The embedded server's own certificate is the only one that a run against it needs.
         for cert in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let added = cert
-                .map_err(|e| e.to_string())
-                .and_then(|c| roots.add(c).map_err(|e| e.to_string()));
+            let added = cert.map_err(|e| e.to_string()).and_then(|c| roots.add(c).map_err(|e| e.to_string()));
             added.map_err(|e| format!("the embedded server's certificate: {e}"))?;
         }
         return Ok(roots);
     }
     if let Some(path) = ca {
         for cert in certificates(path)? {
-            roots
-                .add(cert)
-                .map_err(|e| format!("target.ca: {}: {e}", path.display()))?;
+            roots.add(cert).map_err(|e| format!("target.ca: {}: {e}", path.display()))?;
         }
     }
     let system = rustls_native_certs::load_native_certs();

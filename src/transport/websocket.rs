@@ -80,10 +80,7 @@ impl Endpoint {
             return Ok((Box::new(ws), times));
         };
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-        let tls = connector
-            .connect(name.clone(), tcp)
-            .await
-            .map_err(|e| tls_failed(&e))?;
+        let tls = connector.connect(name.clone(), tcp).await.map_err(|e| tls_failed(&e))?;
         let secured = clock.now();
         times.tls = secured - connected;
         let ws = self.upgrade(request, tls).await?;
@@ -97,11 +94,7 @@ impl Endpoint {
             detail: format!("device {device}: {what} is not valid after its placeholders are filled in"),
         };
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
-        let uri = format!(
-            "{scheme}://{}{}",
-            self.authority,
-            self.values.fill(self.path.reveal(), device)
-        );
+        let uri = format!("{scheme}://{}{}", self.authority, self.values.fill(self.path.reveal(), device));
         let mut request = Request::builder()
             .uri(uri)
             .header("Host", &self.authority)
@@ -116,9 +109,7 @@ impl Endpoint {
             let mut filled =
                 HeaderValue::try_from(self.values.fill(value.reveal(), device)).map_err(|_| bad())?;
             filled.set_sensitive(true);
-            request
-                .headers_mut()
-                .append(HeaderName::try_from(name.as_str()).map_err(|_| bad())?, filled);
+            request.headers_mut().append(HeaderName::try_from(name.as_str()).map_err(|_| bad())?, filled);
         }
         Ok(request)
     }
@@ -134,21 +125,11 @@ impl Endpoint {
             .max_write_buffer_size(MAX_UNSENT)
             .max_message_size(Some(self.max_message))
             .max_frame_size(Some(self.max_message));
-        match Box::pin(tokio_tungstenite::client_async_with_config(
-            request,
-            io,
-            Some(config),
-        ))
-        .await
-        {
-            Ok((stream, _)) => Ok(WebSocket {
-                stream,
-                closing: false,
-            }),
-            Err(Error::Http(response)) => Err(refused_upgrade(
-                response.status().as_u16(),
-                response.body().as_deref(),
-            )),
+        match Box::pin(tokio_tungstenite::client_async_with_config(request, io, Some(config))).await {
+            Ok((stream, _)) => Ok(WebSocket { stream, closing: false }),
+            Err(Error::Http(response)) => {
+                Err(refused_upgrade(response.status().as_u16(), response.body().as_deref()))
+            }
             Err(e) => Err(ended(&e)),
         }
     }
@@ -190,9 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
             Frame::Ping(bytes) => Message::Ping(bytes),
             Frame::Pong(bytes) => Message::Pong(bytes),
         };
-        Pin::new(&mut self.stream)
-            .start_send(message)
-            .map_err(|e| ended(&e))
+        Pin::new(&mut self.stream).start_send(message).map_err(|e| ended(&e))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
@@ -205,10 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
                 return Poll::Pending;
             }
             self.closing = true;
-            let goodbye = Message::Close(Some(CloseFrame {
-                code: code.into(),
-                reason: "".into(),
-            }));
+            let goodbye = Message::Close(Some(CloseFrame { code: code.into(), reason: "".into() }));
             if Pin::new(&mut self.stream).start_send(goodbye).is_err() {
                 return Poll::Ready(());
             }
@@ -227,10 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
 }
 
 fn lost(detail: impl Into<String>) -> Closed {
-    Closed {
-        class: FailureClass::Reset,
-        detail: detail.into(),
-    }
+    Closed { class: FailureClass::Reset, detail: detail.into() }
 }
 
 fn closed_by_peer(frame: Option<CloseFrame>) -> Closed {
@@ -242,11 +215,7 @@ fn closed_by_peer(frame: Option<CloseFrame>) -> Closed {
     };
     let code = u16::from(frame.code);
     // 4401 and 4403 are the usual private codes for 401 and 403.
-    let class = if matches!(code, 4401 | 4403) {
-        FailureClass::Auth
-    } else {
-        FailureClass::Closed(code)
-    };
+    let class = if matches!(code, 4401 | 4403) { FailureClass::Auth } else { FailureClass::Closed(code) };
     let reason = frame.reason.as_str();
     let detail = if reason.is_empty() {
         format!("closed by the server with code {code}")
@@ -257,11 +226,8 @@ fn closed_by_peer(frame: Option<CloseFrame>) -> Closed {
 }
 
 fn refused_upgrade(status: u16, body: Option<&[u8]>) -> Closed {
-    let class = if matches!(status, 401 | 403) {
-        FailureClass::Auth
-    } else {
-        FailureClass::UpgradeStatus(status)
-    };
+    let class =
+        if matches!(status, 401 | 403) { FailureClass::Auth } else { FailureClass::UpgradeStatus(status) };
     let body = body.map(String::from_utf8_lossy).unwrap_or_default();
     let detail = match excerpt(&body) {
         text if text.is_empty() => format!("the upgrade was answered with HTTP status {status}"),
@@ -280,10 +246,7 @@ fn excerpt(text: &str) -> String {
 }
 
 fn tls_failed(e: &io::Error) -> Closed {
-    Closed {
-        class: FailureClass::Tls,
-        detail: format!("TLS handshake: {e}"),
-    }
+    Closed { class: FailureClass::Tls, detail: format!("TLS handshake: {e}") }
 }
 
 /// An error while connecting.
@@ -303,10 +266,7 @@ fn connecting(e: &io::Error) -> Closed {
         Some(Errno::CONNRESET | Errno::PIPE) => FailureClass::Reset,
         _ => FailureClass::Network,
     };
-    Closed {
-        class,
-        detail: format!("connecting: {e}"),
-    }
+    Closed { class, detail: format!("connecting: {e}") }
 }
 
 /// Why a connection (or the upgrade on it) ended.
@@ -315,15 +275,9 @@ fn ended(e: &Error) -> Closed {
         Error::Capacity(e) => (FailureClass::MessageTooLarge, e.to_string()),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::HandshakeIncomplete)
         | Error::ConnectionClosed
-        | Error::AlreadyClosed => (
-            FailureClass::Reset,
-            "the connection ended without a goodbye".to_owned(),
-        ),
+        | Error::AlreadyClosed => (FailureClass::Reset, "the connection ended without a goodbye".to_owned()),
         Error::Protocol(e) => (FailureClass::Protocol, format!("WebSocket: {e}")),
-        Error::Utf8(_) => (
-            FailureClass::Protocol,
-            "a text frame that is not UTF-8".to_owned(),
-        ),
+        Error::Utf8(_) => (FailureClass::Protocol, "a text frame that is not UTF-8".to_owned()),
         Error::WriteBufferFull(_) => (FailureClass::Reset, "the server stopped reading".to_owned()),
         Error::Io(e) => match e.kind() {
             io::ErrorKind::InvalidData => (FailureClass::Tls, format!("TLS: {e}")),
@@ -351,19 +305,8 @@ mod tests {
             assert_eq!(connecting(&io(errno.raw_os_error())).class, class);
         }
         assert_eq!(refused_upgrade(401, None).class, FailureClass::Auth);
-        assert_eq!(
-            refused_upgrade(503, Some(b"too  many\nconnections"))
-                .detail
-                .lines()
-                .count(),
-            1
-        );
-        let close = |code: u16| {
-            Some(CloseFrame {
-                code: code.into(),
-                reason: "why".into(),
-            })
-        };
+        assert_eq!(refused_upgrade(503, Some(b"too  many\nconnections")).detail.lines().count(), 1);
+        let close = |code: u16| Some(CloseFrame { code: code.into(), reason: "why".into() });
         assert_eq!(closed_by_peer(close(4401)).class, FailureClass::Auth);
         assert_eq!(closed_by_peer(close(1011)).class, FailureClass::Closed(1011));
         assert!(excerpt(&"ä".repeat(500)).chars().count() <= 201);

@@ -8,11 +8,7 @@
 //! ```
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "the helpers of tests are tests too"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests are tests too")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -93,9 +89,7 @@ reconnect_cap = "200ms"
 
 /// A run of so many of them against this server.
 pub fn zoo(server: &rogue::Rogue, devices: usize) -> Run {
-    Run::new(&ZOO.replace("URL", &server.url()))
-        .env("TOKEN", SECRET)
-        .args(&format!("-u {devices}"))
+    Run::new(&ZOO.replace("URL", &server.url())).env("TOKEN", SECRET).args(&format!("-u {devices}"))
 }
 
 /// A run to be made.
@@ -113,16 +107,9 @@ impl Run {
     /// Of a scenario written here, with lenient limits for the machine's health.
     pub fn new(toml: &str) -> Self {
         let run = Self::shipped("scenario.toml");
-        let toml = if toml.contains("[validity]") {
-            toml.to_owned()
-        } else {
-            format!("{toml}{LENIENT}")
-        };
+        let toml = if toml.contains("[validity]") { toml.to_owned() } else { format!("{toml}{LENIENT}") };
         fs::write(run.home.path().join("scenario.toml"), toml).unwrap();
-        Self {
-            lenient: false,
-            ..run
-        }
+        Self { lenient: false, ..run }
     }
 
     /// Of a shipped scenario, by its name, likewise.
@@ -190,19 +177,14 @@ impl Run {
         if self.lenient {
             let limits = LENIENT.lines().filter_map(|l| l.split_once(" = "));
             for (key, value) in limits {
-                command
-                    .arg("--set")
-                    .arg(format!("validity.{key}={}", value.trim_matches('"')));
+                command.arg("--set").arg(format!("validity.{key}={}", value.trim_matches('"')));
             }
         }
         let inherited = std::env::vars_os().map(|(name, _)| name);
         for name in inherited.filter(|n| n.to_string_lossy().starts_with("VOXLOAD_")) {
             command.env_remove(name);
         }
-        command
-            .args(&self.args)
-            .envs(self.env.iter().cloned())
-            .current_dir(self.home());
+        command.args(&self.args).envs(self.env.iter().cloned()).current_dir(self.home());
         command.stdin(Stdio::null());
         command
     }
@@ -211,17 +193,8 @@ impl Run {
     pub fn start(self) -> Running {
         let file = |name: &str| fs::File::create(self.home().join(name)).unwrap();
         let place = Place::take();
-        let child = self
-            .command()
-            .stdout(file("stdout"))
-            .stderr(file("stderr"))
-            .spawn()
-            .unwrap();
-        Running {
-            process: Process(child),
-            home: self.home,
-            _place: place,
-        }
+        let child = self.command().stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap();
+        Running { process: Process(child), home: self.home, _place: place }
     }
 
     /// Runs it to its end, and checks what every run must hold to.
@@ -261,9 +234,7 @@ impl Running {
     /// Waits until standard error has this text.
     pub fn until_said(&mut self, text: &str) {
         let said = self.home.path().join("stderr");
-        self.until(text, || {
-            fs::read_to_string(&said).unwrap_or_default().contains(text)
-        });
+        self.until(text, || fs::read_to_string(&said).unwrap_or_default().contains(text));
     }
 
     /// Waits until something is so; fails when the run ends before.
@@ -302,12 +273,7 @@ impl Running {
         };
         let text = |name: &str| fs::read_to_string(self.home.path().join(name)).unwrap();
         let (stdout, stderr) = (text("stdout"), text("stderr"));
-        let ran = Ran {
-            code: status.code(),
-            stdout,
-            stderr,
-            home: self.home,
-        };
+        let ran = Ran { code: status.code(), stdout, stderr, home: self.home };
         ran.check();
         ran
     }
@@ -386,10 +352,7 @@ impl Ran {
     fn check(&self) {
         for text in [&self.stdout, &self.stderr] {
             assert!(!text.contains("panicked"), "{text}");
-            assert!(
-                !text.contains('\u{1b}'),
-                "control characters of a stranger: {text:?}"
-            );
+            assert!(!text.contains('\u{1b}'), "control characters of a stranger: {text:?}");
         }
         for (path, content) in files(self.home()) {
             // What the test itself wrote may name the secret; nothing that voxload wrote may.
@@ -403,18 +366,9 @@ impl Ran {
             let result = self.result_in(&report);
             // A report that is not whole turns a pass into an error.
             if !self.stderr.contains("error: ") {
-                assert_eq!(
-                    self.code,
-                    Some(i32::from(result.verdict.exit_code)),
-                    "{}",
-                    self.stderr
-                );
+                assert_eq!(self.code, Some(i32::from(result.verdict.exit_code)), "{}", self.stderr);
             }
-            add_up(
-                &result,
-                &rows(&report.join("turns.csv")),
-                &rows(&report.join("intervals.csv")),
-            );
+            add_up(&result, &rows(&report.join("turns.csv")), &rows(&report.join("intervals.csv")));
         }
     }
 }
@@ -431,44 +385,22 @@ impl Served {
     /// Starts it with these arguments, on a free port unless they say otherwise.
     pub fn start(args: &[&str]) -> Self {
         let anywhere = ["--listen", "127.0.0.1:0"];
-        let listen: &[&str] = if args.contains(&"--listen") {
-            &[]
-        } else {
-            &anywhere
-        };
+        let listen: &[&str] = if args.contains(&"--listen") { &[] } else { &anywhere };
         let mut command = Command::new(VOXLOAD);
-        command
-            .arg("serve")
-            .args(listen)
-            .args(args)
-            .env_remove("VOXLOAD_TOKEN")
-            .stdout(Stdio::piped());
+        command.arg("serve").args(listen).args(args).env_remove("VOXLOAD_TOKEN").stdout(Stdio::piped());
         let mut process = Process(command.spawn().unwrap());
         let mut stdout = BufReader::new(process.0.stdout.take().unwrap());
         let mut said = String::new();
         while !said.contains("Ctrl-C") {
-            assert!(
-                stdout.read_line(&mut said).unwrap() > 0,
-                "the server ended: {said}"
-            );
+            assert!(stdout.read_line(&mut said).unwrap() > 0, "the server ended: {said}");
         }
-        let url = said
-            .split_whitespace()
-            .find(|w| w.starts_with("ws"))
-            .unwrap()
-            .to_owned();
+        let url = said.split_whitespace().find(|w| w.starts_with("ws")).unwrap().to_owned();
         Self { process, stdout, url }
     }
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.url
-            .trim_end_matches('/')
-            .rsplit(':')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap()
+        self.url.trim_end_matches('/').rsplit(':').next().unwrap().parse().unwrap()
     }
 
     /// Stops it in good order; what it says at the end.
@@ -483,19 +415,11 @@ impl Served {
 /// Counts that must agree, in `result.json` and between it and the streamed files.
 fn add_up(result: &RunResult, turns: &[TurnRow], intervals: &[IntervalPoint]) {
     let t = &result.turns;
-    assert_eq!(
-        t.started,
-        t.succeeded + t.failed + t.timed_out + t.interrupted + t.cancelled,
-        "{t:?}"
-    );
+    assert_eq!(t.started, t.succeeded + t.failed + t.timed_out + t.interrupted + t.cancelled, "{t:?}");
     assert_eq!(t.planned, t.started + t.missed, "{t:?}");
     let ttfa = &result.metrics["ttfa"];
     assert_eq!(ttfa.infinite, t.failed + t.timed_out, "{t:?}");
-    assert_eq!(
-        ttfa.count,
-        t.succeeded + t.interrupted + t.failed + t.timed_out,
-        "{t:?}"
-    );
+    assert_eq!(ttfa.count, t.succeeded + t.interrupted + t.failed + t.timed_out, "{t:?}");
     let failed: u64 = result.failures.iter().map(|f| f.turns).sum();
     assert_eq!(failed, t.failed + t.timed_out, "{:?}", result.failures);
     for f in &result.failures {
@@ -526,20 +450,12 @@ fn add_up(result: &RunResult, turns: &[TurnRow], intervals: &[IntervalPoint]) {
     assert_eq!(sum(|i| i.messages_received), result.generator.messages_received);
     assert_eq!(sum(|i| i.ttfa_count), ttfa.count);
     let last = intervals.last();
-    assert_eq!(
-        last.map(|i| (i.connected, i.in_turn)),
-        last.map(|_| (0, 0)),
-        "everybody has left"
-    );
+    assert_eq!(last.map(|i| (i.connected, i.in_turn)), last.map(|_| (0, 0)), "everybody has left");
 }
 
 /// The rows of a CSV file.
 pub fn rows<R: DeserializeOwned>(path: &Path) -> Vec<R> {
-    csv::Reader::from_path(path)
-        .unwrap()
-        .deserialize()
-        .map(Result::unwrap)
-        .collect()
+    csv::Reader::from_path(path).unwrap().deserialize().map(Result::unwrap).collect()
 }
 
 /// The failures of one class.
@@ -567,13 +483,9 @@ pub fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 pub fn each<T: Send>(cases: impl IntoIterator<Item = (&'static str, T)>, check: impl Fn(T) + Sync) {
     let failed: Vec<&str> = std::thread::scope(|scope| {
         let check = &check;
-        let all: Vec<_> = cases
-            .into_iter()
-            .map(|(name, case)| (name, scope.spawn(move || check(case))))
-            .collect();
-        all.into_iter()
-            .filter_map(|(name, thread)| thread.join().is_err().then_some(name))
-            .collect()
+        let all: Vec<_> =
+            cases.into_iter().map(|(name, case)| (name, scope.spawn(move || check(case)))).collect();
+        all.into_iter().filter_map(|(name, thread)| thread.join().is_err().then_some(name)).collect()
     });
     assert!(failed.is_empty(), "failed: {failed:?}");
 }

@@ -41,11 +41,7 @@ impl Rogue {
     pub fn start(script: impl Fn(Call) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (stopped, heads) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<String>>>::default());
-        let rogue = Self {
-            address: listener.local_addr().unwrap(),
-            stopped,
-            heads,
-        };
+        let rogue = Self { address: listener.local_addr().unwrap(), stopped, heads };
         let (stopped, heads) = (Arc::clone(&rogue.stopped), Arc::clone(&rogue.heads));
         let (script, number) = (Arc::new(script), AtomicU32::new(0));
         std::thread::spawn(move || {
@@ -69,11 +65,7 @@ impl Rogue {
     pub fn for_toys(script: impl Fn(&mut Toy) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self::start(move |call| {
             let mut toy = call.upgrade()?;
-            if toy.device == 0 {
-                toy.serve()
-            } else {
-                script(&mut toy)
-            }
+            if toy.device == 0 { toy.serve() } else { script(&mut toy) }
         })
     }
 
@@ -168,10 +160,7 @@ impl Call {
         let (mut from, mut to) = (other, self.tcp);
         io::copy(&mut from, &mut to)?;
         to.shutdown(Shutdown::Write)?;
-        there
-            .join()
-            .map_err(|_| Error::other("the other way failed"))?
-            .map(drop)
+        there.join().map_err(|_| Error::other("the other way failed"))?.map(drop)
     }
 
     /// Reads the request and agrees to it.
@@ -182,10 +171,9 @@ impl Call {
 
     /// Agrees to a request that has been read.
     pub fn agree(mut self, head: &str, device: u32) -> io::Result<Toy> {
-        let key = head.lines().find_map(|l| {
-            l.split_once(": ")
-                .filter(|(n, _)| n.eq_ignore_ascii_case("sec-websocket-key"))
-        });
+        let key = head
+            .lines()
+            .find_map(|l| l.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case("sec-websocket-key")));
         let accept = derive_accept_key(key.map_or("", |(_, key)| key.trim()).as_bytes());
         write!(
             self.tcp,
@@ -232,9 +220,8 @@ impl Toy {
         loop {
             let (opcode, payload) = self.read()?;
             let ended = if opcode == BINARY {
-                let audible = payload
-                    .chunks_exact(2)
-                    .any(|s| i16::from_le_bytes([s[0], s[1]]).unsigned_abs() > 1_000);
+                let audible =
+                    payload.chunks_exact(2).any(|s| i16::from_le_bytes([s[0], s[1]]).unsigned_abs() > 1_000);
                 quiet = if audible { 0 } else { quiet + 1 };
                 loud |= audible;
                 // A third of a second.
@@ -369,10 +356,7 @@ impl Toy {
             let mask: [u8; 4] = self.bytes()?;
             let mut payload = vec![0; usize::try_from(length).map_err(Error::other)?];
             self.tcp.read_exact(&mut payload)?;
-            payload
-                .iter_mut()
-                .zip(mask.iter().cycle())
-                .for_each(|(byte, m)| *byte ^= m);
+            payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, m)| *byte ^= m);
             match head[0] & 0x0f {
                 CLOSE => return Err(ErrorKind::ConnectionAborted.into()),
                 PING if self.mute => {}
@@ -416,10 +400,6 @@ pub fn silence(messages: usize) -> Vec<Vec<u8>> {
 
 fn pcm(messages: usize, sample: impl Fn(usize) -> i16) -> Vec<Vec<u8>> {
     let samples = (RATE as u128 * CHUNK.as_millis() / 1_000) as usize;
-    let message = |m: usize| {
-        (m * samples..(m + 1) * samples)
-            .flat_map(|i| sample(i).to_le_bytes())
-            .collect()
-    };
+    let message = |m: usize| (m * samples..(m + 1) * samples).flat_map(|i| sample(i).to_le_bytes()).collect();
     (0..messages).map(message).collect()
 }

@@ -92,12 +92,7 @@ impl From<packet::PacketError> for EncodeError {
 
 /// Checks that a codec can do what is asked of it.
 pub fn check(settings: &CodecSettings) -> Result<(), EncodeError> {
-    let CodecSettings {
-        format: AudioFormat { codec, sample_rate },
-        frame,
-        chunk,
-        ..
-    } = *settings;
+    let CodecSettings { format: AudioFormat { codec, sample_rate }, frame, chunk, .. } = *settings;
     match codec {
         Codec::Opus if !opus::RATES.contains(&sample_rate) => Err(EncodeError::OpusRate(sample_rate)),
         Codec::Opus if !opus::FRAMES.contains(&frame) => Err(EncodeError::OpusFrame(frame)),
@@ -225,10 +220,7 @@ mod tests {
         let of = |codec, rate, bytes: &[u8]| duration(format(codec, rate), bytes);
         assert_eq!(of(Codec::Pcm16, 16_000, &[0; 640]), Ok(Micros::from_millis(20)));
         assert_eq!(of(Codec::Mulaw, 8_000, &[0; 480]), Ok(Micros::from_millis(60)));
-        assert_eq!(
-            of(Codec::Opus, 16_000, &[0b0100_1000, 1, 2]),
-            Ok(Micros::from_millis(20))
-        );
+        assert_eq!(of(Codec::Opus, 16_000, &[0b0100_1000, 1, 2]), Ok(Micros::from_millis(20)));
         assert_eq!(of(Codec::Pcm16, 0, &[]), Ok(Micros::ZERO));
         insta::assert_snapshot!(of(Codec::Pcm16, 16_000, &[0; 5]).unwrap_err(), @"not PCM16: 5 bytes, an odd number");
         insta::assert_snapshot!(of(Codec::Opus, 16_000, &[]).unwrap_err(), @"not Opus: an Opus packet has at least one byte");
@@ -254,11 +246,7 @@ mod tests {
     fn opus_decodes_at_its_rates_only() {
         let error = Decoder::new(format(Codec::Opus, 44_100)).err();
         assert_eq!(error, Some(PayloadError::Rate(44_100)));
-        assert!(
-            opus::RATES
-                .iter()
-                .all(|&rate| Decoder::new(format(Codec::Opus, rate)).is_ok())
-        );
+        assert!(opus::RATES.iter().all(|&rate| Decoder::new(format(Codec::Opus, rate)).is_ok()));
     }
 
     proptest! {

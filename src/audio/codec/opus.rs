@@ -9,14 +9,8 @@ use crate::time::Micros;
 /// Rates at which Opus runs.
 pub const RATES: [u32; 5] = [8_000, 12_000, 16_000, 24_000, 48_000];
 /// Frame durations that one `encode` call can make.
-pub const FRAMES: [Micros; 6] = [
-    Micros(2_500),
-    Micros(5_000),
-    Micros(10_000),
-    Micros(20_000),
-    Micros(40_000),
-    Micros(60_000),
-];
+pub const FRAMES: [Micros; 6] =
+    [Micros(2_500), Micros(5_000), Micros(10_000), Micros(20_000), Micros(40_000), Micros(60_000)];
 /// Bit rates that make sense for one channel.
 pub const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=256_000;
 /// Enough for 60 ms: three frames of 1275 bytes, their lengths and the TOC.
@@ -48,11 +42,7 @@ impl Encoder {
                 return Err(refused(code));
             }
         }
-        Ok(Self {
-            inner,
-            frame: settings.frame.to_samples(rate) as i32,
-            buffer: vec![0; MOST_BYTES],
-        })
+        Ok(Self { inner, frame: settings.frame.to_samples(rate) as i32, buffer: vec![0; MOST_BYTES] })
     }
 
     /// Look-ahead in samples at the encoder's rate.
@@ -109,10 +99,7 @@ impl Decoder {
             if result.is_err() {
                 return;
             }
-            match self
-                .inner
-                .decode_float(packet, &mut self.buffer, DecodeMode::Normal)
-            {
+            match self.inner.decode_float(packet, &mut self.buffer, DecodeMode::Normal) {
                 Ok(n) => out.extend_from_slice(self.buffer.get(..n).unwrap_or_default()),
                 Err(e) => result = Err(PayloadError::Opus(e.to_string())),
             }

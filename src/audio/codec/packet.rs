@@ -177,10 +177,7 @@ fn parse(data: &[u8], framing: Framing) -> Result<Packet, PacketError> {
             }
         }
         Framing::Standard => {
-            let rest = data
-                .len()
-                .checked_sub(at + padding + known)
-                .ok_or(PacketError::Short)?;
+            let rest = data.len().checked_sub(at + padding + known).ok_or(PacketError::Short)?;
             if vbr {
                 lengths[count - 1].1 = rest;
             } else if rest.is_multiple_of(count) {
@@ -188,10 +185,7 @@ fn parse(data: &[u8], framing: Framing) -> Result<Packet, PacketError> {
                     *l = rest / count;
                 }
             } else {
-                return Err(PacketError::Uneven {
-                    bytes: rest,
-                    frames: count,
-                });
+                return Err(PacketError::Uneven { bytes: rest, frames: count });
             }
         }
     }
@@ -206,12 +200,7 @@ fn parse(data: &[u8], framing: Framing) -> Result<Packet, PacketError> {
     if len > data.len() {
         return Err(PacketError::Short);
     }
-    Ok(Packet {
-        toc,
-        count,
-        frames,
-        len,
-    })
+    Ok(Packet { toc, count, frames, len })
 }
 
 /// True for the form that every packet of a sequence but the last has.
@@ -347,25 +336,10 @@ mod tests {
         let silk = [10_000, 20_000, 40_000, 60_000];
         let hybrid = [10_000, 20_000];
         let celt = [2_500, 5_000, 10_000, 20_000];
-        let table = [
-            &silk[..],
-            &silk,
-            &silk,
-            &hybrid,
-            &hybrid,
-            &celt,
-            &celt,
-            &celt,
-            &celt,
-        ]
-        .concat();
+        let table = [&silk[..], &silk, &silk, &hybrid, &hybrid, &celt, &celt, &celt, &celt].concat();
         assert_eq!(table.len(), 32);
         for (config, us) in table.into_iter().enumerate() {
-            assert_eq!(
-                frame_duration((config as u8) << 3 | 0b111),
-                Micros(us),
-                "config {config}"
-            );
+            assert_eq!(frame_duration((config as u8) << 3 | 0b111), Micros(us), "config {config}");
         }
     }
 
@@ -381,11 +355,7 @@ mod tests {
         assert_eq!(ms(&[WB20 | 3, PADDED | 2, 3, 1, 2, 0, 0, 0]), Ok(40), "padding");
         let mut long = vec![WB20 | 3, PADDED | 1, 255, 1];
         long.resize(4 + 2 + 255, 0);
-        assert_eq!(
-            split(&long).unwrap(),
-            [[WB20, 0, 0]],
-            "254 and 1 bytes of padding"
-        );
+        assert_eq!(split(&long).unwrap(), [[WB20, 0, 0]], "254 and 1 bytes of padding");
     }
 
     #[test]
@@ -398,14 +368,8 @@ mod tests {
             (&[WB20 | 2, 252], PacketError::Short),
             (&[WB20 | 3], PacketError::Short),
             (&[WB20 | 3, 0], PacketError::NoFrames),
-            (
-                &[WB20 | 3, 7, 1, 1, 1, 1, 1, 1, 1],
-                PacketError::TooLong(Micros(140_000)),
-            ),
-            (
-                &[WB20 | 3, 2, 1, 2, 3],
-                PacketError::Uneven { bytes: 3, frames: 2 },
-            ),
+            (&[WB20 | 3, 7, 1, 1, 1, 1, 1, 1, 1], PacketError::TooLong(Micros(140_000))),
+            (&[WB20 | 3, 2, 1, 2, 3], PacketError::Uneven { bytes: 3, frames: 2 }),
             (&[WB20 | 3, VBR | 3, 1], PacketError::Short),
             (&[WB20 | 3, PADDED | 1, 255], PacketError::Short),
             (&[WB20 | 3, PADDED | 1, 9, 1, 2], PacketError::Short),
@@ -426,37 +390,13 @@ mod tests {
         assert_eq!(pack(&[p(&[1, 2])]).unwrap(), [WB20, 1, 2]);
         assert_eq!(pack(&[p(&[1]), p(&[2])]).unwrap(), [WB20 | 1, 1, 2]);
         assert_eq!(pack(&[p(&[1]), p(&[2, 3])]).unwrap(), [WB20 | 2, 1, 1, 2, 3]);
-        assert_eq!(
-            pack(&[p(&[1]), p(&[2]), p(&[3])]).unwrap(),
-            [WB20 | 3, 3, 1, 2, 3]
-        );
-        assert_eq!(
-            pack(&[p(&[1]), p(&[]), p(&[3, 4])]).unwrap(),
-            [WB20 | 3, VBR | 3, 1, 0, 1, 3, 4]
-        );
+        assert_eq!(pack(&[p(&[1]), p(&[2]), p(&[3])]).unwrap(), [WB20 | 3, 3, 1, 2, 3]);
+        assert_eq!(pack(&[p(&[1]), p(&[]), p(&[3, 4])]).unwrap(), [WB20 | 3, VBR | 3, 1, 0, 1, 3, 4]);
         // Seven frames of 20 ms: six in a self-delimited packet, one in a standard one.
         let seven: Vec<_> = (1..=7).map(|n| p(&[n])).collect();
         assert_eq!(
             pack(&seven).unwrap(),
-            [
-                WB20 | 3,
-                VBR | PADDED | 6,
-                0,
-                1,
-                1,
-                1,
-                1,
-                1,
-                1,
-                1,
-                2,
-                3,
-                4,
-                5,
-                6,
-                WB20,
-                7
-            ]
+            [WB20 | 3, VBR | PADDED | 6, 0, 1, 1, 1, 1, 1, 1, 1, 2, 3, 4, 5, 6, WB20, 7]
         );
         // A change of configuration begins a new packet.
         assert_eq!(

@@ -40,10 +40,7 @@ mod tests {
         decode(&all, &mut samples).unwrap();
         encode(&samples, &mut again);
         assert_eq!(all, again);
-        assert_eq!(
-            [1.0, 1.5, -1.5, f32::NAN].map(quantise),
-            [i16::MAX, i16::MAX, i16::MIN, 0]
-        );
+        assert_eq!([1.0, 1.5, -1.5, f32::NAN].map(quantise), [i16::MAX, i16::MAX, i16::MIN, 0]);
     }
 
     #[test]

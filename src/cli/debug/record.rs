@@ -22,15 +22,9 @@ impl Recording {
     /// Makes the folder, so that a wrong path is known before the run.
     pub(super) fn create(dir: &Path) -> Result<Self, Failure> {
         std::fs::create_dir_all(dir).map_err(|e| {
-            Failure::usage(format!(
-                "--record {}: the folder cannot be made: {e}",
-                dir.display()
-            ))
+            Failure::usage(format!("--record {}: the folder cannot be made: {e}", dir.display()))
         })?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            milestones: Vec::new(),
-        })
+        Ok(Self { dir: dir.to_owned(), milestones: Vec::new() })
     }
 
     /// Notes a milestone; frames are not kept.
@@ -44,9 +38,7 @@ impl Recording {
         conversation: &Conversation,
         mut about: Value,
     ) -> Result<[PathBuf; 2], Failure> {
-        let mix = conversation
-            .mix()
-            .map_err(|e| Failure::usage(format!("the recording: {e}")))?;
+        let mix = conversation.mix().map_err(|e| Failure::usage(format!("the recording: {e}")))?;
         let (wav, json) = (self.dir.join(WAV), self.dir.join(JSON));
         let cannot = |file: &Path, e: &dyn std::fmt::Display| {
             Failure::usage(format!("the recording {} cannot be written: {e}", file.display()))

@@ -9,13 +9,13 @@
 
 use serde_json::{Value, json};
 
-use crate::scenario::Mask;
 use crate::device::moment::{Audio, Moment, Part, Seen, Source, Step, What};
 use crate::event::{Outcome, TurnRecord};
 use crate::measure::turn_row;
 use crate::report::result::TurnRow;
 use crate::report::terminal::Style;
 use crate::report::text::{bytes, is_steering, wrap};
+use crate::scenario::Mask;
 use crate::time::Micros;
 use crate::transport::Frame;
 
@@ -49,10 +49,7 @@ pub(super) struct Show {
 
 /// The line above everything.
 pub(super) fn heading(style: Style) -> String {
-    style.faint(&format!(
-        "{:>10}{:>10}   {:<6} {:>10} meaning",
-        "at ms", "planned", "frame", "size"
-    ))
+    style.faint(&format!("{:>10}{:>10}   {:<6} {:>10} meaning", "at ms", "planned", "frame", "size"))
 }
 
 impl Show {
@@ -74,15 +71,12 @@ impl Show {
         };
         if !seen.note.is_empty() && seen.frame.is_some() {
             // What the content does not say comes first: it may be the reason why one looks.
-            meaning = cut(&format!("{}: {meaning}", self.clean(&seen.note)), room);
+            let between = if meaning.is_empty() { "" } else { ": " };
+            meaning = cut(&format!("{}{between}{meaning}", self.clean(&seen.note)), room);
         }
         let head = format!("{:>10}", millis(at));
         let planned = self.style.faint(&format!("{planned:>10}"));
-        let arrow = if seen.ours {
-            arrow.to_owned()
-        } else {
-            self.style.good(arrow)
-        };
+        let arrow = if seen.ours { arrow.to_owned() } else { self.style.good(arrow) };
         let line = format!("{head}{planned} {arrow} {kind:<6} {size:>10} {meaning}");
         let mut text = line.trim_end().to_owned();
         if self.raw {
@@ -144,13 +138,7 @@ impl Show {
         let words: Vec<_> = bytes
             .iter()
             .zip(hidden)
-            .map(|(b, hidden)| {
-                if hidden {
-                    "**".to_owned()
-                } else {
-                    format!("{b:02x}")
-                }
-            })
+            .map(|(b, hidden)| if hidden { "**".to_owned() } else { format!("{b:02x}") })
             .collect();
         words.join(" ")
     }
@@ -243,11 +231,7 @@ impl Show {
     /// A turn as a row of `turns.csv`.
     pub(super) fn row(&self, turn: &TurnRecord, fixtures: &[String]) -> TurnRow {
         let row = turn_row(turn, fixtures);
-        TurnRow {
-            outcome: self.mask.text(&row.outcome),
-            detail: self.mask.text(&row.detail),
-            ..row
-        }
+        TurnRow { outcome: self.mask.text(&row.outcome), detail: self.mask.text(&row.detail), ..row }
     }
 
     /// The numbers of the turns, one a line, and what went wrong with them.
@@ -288,15 +272,11 @@ impl Show {
             std::array::from_fn(|i| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0));
         let mut text = String::new();
         for (n, row) in rows.iter().enumerate() {
-            let cells = row
-                .iter()
-                .zip(widths)
-                .enumerate()
-                .map(|(i, (cell, width))| match i {
-                    // Words to the left, numbers to the right.
-                    0 | 9 => format!("{cell:<width$}"),
-                    _ => format!("{cell:>width$}"),
-                });
+            let cells = row.iter().zip(widths).enumerate().map(|(i, (cell, width))| match i {
+                // Words to the left, numbers to the right.
+                0 | 9 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            });
             let line = self.clean(cells.collect::<Vec<_>>().join("  ").trim_end());
             text += &if n == 0 { self.style.heading(&line) } else { line };
             text.push('\n');
@@ -325,9 +305,7 @@ fn kind(seen: &Seen) -> &'static str {
 }
 
 fn size(seen: &Seen) -> String {
-    seen.frame
-        .as_ref()
-        .map_or_else(String::new, |f| bytes(f.len() as u64))
+    seen.frame.as_ref().map_or_else(String::new, |f| bytes(f.len() as u64))
 }
 
 fn audio_text(audio: &Audio) -> String {
@@ -344,13 +322,7 @@ fn audio_text(audio: &Audio) -> String {
         Some(level) => format!("{level:.0} dBFS"),
     };
     let sound = format!("{codec} {} ms {level:>8}", media.as_millis_f64());
-    let Some(Part {
-        of,
-        number,
-        total,
-        from,
-    }) = &audio.part
-    else {
+    let Some(Part { of, number, total, from }) = &audio.part else {
         return sound;
     };
     let what = match of {
@@ -363,11 +335,7 @@ fn audio_text(audio: &Audio) -> String {
         Some(total) => format!("{number:>width$} of {total}", width = total.to_string().len()),
         None => format!("{number:>3}"),
     };
-    format!(
-        "{sound}  {what} {which}  {}–{} ms",
-        from.0 / 1_000,
-        (*from + media).0 / 1_000
-    )
+    format!("{sound}  {what} {which}  {}–{} ms", from.0 / 1_000, (*from + media).0 / 1_000)
 }
 
 fn audio_json(audio: &Audio) -> Value {
@@ -377,11 +345,7 @@ fn audio_json(audio: &Audio) -> Value {
         Err(why) => value["error"] = why.as_str().into(),
     }
     // JSON has no −∞: digital silence is null.
-    value["level_dbfs"] = audio
-        .level
-        .filter(|l| l.is_finite())
-        .map(|l| (l * 10.0).round() / 10.0)
-        .into();
+    value["level_dbfs"] = audio.level.filter(|l| l.is_finite()).map(|l| (l * 10.0).round() / 10.0).into();
     if let Some(part) = &audio.part {
         let (of, fixture) = match &part.of {
             Source::Utterance(name) => ("utterance", Some(name)),
@@ -410,5 +374,113 @@ fn cut(text: &str, width: usize) -> String {
     match text.char_indices().nth(width) {
         None => text.to_owned(),
         Some(_) => text.chars().take(width - 1).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::audio::{AudioFormat, Codec};
+    use crate::event::FailureClass;
+    use crate::scenario::Secret;
+
+    fn show(raw: bool) -> Show {
+        Show { mask: Mask::new(&[Secret::new("s3cret")]), style: Style::plain(), raw }
+    }
+
+    fn frame(frame: Frame, note: &str, audio: Option<Audio>) -> Moment {
+        let seen = Seen { frame: Some(frame), note: note.to_owned(), audio, ..Seen::default() };
+        Moment { at: Micros(1_234_567), turn: Some(3), what: seen.into() }
+    }
+
+    fn step(step: Step) -> Moment {
+        Moment { at: Micros(99), turn: None, what: step.into() }
+    }
+
+    fn audio(level: Option<f64>, part: Option<Part>) -> Option<Audio> {
+        let format = AudioFormat { codec: Codec::Opus, sample_rate: 16_000 };
+        Some(Audio { format, media: Ok(Micros(2_500)), level, part })
+    }
+
+    fn part(of: Source, total: Option<u32>) -> Option<Part> {
+        Some(Part { of, number: 7, total, from: Micros::from_millis(360) })
+    }
+
+    #[test]
+    fn frames_fit_into_a_hundred_columns() {
+        let sound = |audio| frame(Frame::Binary(Bytes::from(vec![0; 2_000])), "", audio);
+        let mismatch = audio(None, None).map(|a| Audio { media: Err("not Opus: 5 bytes".to_owned()), ..a });
+        let moments = [
+            frame(Frame::text("{\"pin\":\"s3cret\",\n\"say\":\"\u{1b}[2J\u{202e}ä\"}"), "", None),
+            frame(Frame::text("x".repeat(300)), "not understood: a text", None),
+            frame(Frame::Binary(Bytes::from_static(b"s3cret\0\x01")), "", None),
+            frame(Frame::Ping(Bytes::new()), "no consequence: ping", None),
+            sound(audio(Some(-23.4), part(Source::Utterance("hello".into()), Some(39)))),
+            sound(audio(Some(-23.4), part(Source::Silence, None))),
+            sound(audio(Some(-8.0), part(Source::Sound("cough".into()), Some(9)))),
+            sound(audio(Some(f64::NEG_INFINITY), part(Source::Reply, None))),
+            sound(audio(None, part(Source::Reply, None))),
+            sound(audio(None, None)),
+            sound(mismatch),
+        ];
+        let lines: Vec<_> = moments.iter().map(|m| show(false).text(m)).collect();
+        assert!(lines.iter().all(|l| l.chars().count() <= WIDTH && !l.contains('\n')), "{lines:#?}");
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+1234.6           ← text         35 B {"pin":"***",\n"say":"\u{1b}[2J\u{202e}ä"}
+1234.6           ← text        300 B not understood: a text: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+1234.6           ← binary        8 B ** ** ** ** ** ** 00 01
+1234.6           ← ping          0 B no consequence: ping
+1234.6           ← binary    2.0 KiB opus 2.5 ms -23 dBFS  chunk  7 of 39  360–362 ms
+1234.6           ← binary    2.0 KiB opus 2.5 ms -23 dBFS  room   7  360–362 ms
+1234.6           ← binary    2.0 KiB opus 2.5 ms  -8 dBFS  cough 7 of 9  360–362 ms
+1234.6           ← binary    2.0 KiB opus 2.5 ms  silence  reply   7  360–362 ms
+1234.6           ← binary    2.0 KiB opus 2.5 ms  garbled  reply   7  360–362 ms
+1234.6           ← binary    2.0 KiB opus 2.5 ms
+1234.6           ← binary    2.0 KiB not opus as agreed: not Opus: 5 bytes
+"#);
+    }
+
+    #[test]
+    fn everything_in_a_frame() {
+        let text = show(true).text(&frame(Frame::text("ab".repeat(60)), "", None));
+        insta::assert_snapshot!(text, @r"
+1234.6           ← text        120 B ababababababababababababababababababababababababababababab…
+                   ababababababababababababababababababababababababababababababababababababababa
+                   bababababababababababababababababababababab
+");
+        let bytes: Vec<u8> = (0..20).chain(*b"s3cret").chain(0..6).collect();
+        let text = show(true).text(&frame(Frame::Binary(bytes.into()), "", None));
+        insta::assert_snapshot!(text, @r"
+1234.6           ← binary       32 B 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f 10 11 12 1…
+                   00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f 10 11 12 13 ** ** ** **
+                   ** ** 00 01 02 03 04 05
+");
+    }
+
+    #[test]
+    fn milestones_and_failures() {
+        let mut late = Step { text: "first token".into(), ..Step::default() };
+        late.after = Some(Micros(87_300));
+        let mut early = late.clone();
+        early.after = Some(Micros(-1_500));
+        let mut failed = Step {
+            text: format!("turn 0 failed: closed_4000: {}", "s3cret word ".repeat(9)),
+            ..Step::default()
+        };
+        failed.class = Some(FailureClass::Closed(4_000));
+        failed.explanation = Some(FailureClass::Closed(4_000).explain());
+        let lines: Vec<_> = [late, early, failed].into_iter().map(|s| show(false).text(&step(s))).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+0.1           ● first token +87.3 ms
+0.1           ● first token -1.5 ms
+0.1           ● turn 0 failed: closed_4000: *** word *** word *** word *** word *** word ***
+                word *** word *** word *** word 
+                the server closed the connection in the middle
+");
+        let coloured = Show { style: Style::colour(), ..show(false) };
+        let line = coloured.text(&step(Step { text: "connecting".into(), ..Step::default() }));
+        assert!(line.contains("\u{1b}["), "{line:?}");
     }
 }

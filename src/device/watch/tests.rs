@@ -25,21 +25,14 @@ fn told(watch: &mut Watch) -> String {
                         let part = a.part.as_ref();
                         let part =
                             part.map(|p| format!("{:?} {} of {:?} from {}", p.of, p.number, p.total, p.from));
-                        format!(
-                            "{arrow} {media} {}",
-                            part.unwrap_or_else(|| "of nothing".to_owned())
-                        )
+                        format!("{arrow} {media} {}", part.unwrap_or_else(|| "of nothing".to_owned()))
                     }
                     (Some(Frame::Text(text)), None) => format!("{arrow} {} {}", text.as_str(), seen.note),
                     (other, None) => format!("{arrow} {other:?} {}", seen.note),
                 }
             }
         };
-        lines.push(format!(
-            "{:6} {turn} {}",
-            at.0 / 1_000,
-            what.trim_end_matches(" ()").trim_end()
-        ));
+        lines.push(format!("{:6} {turn} {}", at.0 / 1_000, what.trim_end_matches(" ()").trim_end()));
     }
     lines.join("\n")
 }
@@ -55,9 +48,7 @@ fn sounding(samples: &[f32]) -> (usize, usize) {
 fn onset(stereo: &Stereo, samples: &[f32]) -> Micros {
     let mut finder = OnsetFinder::new(stereo.rate);
     finder.push(samples);
-    let Onset::Found(at) = finder.finish() else {
-        panic!("silence")
-    };
+    let Onset::Found(at) = finder.finish() else { panic!("silence") };
     at
 }
 
@@ -66,10 +57,7 @@ fn a_turn_is_told_as_it_happens() {
     let mut w = World::new(plan(EndOfTurn::Signal, |p| p.turn.count = Some(1)));
     w.says(10, text(r#"{"type":"session_started","session":"x"}"#));
     w.says(20, text(r#"{"type":"weather"}"#));
-    w.says(
-        1_600,
-        text(r#"{"type":"transcript_final","turn":0,"text":"hello"}"#),
-    );
+    w.says(1_600, text(r#"{"type":"transcript_final","turn":0,"text":"hello"}"#));
     w.replies(1_700, 0, 2).until(3_000);
     insta::assert_snapshot!(told(&mut w.watch), @r#"
    0 - connecting: connecting
@@ -120,18 +108,14 @@ fn what_is_heard_is_where_the_record_says() {
     for at in [1_700, 1_910, 1_911] {
         w.says(at, loud());
     }
-    w.says(1_920, text(r#"{"type":"turn_end","turn":0}"#))
-        .until(3_000);
+    w.says(1_920, text(r#"{"type":"turn_end","turn":0}"#)).until(3_000);
     let record = w.turns()[0].clone();
     assert_eq!(record.outcome, Outcome::Succeeded);
     assert_eq!((record.judged.stalls, record.judged.stalled), (1, ms(70)));
     let stereo = w.watch.conversation().mix().unwrap();
     assert_eq!(stereo.rate, FORMAT.sample_rate);
     let heard = onset(&stereo, &stereo.right);
-    assert!(
-        (heard - record.judged.first_audible.unwrap()).0.abs() < 1_000,
-        "{heard}"
-    );
+    assert!((heard - record.judged.first_audible.unwrap()).0.abs() < 1_000, "{heard}");
     assert_eq!(heard.0 / 1_000, 1_780);
     // Sound, the stall from 1,840 to 1,910, and sound until 2,030.
     let silent = |from: usize, to: usize| stereo.right[from * 16..to * 16].iter().all(|&s| s == 0.0);
@@ -145,10 +129,7 @@ fn what_is_heard_is_where_the_record_says() {
         ),
         "{all}"
     );
-    assert!(
-        all.ends_with("  2030 0 reply_played: the reply has been played 580 ms"),
-        "{all}"
-    );
+    assert!(all.ends_with("  2030 0 reply_played: the reply has been played 580 ms"), "{all}");
 }
 
 #[test]
@@ -158,13 +139,8 @@ fn what_is_said_is_where_it_was_planned() {
     w.until_late(1_700, ms(37));
     let stereo = w.watch.conversation().mix().unwrap();
     // The clip's chunks of 100 ms hold two samples each, of which the first chunk's are zero: 2, 4, … at 600, 700, …
-    let at: Vec<_> = stereo
-        .left
-        .iter()
-        .enumerate()
-        .filter(|(_, s)| **s != 0.0)
-        .map(|(i, _)| i / 16)
-        .collect();
+    let at: Vec<_> =
+        stereo.left.iter().enumerate().filter(|(_, s)| **s != 0.0).map(|(i, _)| i / 16).collect();
     let planned: Vec<_> = (6..15).flat_map(|k| [k * 100, k * 100]).collect();
     assert_eq!(at, planned);
 }
@@ -172,10 +148,7 @@ fn what_is_said_is_where_it_was_planned() {
 #[test]
 fn an_interrupted_reply_ends_where_the_device_stopped() {
     let mut w = World::new(plan(EndOfTurn::Signal, |p| {
-        p.turn.barge_in = Some(BargeInPlan {
-            share: 1.0,
-            after: Dist::Constant(ms(200)),
-        });
+        p.turn.barge_in = Some(BargeInPlan { share: 1.0, after: Dist::Constant(ms(200)) });
     }));
     for _ in 0..10 {
         w.says(1_700, loud());
@@ -216,8 +189,5 @@ fn what_goes_wrong_is_told_once() {
  1760 - → None goodbye, code 1000
  1760 - lost: connection lost
 ");
-    assert_eq!(
-        sounding(&w.watch.conversation().mix().unwrap().right),
-        (1_700, 1_760)
-    );
+    assert_eq!(sounding(&w.watch.conversation().mix().unwrap().right), (1_700, 1_760));
 }

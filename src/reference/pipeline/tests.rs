@@ -70,10 +70,7 @@ impl Crowd {
     }
 
     fn when(&self, turn: usize, what: Say) -> Option<i64> {
-        self.said[turn]
-            .iter()
-            .find(|(_, s)| *s == what)
-            .map(|(at, _)| at.0 / 1_000)
+        self.said[turn].iter().find(|(_, s)| *s == what).map(|(at, _)| at.0 / 1_000)
     }
 }
 
@@ -99,30 +96,21 @@ fn overlapped_synthesis_begins_with_the_first_sentence() {
 
 #[test]
 fn serial_synthesis_waits_for_the_last_word() {
-    let c = one(ReferencePlan {
-        pipeline: Arrangement::Serial,
-        ..plan()
-    });
+    let c = one(ReferencePlan { pipeline: Arrangement::Serial, ..plan() });
     assert_eq!(c.when(0, Say::Token(5)), Some(800));
     assert_eq!(c.when(0, Say::Audio(0)), Some(850));
 }
 
 #[test]
 fn a_slow_synthesiser_holds_the_audio_back() {
-    let c = one(ReferencePlan {
-        tts_speed: 0.5,
-        ..plan()
-    });
+    let c = one(ReferencePlan { tts_speed: 0.5, ..plan() });
     let audio: Vec<_> = (0..4).map(|k| c.when(0, Say::Audio(k)).unwrap()).collect();
     assert_eq!(audio, [550, 750, 950, 1150]);
 }
 
 #[test]
 fn a_later_sentence_waits_for_its_words() {
-    let slow = one(ReferencePlan {
-        token_rate: 1.0,
-        ..plan()
-    });
+    let slow = one(ReferencePlan { token_rate: 1.0, ..plan() });
     // Words at 300, 1300, …, 5300: the second sentence is written at 5300, and its sound begins after half a second.
     let audio: Vec<_> = (0..10).map(|k| slow.when(0, Say::Audio(k)).unwrap()).collect();
     assert_eq!(audio[0], 2350);
@@ -131,22 +119,14 @@ fn a_later_sentence_waits_for_its_words() {
 
 #[test]
 fn a_reply_in_one_message_is_not_paced() {
-    let c = one(ReferencePlan {
-        dialect: Dialect::Plain,
-        tts_speed: 10.0,
-        token_rate: 10_000.0,
-        ..plan()
-    });
+    let c = one(ReferencePlan { dialect: Dialect::Plain, tts_speed: 10.0, token_rate: 10_000.0, ..plan() });
     // 100 + 200 + 50 for the stages, 0.2 for two words, 100 ms to make one second of speech.
     assert_eq!(c.when(0, Say::Done), Some(450));
 }
 
 #[test]
 fn with_one_slot_and_constant_service_waits_are_exact() {
-    let mut c = Crowd::new(ReferencePlan {
-        stt_slots: 1,
-        ..plan()
-    });
+    let mut c = Crowd::new(ReferencePlan { stt_slots: 1, ..plan() });
     for at in [0, 10, 20, 250, 500] {
         c.arrive(MS(at));
     }
@@ -159,10 +139,7 @@ fn with_one_slot_and_constant_service_waits_are_exact() {
 
 #[test]
 fn a_saturated_stage_makes_everyone_after_it_wait_in_turn() {
-    let mut c = Crowd::new(ReferencePlan {
-        llm_slots: 2,
-        ..plan()
-    });
+    let mut c = Crowd::new(ReferencePlan { llm_slots: 2, ..plan() });
     // Each keeps a model for 200 + 500 ms; one comes every 100 ms where two slots can serve one every 350.
     for k in 0..20 {
         c.arrive(MS(100 * k));
@@ -177,10 +154,7 @@ fn a_saturated_stage_makes_everyone_after_it_wait_in_turn() {
 
 #[test]
 fn a_cancelled_turn_frees_what_it_holds() {
-    let mut c = Crowd::new(ReferencePlan {
-        llm_slots: 1,
-        ..plan()
-    });
+    let mut c = Crowd::new(ReferencePlan { llm_slots: 1, ..plan() });
     c.arrive(MS(0));
     c.arrive(MS(1));
     c.arrive(MS(2));

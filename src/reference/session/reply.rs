@@ -30,20 +30,10 @@ impl Session {
         self.finish_pipeline(reply.turn, reply.pipeline, now);
         self.out
             .retain(|o| !matches!(o, Out::Frame(_, m) if m.turn == turn && m.what & (TOKEN | AUDIO) != 0));
-        self.queued = self
-            .out
-            .iter()
-            .map(|o| if let Out::Frame(f, _) = o { f.len() } else { 0 })
-            .sum();
+        self.queued = self.out.iter().map(|o| if let Out::Frame(f, _) = o { f.len() } else { 0 }).sum();
         let mark = Mark { turn, what: DONE };
         let turn = said_turn(turn, reply.fault);
-        self.answer(
-            Answer::Done {
-                turn,
-                interrupted: true,
-            },
-            mark,
-        );
+        self.answer(Answer::Done { turn, interrupted: true }, mark);
     }
 
     /// Says what is due, as far as the device takes it.
@@ -71,9 +61,7 @@ impl Session {
                 self.out_error(turn, "overloaded", "this turn was chosen to fail".to_owned());
             }
             Say::Final => {
-                let text = self
-                    .row(turn)
-                    .map_or_else(String::new, |r| transcript(r.speech_us));
+                let text = self.row(turn).map_or_else(String::new, |r| transcript(r.speech_us));
                 self.answer(Answer::Final { turn: said, text }, Mark { turn, what: FINAL });
             }
             Say::Token(k) => {
@@ -83,10 +71,7 @@ impl Session {
             Say::Audio(k) => self.say_audio(now, turn, fault, reply, k),
             Say::Done => {
                 self.stop_reply(now);
-                let done = Answer::Done {
-                    turn: said,
-                    interrupted: false,
-                };
+                let done = Answer::Done { turn: said, interrupted: false };
                 self.answer(done, Mark { turn, what: DONE });
             }
         }
@@ -112,13 +97,7 @@ impl Session {
             Some(Fault::Garbage) => {
                 self.stop_reply(now);
                 self.push(Frame::text("{\"type\": \"tts_audio_chunk\", "), Mark::default());
-                self.answer(
-                    Answer::Done {
-                        turn,
-                        interrupted: false,
-                    },
-                    Mark { turn, what: DONE },
-                );
+                self.answer(Answer::Done { turn, interrupted: false }, Mark { turn, what: DONE });
             }
             Some(Fault::TextForBinary) => {
                 self.push(Frame::text(String::from_utf8_lossy(&payload)), mark);

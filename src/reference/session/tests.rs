@@ -16,10 +16,7 @@ fn plan() -> ReferencePlan {
 }
 
 fn faulty(fault: Fault) -> ReferencePlan {
-    ReferencePlan {
-        faults: vec![(fault, 1.0)],
-        ..plan()
-    }
+    ReferencePlan { faults: vec![(fault, 1.0)], ..plan() }
 }
 
 /// One turn of the `envelope` dialect and what comes of it within ten seconds.
@@ -73,10 +70,7 @@ fn a_turn_is_answered_and_logged() {
     };
     let audible = row.first_audible_offset_us.unwrap();
     assert!((audible - MS(100)).0.abs() < 1_000, "{audible:?}");
-    let row = Row {
-        first_audible_offset_us: Some(MS(100)),
-        ..row.clone()
-    };
+    let row = Row { first_audible_offset_us: Some(MS(100)), ..row.clone() };
     assert_eq!(row, expected);
     assert!(row.done_out_us >= row.last_audio_out_us);
 }
@@ -96,10 +90,7 @@ fn turns_follow_each_other_with_the_ids_of_the_device() {
 
 #[test]
 fn plain_sends_the_reply_whole_and_the_log_knows_when() {
-    let plan = ReferencePlan {
-        dialect: Dialect::Plain,
-        ..plan()
-    };
+    let plan = ReferencePlan { dialect: Dialect::Plain, ..plan() };
     let (world, rows) = world(plan);
     let mut rig = Rig::new(&world);
     rig.speak(MS(500), 0.3);
@@ -124,9 +115,7 @@ fn base64_goes_both_ways() {
     let mut rig = Rig::new(&world);
     rig.text(&json!({"type": "session_start", "audio": {"up": PCM, "down": PCM, "encoding": "base64"}}));
     for _ in 0..10 {
-        let Frame::Binary(payload) = pcm(MS(20), 0.3) else {
-            unreachable!()
-        };
+        let Frame::Binary(payload) = pcm(MS(20), 0.3) else { unreachable!() };
         let audio = base64::engine::general_purpose::STANDARD.encode(payload);
         rig.text(&json!({"type": "audio_chunk", "audio": audio}));
     }
@@ -152,10 +141,7 @@ fn opus_is_heard_and_spoken() {
 
 #[test]
 fn partials_come_while_the_user_speaks() {
-    let (world, _rows) = world(ReferencePlan {
-        partials: MS(200),
-        ..plan()
-    });
+    let (world, _rows) = world(ReferencePlan { partials: MS(200), ..plan() });
     let mut rig = Rig::opened(&world, PCM, false);
     rig.speak(MS(1_000), 0.3);
     assert_eq!(rig.kinds(), ["transcript_partial"; 5]);
@@ -180,10 +166,7 @@ fn the_server_finds_the_end_of_speech_and_bridges_a_pause() {
     let row = rows.try_recv().unwrap();
     assert_eq!(row.speech_stopped_out_us, Some(MS(2_600)));
     // Noticed 60 ms after its beginning, with the message that holds them.
-    assert_eq!(
-        (row.first_audio_in_us, row.speech_us),
-        (Some(MS(1_060)), MS(1_060))
-    );
+    assert_eq!((row.first_audio_in_us, row.speech_us), (Some(MS(1_060)), MS(1_060)));
 }
 
 #[test]
@@ -220,11 +203,7 @@ fn an_interrupt_for_another_turn_is_ignored() {
 
 #[test]
 fn an_interrupt_frees_the_slots() {
-    let (world, _rows) = world(ReferencePlan {
-        tts_slots: 1,
-        tts_speed: 0.1,
-        ..plan()
-    });
+    let (world, _rows) = world(ReferencePlan { tts_slots: 1, tts_speed: 0.1, ..plan() });
     let (mut first, mut second) = (Rig::opened(&world, PCM, false), Rig::opened(&world, PCM, false));
     first.turn(0);
     second.turn(0);
@@ -238,10 +217,7 @@ fn an_interrupt_frees_the_slots() {
 
 #[test]
 fn a_session_that_goes_away_frees_its_slots() {
-    let (world, _rows) = world(ReferencePlan {
-        stt_slots: 1,
-        ..plan()
-    });
+    let (world, _rows) = world(ReferencePlan { stt_slots: 1, ..plan() });
     let (mut first, mut second) = (Rig::opened(&world, PCM, false), Rig::opened(&world, PCM, false));
     first.turn(0);
     second.turn(0);
@@ -310,22 +286,14 @@ fn a_turn_that_ends_over_a_reply_replaces_it() {
 #[test]
 fn a_slow_reader_holds_the_reply_back() {
     let limit = 8_000;
-    let (world, _rows) = world(ReferencePlan {
-        max_backlog: limit,
-        burst: MS(10_000),
-        ..plan()
-    });
+    let (world, _rows) = world(ReferencePlan { max_backlog: limit, burst: MS(10_000), ..plan() });
     let mut rig = Rig::opened(&world, PCM, false);
     rig.turn(0);
     rig.reads = false;
     rig.until(MS(9_000));
     assert!(rig.session.full());
     // 60 ms of PCM16 at 16 kHz are 1,920 bytes: one message beyond the limit at most.
-    assert!(
-        rig.session.queued < limit as usize + 1_920,
-        "{}",
-        rig.session.queued
-    );
+    assert!(rig.session.queued < limit as usize + 1_920, "{}", rig.session.queued);
     rig.reads = true;
     rig.until(MS(10_000));
     assert_eq!((rig.count("audio"), rig.count("turn_end")), (17, 1));
@@ -342,18 +310,12 @@ fn the_session_must_be_opened_first_and_once() {
     rig.text(&json!({"type": "sing"}));
     rig.send(&Frame::text("not json"));
     rig.text(&json!({"type": "ping"}));
-    assert_eq!(
-        rig.kinds(),
-        ["error protocol", "error protocol", "error protocol", "pong"]
-    );
+    assert_eq!(rig.kinds(), ["error protocol", "error protocol", "error protocol", "pong"]);
 }
 
 #[test]
 fn a_session_without_the_token_is_refused() {
-    let (world, _rows) = world(ReferencePlan {
-        token: Some(Secret::new("open sesame")),
-        ..plan()
-    });
+    let (world, _rows) = world(ReferencePlan { token: Some(Secret::new("open sesame")), ..plan() });
     for (token, answer) in [
         (json!("open sesame"), vec!["session_started"]),
         (json!("guess"), vec!["error auth", "close 4401"]),
@@ -364,11 +326,7 @@ fn a_session_without_the_token_is_refused() {
         rig.text(&json!({"type": "ping"}));
         let kinds = rig.kinds();
         assert_eq!(&kinds[..answer.len()], &answer[..]);
-        assert_eq!(
-            kinds.len() > answer.len(),
-            answer.len() == 1,
-            "nothing after the goodbye"
-        );
+        assert_eq!(kinds.len() > answer.len(), answer.len() == 1, "nothing after the goodbye");
     }
 }
 
@@ -403,10 +361,7 @@ fn an_impossible_format_is_refused() {
 
 #[test]
 fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
-    let (world, _rows) = world(ReferencePlan {
-        idle_timeout: MS(2_000),
-        ..plan()
-    });
+    let (world, _rows) = world(ReferencePlan { idle_timeout: MS(2_000), ..plan() });
     let mut rig = Rig::opened(&world, PCM, false);
     for _ in 0..4 {
         rig.until(rig.now + MS(1_500));
@@ -419,11 +374,7 @@ fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 
 #[test]
 fn a_device_that_never_reads_again_is_given_up() {
-    let (world, _rows) = world(ReferencePlan {
-        idle_timeout: MS(2_000),
-        max_backlog: 5_000,
-        ..plan()
-    });
+    let (world, _rows) = world(ReferencePlan { idle_timeout: MS(2_000), max_backlog: 5_000, ..plan() });
     let mut rig = Rig::opened(&world, PCM, false);
     rig.turn(0);
     rig.reads = false;
@@ -459,11 +410,7 @@ fn every_fault_of_a_turn() {
             Fault::Error => vec!["error overloaded"],
         };
         assert_eq!(kinds, expected, "{fault:?}");
-        let logged = if fault::strikes_connections(fault) {
-            ""
-        } else {
-            fault.name()
-        };
+        let logged = if fault::strikes_connections(fault) { "" } else { fault.name() };
         assert_eq!(rows.len(), 1, "{fault:?}");
         assert_eq!(rows[0].fault, logged);
         let audio: Vec<_> = rig
@@ -506,10 +453,7 @@ fn every_fault_of_a_turn() {
 #[test]
 fn every_fault_of_a_turn_in_plain() {
     for fault in Fault::ALL {
-        let (world, _rows) = world(ReferencePlan {
-            dialect: Dialect::Plain,
-            ..faulty(fault)
-        });
+        let (world, _rows) = world(ReferencePlan { dialect: Dialect::Plain, ..faulty(fault) });
         let mut rig = Rig::new(&world);
         rig.speak(MS(500), 0.3);
         rig.send(&Frame::text("end_stream"));
@@ -530,12 +474,7 @@ fn every_fault_of_a_turn_in_plain() {
         assert_eq!(kinds, expected, "{fault:?}");
         if let Some((_, Out::Frame(Frame::Binary(reply), _))) = rig.written.last() {
             let odd = reply.len() % 2 == 1;
-            assert_eq!(
-                odd,
-                fault == Fault::WrongFormat,
-                "{fault:?}: {} bytes",
-                reply.len()
-            );
+            assert_eq!(odd, fault == Fault::WrongFormat, "{fault:?}: {} bytes", reply.len());
         }
     }
 }
@@ -578,11 +517,7 @@ fn opus_in_the_wrong_format_breaks_rfc_6716() {
 
 #[test]
 fn the_same_seed_draws_the_same() {
-    let plan = |seed| ReferencePlan {
-        seed,
-        stt: Dist::LogNormal(MS(100), MS(300)),
-        ..plan()
-    };
+    let plan = |seed| ReferencePlan { seed, stt: Dist::LogNormal(MS(100), MS(300)), ..plan() };
     let stt = |seed| one_turn(plan(seed)).1[0].stt_us;
     assert_eq!(stt(1), stt(1));
     assert_ne!(stt(1), stt(2));

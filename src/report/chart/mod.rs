@@ -31,13 +31,9 @@ pub(super) struct Chart {
 pub(super) fn all(view: &View<'_>) -> (Vec<Chart>, Vec<String>) {
     let mut charts = Vec::new();
     let mut problems = Vec::new();
-    for draw in [
-        percentiles::latency,
-        timeline::ttfa,
-        timeline::load,
-        stages::waterfall,
-        stalls::by_prebuffer,
-    ] {
+    for draw in
+        [percentiles::latency, timeline::ttfa, timeline::load, stages::waterfall, stalls::by_prebuffer]
+    {
         match draw(view) {
             Ok(Some(chart)) => charts.push(chart),
             Ok(None) => {}
@@ -55,10 +51,7 @@ struct Ink {
 }
 
 const fn ink(r: u8, g: u8, b: u8, dark: &'static str) -> Ink {
-    Ink {
-        light: RGBColor(r, g, b),
-        dark,
-    }
+    Ink { light: RGBColor(r, g, b), dark }
 }
 
 const GROUND: Ink = ink(0xff, 0xff, 0xff, "#15191f");
@@ -119,18 +112,11 @@ impl Axis {
             .find(|s| *s >= rough * 0.999)
             .unwrap_or(10.0 * power);
         let steps = (most / step - 1e-9).ceil().max(1.0) as u32;
-        let decimals = if step < 1.0 {
-            (-step.log10()).ceil() as usize
-        } else {
-            0
-        };
+        let decimals = if step < 1.0 { (-step.log10()).ceil() as usize } else { 0 };
         Self {
             from: 0.0,
             to: step * f64::from(steps),
-            ticks: (0..=steps)
-                .map(|i| step * f64::from(i))
-                .map(|v| (v, format!("{v:.decimals$}")))
-                .collect(),
+            ticks: (0..=steps).map(|i| step * f64::from(i)).map(|v| (v, format!("{v:.decimals$}"))).collect(),
             title,
         }
     }
@@ -162,12 +148,7 @@ impl Axis {
             .iter()
             .map(|ms| (ms.log10(), format!("{ms:.0}")))
             .collect();
-        Self {
-            from: marks[first].log10(),
-            to: ticks.last().map_or(1.0, |(v, _)| *v),
-            ticks,
-            title,
-        }
+        Self { from: marks[first].log10(), to: ticks.last().map_or(1.0, |(v, _)| *v), ticks, title }
     }
 
     /// Where a time lies on a log axis; what is too small for it (or negative) lies at its foot.
@@ -211,19 +192,11 @@ struct Key {
 }
 
 const fn key(label: &'static str, ink: Ink) -> Key {
-    Key {
-        label,
-        ink,
-        dashed: false,
-    }
+    Key { label, ink, dashed: false }
 }
 
 const fn dashed(label: &'static str, ink: Ink) -> Key {
-    Key {
-        label,
-        ink,
-        dashed: true,
-    }
+    Key { label, ink, dashed: true }
 }
 
 /// Draws on a fresh canvas.
@@ -264,8 +237,7 @@ fn legend(area: &Area<'_>, keys: &[Key]) -> Result<(), String> {
         let style = k.ink.light.stroke_width(3);
         let parts: &[(i32, i32)] = if k.dashed { &[(0, 8), (13, 21)] } else { &[(0, 21)] };
         for (a, b) in parts {
-            area.draw(&PathElement::new([(x + a, 9), (x + b, 9)], style))
-                .map_err(say)?;
+            area.draw(&PathElement::new([(x + a, 9), (x + b, 9)], style)).map_err(say)?;
         }
         write(area, k.label, (x + 28, 2), 17, TEXT, HPos::Left)?;
         // No font at hand: about half an em a character.
@@ -314,12 +286,8 @@ fn line(
     let mut draw = |run: Vec<(f64, f64)>| -> Result<(), String> {
         match run.as_slice() {
             [] => return Ok(()),
-            [one] => plot
-                .draw_series([Circle::new(*one, width, ink.light.filled())])
-                .map(drop),
-            _ if dashed => plot
-                .draw_series(DashedLineSeries::new(run, 7, 5, style))
-                .map(drop),
+            [one] => plot.draw_series([Circle::new(*one, width, ink.light.filled())]).map(drop),
+            _ if dashed => plot.draw_series(DashedLineSeries::new(run, 7, 5, style)).map(drop),
             _ => plot.draw_series(LineSeries::new(run, style)).map(drop),
         }
         .map_err(say)
@@ -343,19 +311,10 @@ mod tests {
 
     #[test]
     fn ticks_are_round() {
-        assert_eq!(
-            labels(&Axis::linear(930.0, "")),
-            ["0", "200", "400", "600", "800", "1000"]
-        );
-        assert_eq!(
-            labels(&Axis::linear(0.0, "")),
-            ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
-        );
+        assert_eq!(labels(&Axis::linear(930.0, "")), ["0", "200", "400", "600", "800", "1000"]);
+        assert_eq!(labels(&Axis::linear(0.0, "")), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels(&Axis::linear(0.3, "")), ["0.0", "0.1", "0.2", "0.3"]);
-        assert_eq!(
-            labels(&Axis::log_millis(10.0, 270.0, "")),
-            ["10", "20", "50", "100", "200", "500"]
-        );
+        assert_eq!(labels(&Axis::log_millis(10.0, 270.0, "")), ["10", "20", "50", "100", "200", "500"]);
     }
 
     #[test]
@@ -371,10 +330,7 @@ mod tests {
     #[test]
     fn every_colour_turns_dark() {
         let css = dark_css("figure");
-        assert!(
-            css.contains("figure [stroke=\"#0072B2\"]{stroke:#56b4e9}"),
-            "{css}"
-        );
+        assert!(css.contains("figure [stroke=\"#0072B2\"]{stroke:#56b4e9}"), "{css}");
         assert_eq!(css.lines().count(), PALETTE.len());
     }
 }

@@ -39,9 +39,7 @@ pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
     };
     // Up to the largest sample: percentile 1 − 1/n.
     let end = (most as f64).log10().max(1.0);
-    let marks = MARKS
-        .into_iter()
-        .map(|(label, above)| (-f64::log10(above), label.to_owned()));
+    let marks = MARKS.into_iter().map(|(label, above)| (-f64::log10(above), label.to_owned()));
     let x = Axis {
         from: 0.0,
         to: end,
@@ -73,37 +71,21 @@ pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
         legend(area, &keys)?;
         let mut plot = plot(area, &x, &y)?;
         let budget = y.log(BUDGET.0);
-        plot.draw_series([PathElement::new(
-            [(0.0, budget), (end, budget)],
-            GREEN.light.stroke_width(2),
-        )])
-        .map_err(super::say)?;
+        plot.draw_series([PathElement::new([(0.0, budget), (end, budget)], GREEN.light.stroke_width(2))])
+            .map_err(super::say)?;
         for (d, ink, dash) in &curves {
-            line(
-                &mut plot,
-                curve(d, &y).into_iter().map(Some),
-                *ink,
-                if *dash { 2 } else { 3 },
-                *dash,
-            )?;
+            line(&mut plot, curve(d, &y).into_iter().map(Some), *ink, if *dash { 2 } else { 3 }, *dash)?;
         }
         Ok(())
     })?;
-    let failed = view
-        .distribution(Metric::Ttfa)
-        .map_or(0, Distribution::infinite_count);
+    let failed = view.distribution(Metric::Ttfa).map_or(0, Distribution::infinite_count);
     let mut caption = "How long the slowest share of turns waited: to the right of 99 % is the slowest hundredth. \
                        Dashed: what a tool that restarts its clock when it is late and forgets failures would print."
         .to_owned();
     if failed > 0 {
         caption += " A curve that leaves through the top has reached the turns that were never answered.";
     }
-    Ok(Some(Chart {
-        name: "latency-by-percentile",
-        title,
-        caption,
-        svg,
-    }))
+    Ok(Some(Chart { name: "latency-by-percentile", title, caption, svg }))
 }
 
 /// The curve of a distribution: from its smallest sample to its last, or out through the top at the first failure.

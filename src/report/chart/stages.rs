@@ -46,20 +46,12 @@ pub(super) fn waterfall(view: &View<'_>) -> Result<Option<Chart>, String> {
             let y = ROW * i as i32 + 8;
             let ink = if i % 2 == 0 { BLUE } else { ORANGE };
             let (left, right) = (px(from.min(*to)), px(from.max(*to)).max(px(from.min(*to)) + 2));
-            area.draw(&Rectangle::new([(left, y), (right, y + BAR)], ink.light.filled()))
-                .map_err(say)?;
+            area.draw(&Rectangle::new([(left, y), (right, y + BAR)], ink.light.filled())).map_err(say)?;
             write(area, &stage.name, (LEFT - 12, y + 4), 18, TEXT, HPos::Right)?;
             let value = format!("{} ms", millis(stage.mean_us.round() as i64));
             write(area, &value, (right + 8, y + 4), 18, TEXT, HPos::Left)?;
         }
-        write(
-            area,
-            "ms after the end of speech",
-            (LEFT, height + 33),
-            17,
-            FAINT,
-            HPos::Left,
-        )
+        write(area, "ms after the end of speech", (LEFT, height + 33), 17, FAINT, HPos::Left)
     })?;
     Ok(Some(Chart {
         name: "stages",

@@ -55,38 +55,16 @@ fn bars(
     for (v, label) in &axis.ticks {
         let rule = PathElement::new([(56, px(*v)), (456, px(*v))], GRID.light.stroke_width(1));
         area.draw(&rule).map_err(say)?;
-        write(
-            area,
-            &format!("{label} %"),
-            (50, px(*v) - 8),
-            16,
-            FAINT,
-            HPos::Right,
-        )?;
+        write(area, &format!("{label} %"), (50, px(*v) - 8), 16, FAINT, HPos::Right)?;
     }
     let step = 400 / rows.len() as i32;
     for (i, p) in rows.iter().enumerate() {
         let (x, width) = (56 + step * i as i32 + step / 5, step * 3 / 5);
         let value = share(p);
         let top = px(value * 100.0).min(FOOT - 1);
-        area.draw(&Rectangle::new([(x, top), (x + width, FOOT)], ink.light.filled()))
-            .map_err(say)?;
-        write(
-            area,
-            &percent(value),
-            (x + width / 2, top - 18),
-            17,
-            TEXT,
-            HPos::Center,
-        )?;
-        write(
-            area,
-            &chosen(p.prebuffer_us),
-            (x + width / 2, FOOT + 8),
-            17,
-            FAINT,
-            HPos::Center,
-        )?;
+        area.draw(&Rectangle::new([(x, top), (x + width, FOOT)], ink.light.filled())).map_err(say)?;
+        write(area, &percent(value), (x + width / 2, top - 18), 17, TEXT, HPos::Center)?;
+        write(area, &chosen(p.prebuffer_us), (x + width / 2, FOOT + 8), 17, FAINT, HPos::Center)?;
     }
     write(area, "prebuffer", (256, FOOT + 30), 17, FAINT, HPos::Center)
 }

@@ -13,10 +13,7 @@ pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
         return Ok(None);
     }
     let budget = BUDGET.as_millis_f64();
-    let values = r
-        .intervals
-        .iter()
-        .flat_map(|i| [i.ttfa_p50_us, i.ttfa_p95_us, i.ttfa_max_us]);
+    let values = r.intervals.iter().flat_map(|i| [i.ttfa_p50_us, i.ttfa_p95_us, i.ttfa_max_us]);
     let ms: Vec<f64> = values.flatten().map(|us| us as f64 / 1e3).collect();
     let x = time_axis(r);
     let y = Axis::log_millis(
@@ -48,20 +45,13 @@ pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
             GREEN.light.stroke_width(2),
         )])
         .map_err(say)?;
-        let largest = r
-            .intervals
-            .iter()
-            .map(|i| Some((middle(i), y.log(i.ttfa_max_us?))));
+        let largest = r.intervals.iter().map(|i| Some((middle(i), y.log(i.ttfa_max_us?))));
         line(&mut plot, largest, FAINT, 1, false)?;
         line(&mut plot, points(|i| i.ttfa_p95_us), ORANGE, 2, false)?;
         line(&mut plot, points(|i| i.ttfa_p50_us), BLUE, 3, false)?;
         let failed = r.intervals.iter().filter(|i| i.failed > 0);
         plot.draw_series(failed.map(|i| {
-            Cross::new(
-                (middle(i), y.to - (y.to - y.from) * 0.025),
-                5,
-                PURPLE.light.stroke_width(2),
-            )
+            Cross::new((middle(i), y.to - (y.to - y.from) * 0.025), 5, PURPLE.light.stroke_width(2))
         }))
         .map_err(say)?;
         Ok(())
@@ -70,12 +60,7 @@ pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
     if r.turns.failed + r.turns.timed_out > 0 {
         caption += " A cross marks an interval with failed turns; a quantile that is a failure lies at the top edge.";
     }
-    Ok(Some(Chart {
-        name: "ttfa-over-time",
-        title,
-        caption: caption + warmup_note(r),
-        svg,
-    }))
+    Ok(Some(Chart { name: "ttfa-over-time", title, caption: caption + warmup_note(r), svg }))
 }
 
 pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
@@ -87,10 +72,7 @@ pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
     let most = |of: fn(&IntervalPoint) -> f64| r.intervals.iter().map(of).fold(0.0, f64::max);
     let points = |of: fn(&IntervalPoint) -> f64| r.intervals.iter().map(move |i| Some((middle(i), of(i))));
     let devices = Axis::linear(most(|i| f64::from(i.connected.max(i.in_turn))), "devices");
-    let rates = Axis::linear(
-        most(|i| rate(i, i.started.max(i.succeeded).max(i.failed))),
-        "turns per second",
-    );
+    let rates = Axis::linear(most(|i| rate(i, i.started.max(i.succeeded).max(i.failed))), "turns per second");
     let title = "Devices and turns over time";
     let svg = svg(560, title, |area| {
         let (top, bottom) = area.split_vertically(262);
@@ -99,10 +81,7 @@ pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
         warmup(&mut upper, r, (0.0, devices.to))?;
         line(&mut upper, points(|i| i.connected.into()), BLUE, 3, false)?;
         line(&mut upper, points(|i| i.in_turn.into()), ORANGE, 2, false)?;
-        legend(
-            &bottom,
-            &[key("begun", BLUE), key("succeeded", GREEN), key("failed", PURPLE)],
-        )?;
+        legend(&bottom, &[key("begun", BLUE), key("succeeded", GREEN), key("failed", PURPLE)])?;
         let mut lower = plot(&bottom, &x, &rates)?;
         warmup(&mut lower, r, (0.0, rates.to))?;
         line(&mut lower, points(|i| rate(i, i.started)), BLUE, 2, false)?;
@@ -112,19 +91,13 @@ pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
     Ok(Some(Chart {
         name: "load-over-time",
         title,
-        caption: format!(
-            "What was asked of the server, and what it kept up with.{}",
-            warmup_note(r)
-        ),
+        caption: format!("What was asked of the server, and what it kept up with.{}", warmup_note(r)),
         svg,
     }))
 }
 
 fn time_axis(r: &RunResult) -> Axis {
-    let end = r
-        .intervals
-        .last()
-        .map_or(0, |i| i.start_us.saturating_add(i.width_us));
+    let end = r.intervals.last().map_or(0, |i| i.start_us.saturating_add(i.width_us));
     Axis::time(end)
 }
 
@@ -149,9 +122,5 @@ fn warmup(plot: &mut Plot<'_, '_>, r: &RunResult, (from, to): (f64, f64)) -> Res
 }
 
 const fn warmup_note(r: &RunResult) -> &'static str {
-    if r.warmup_us > 0 {
-        " The shaded part is the warm-up, which is not counted."
-    } else {
-        ""
-    }
+    if r.warmup_us > 0 { " The shaded part is the warm-up, which is not counted." } else { "" }
 }
