@@ -164,11 +164,11 @@ fn killed_and_restarted() {
     let serve = ["--preset", "instant", "--set", "reference.burst=1m"];
     let server = Served::start(&serve);
     let (port, url) = (server.port(), server.url.clone());
-    let toml = SMALL.replace("[turn]", "[turn]\ncount = 1000").replace("2s", "5s");
-    let run = Run::new(&toml).arg("--url").arg(url).args("-u 6").set("session.reconnect_base", "100ms");
-    let mut run = run.set("session.reconnect_cap", "300ms").start();
+    let run = Run::new(SMALL).arg("--url").arg(url).args("-u 6 -d 5s").set("session.reconnect_base", "100ms");
+    let mut run = run.set("session.reconnect_cap", "300ms").set("report.interval", "200ms").start();
     run.until_said("load ·");
-    std::thread::sleep(Duration::from_millis(1_200));
+    // In the middle of the first turns.
+    std::thread::sleep(Duration::from_millis(300));
     drop(server);
     std::thread::sleep(Duration::from_millis(1_000));
     let listen = format!("127.0.0.1:{port}");
@@ -183,10 +183,10 @@ fn killed_and_restarted() {
     assert!(away.count == 6 && away.min_us > Some(900_000), "{away:?}");
     assert!(said.contains("6 connections, 6 sessions"), "{said}");
     let turns = ran.turns();
-    let last_failed = turns.iter().filter(|t| t.outcome != "ok").map(|t| t.ended_us).max().unwrap();
+    let back = turns.iter().filter(|t| t.outcome != "ok").map(|t| t.ended_us).max().unwrap();
+    assert!(turns.iter().filter(|t| t.planned_start_us > back).count() >= 3, "it works again");
     for device in 0..6 {
-        let after = turns.iter().filter(|t| t.device == device && t.planned_start_us > last_failed);
-        assert!(after.clone().count() > 0 && after.clone().all(|t| t.outcome == "ok"), "device {device}");
+        assert!(turns.iter().any(|t| t.device == device && t.outcome == "ok"), "device {device}");
     }
 }
 
@@ -285,7 +285,7 @@ fn replies_without_end() {
         }
     });
     let ran =
-        zoo(&server, 4).set("fleet.graceful_stop", "500ms").set("session.keep_alive", "off").go().expect(0);
+        zoo(&server, 4).set("fleet.graceful_stop", "2s").set("session.keep_alive", "off").go().expect(0);
     let turns = ran.turns();
     let of = |device| {
         turns.iter().filter(move |t| t.device == device).map(|t| t.outcome.as_str()).collect::<Vec<_>>()

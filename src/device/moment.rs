@@ -34,7 +34,7 @@ pub struct Seen {
     pub frame: Option<Frame>,
     /// True when the device wrote it.
     pub ours: bool,
-    /// What it means, by the names of the [`Meaning`]s; empty for ours.
+    /// What it means, by the names of the [`Meaning`](crate::dialect::Meaning)s; empty for ours.
     pub meanings: Vec<&'static str>,
     /// What its content does not say; may be empty.
     pub note: String,
