@@ -60,7 +60,9 @@ pub enum FailureClass {
     Reset,
     /// Heartbeats went unanswered.
     HeartbeatLost,
-    /// The run ended while the server still owed an answer.
+    /// The user spoke before the device had come back from a loss.
+    NotConnected,
+    /// The run ended while the server still owed an answer, or the rest of one.
     UnansweredAtStop,
 }
 
@@ -110,7 +112,10 @@ impl FailureClass {
             Self::Closed(_) => "the server closed the connection in the middle",
             Self::Reset => "the connection ended without a goodbye",
             Self::HeartbeatLost => "heartbeats went unanswered",
-            Self::UnansweredAtStop => "the run ended before the server answered",
+            Self::NotConnected => {
+                "the user spoke while the device was still coming back from a lost connection"
+            }
+            Self::UnansweredAtStop => "the run ended before the server had answered in full",
         }
     }
 }
@@ -148,6 +153,7 @@ impl fmt::Display for FailureClass {
             Self::Closed(code) => write!(f, "closed_{code}"),
             Self::Reset => f.write_str("reset"),
             Self::HeartbeatLost => f.write_str("heartbeat_lost"),
+            Self::NotConnected => f.write_str("not_connected"),
             Self::UnansweredAtStop => f.write_str("unanswered_at_stop"),
         }
     }
@@ -281,6 +287,13 @@ impl TurnRecord {
         self.last_send_done.map(|t| t - self.last_send_planned)
     }
 
+    /// Wall clock from the first to the last audio per second of audio. A reply in one message has no pace.
+    pub fn rtf(&self) -> Option<f64> {
+        let (first, last) = self.first_byte.zip(self.last_byte)?;
+        let paced = self.audio_messages > 1 && self.reply_media > Micros::ZERO;
+        paced.then(|| (last - first).0 as f64 / self.reply_media.0 as f64)
+    }
+
     /// Stalled share of the reply at the scenario's prebuffer.
     pub fn stall_ratio(&self) -> f64 {
         stall_ratio(self.judged.stalled, self.reply_media)
@@ -308,18 +321,16 @@ pub enum Sent {
 pub enum Event {
     /// A connection attempt begins.
     Connecting,
-    /// A connection is open. `total` runs from the planned attempt to the open session.
+    /// A connection is upgraded. `total` runs from the planned attempt; `reconnect` when it is not the device's first.
     Connected { times: ConnectTimes, total: Micros, reconnect: bool },
-    /// The server named the session, this long after the upgrade.
-    SessionReady { after: Micros },
+    /// The server's session message came, this long after the upgrade and after the planned attempt.
+    SessionReady { after: Micros, total: Micros },
     /// A connection attempt failed, or an open connection was lost (the device hangs up after a failed turn, too).
     ConnectionLost { class: FailureClass, detail: Box<str>, established: bool },
     /// A connection ended as planned.
     Disconnected,
-    /// Back after a loss: from the loss to the open session.
+    /// Back after the loss of an open connection: from the loss to the next upgrade.
     Reconnected { after: Micros },
-    /// A frame was written. Planned, picked up by the device, and written to the socket.
-    Sent { what: Sent, bytes: u32, planned: Micros, woke: Micros, written: Micros },
     /// A frame arrived.
     Received { bytes: u32 },
     /// An utterance begins.

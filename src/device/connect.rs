@@ -16,6 +16,7 @@ impl Device {
         let Link::Connecting { planned } = self.link else { return };
         let keep_alive = self.plan.session.keep_alive;
         self.link = Link::Online(Online {
+            planned,
             since: now,
             local_port: times.local_port,
             next_heartbeat: keep_alive.map_or(Micros::NEVER, |every| now + every),
@@ -44,7 +45,12 @@ impl Device {
             detail: detail.as_str().into(),
             established,
         });
-        self.last_failure = Some((class, detail));
+        if established {
+            self.lost_at = Some(now);
+            self.last_failure = Some((FailureClass::NotConnected, format!("{class}: {detail}")));
+        } else {
+            self.last_failure = Some((class, detail));
+        }
         // A user who had begun to speak into a toy that was still connecting has been let down.
         if !in_turn && !established && self.next_start.is_some_and(|t| t <= now) {
             self.fail_unstarted(now);
@@ -54,7 +60,6 @@ impl Device {
 
     pub(super) fn offline(&mut self, now: Micros) {
         (self.speech, self.cough, self.dialect) = (None, None, None);
-        self.lost_at.get_or_insert(now);
         let delay = self.plan.backoff(self.attempts, self.draw.jitter);
         self.attempts = self.attempts.saturating_add(1);
         self.link = Link::Offline { retry_at: now + delay };
@@ -63,8 +68,9 @@ impl Device {
     /// Hangs up on a server that has lost the thread, and comes back.
     pub(super) fn hang_up(&mut self, now: Micros, class: FailureClass, detail: &str) {
         self.out.push_back(Output::Hangup);
-        self.event(Event::ConnectionLost { class: class.clone(), detail: detail.into(), established: true });
-        self.last_failure = Some((class, detail.to_owned()));
+        self.lost_at = Some(now);
+        self.last_failure = Some((FailureClass::NotConnected, format!("hung up after {class}: {detail}")));
+        self.event(Event::ConnectionLost { class, detail: detail.into(), established: true });
         self.offline(now);
     }
 

@@ -49,7 +49,10 @@ impl Device {
         match meaning {
             Meaning::Ready { .. } => {
                 if let Link::Online(online) = self.link {
-                    self.event(Event::SessionReady { after: now - online.since });
+                    self.event(Event::SessionReady {
+                        after: now - online.since,
+                        total: now - online.planned,
+                    });
                 }
             }
             Meaning::Pong => {

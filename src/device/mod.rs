@@ -16,8 +16,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-pub mod conversation;
 mod connect;
+pub mod conversation;
 pub mod ear;
 mod hear;
 pub mod moment;
@@ -123,6 +123,9 @@ pub struct Device {
     frames: Vec<Frame>,
 }
 
+/// A server that has had less time than this when the run ends owes nothing yet.
+const LEAST_WAIT: Micros = Micros::from_secs(1);
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Link {
     Offline { retry_at: Micros },
@@ -133,6 +136,9 @@ enum Link {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Online {
+    /// When it should have been asked for.
+    planned: Micros,
+    /// When it was upgraded.
     since: Micros,
     local_port: u16,
     next_heartbeat: Micros,
@@ -298,8 +304,20 @@ impl Device {
         }
         for turn in [self.turn.take(), self.interrupted.take()].into_iter().flatten() {
             let waited = now - turn.record.end_of_speech;
-            let outcome = if owed && turn.record.first_byte.is_none() && waited > Micros::ZERO {
-                let detail = format!("the run ended {waited} after the end of speech, without an answer");
+            // Owed: an answer, or the rest of a reply that has run dry or has had all the time that there is.
+            let fair = self.plan.turn.timeout + self.plan.turn.gap_timeout;
+            let overdue = match turn.playback.end() {
+                None => waited >= LEAST_WAIT,
+                Some(end) => now > end || waited >= fair,
+            };
+            let outcome = if owed && overdue {
+                let media = turn.playback.media();
+                let got = if media > Micros::ZERO {
+                    format!("{media} of a reply that did not end")
+                } else {
+                    "no answer".to_owned()
+                };
+                let detail = format!("the run ended {waited} after the end of speech, with {got}");
                 Outcome::Failed(FailureClass::UnansweredAtStop, detail.into())
             } else {
                 Outcome::Cancelled
@@ -395,4 +413,4 @@ impl Device {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

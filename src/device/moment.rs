@@ -169,7 +169,7 @@ impl Step {
                     .value("upgrade_us", upgrade)
                     .value("local_port", Micros(local_port.into()))
             }
-            Event::SessionReady { after } => span(
+            Event::SessionReady { after, total: _ } => span(
                 "session_ready",
                 "session ready",
                 format!("{after} after the upgrade"),

@@ -10,12 +10,15 @@ use super::*;
 use crate::audio::{AudioFormat, Chunk, Clip, Codec, CodecSettings};
 use crate::device::plan::Spoken;
 use crate::dialect::{Dialect, Encoding, SessionSetup};
-use crate::scenario::{BackchannelPlan, BargeInPlan, Dist, Flush, PlaybackPlan, SessionPlan, TurnPlan};
+use crate::event::Backchannel;
+use crate::scenario::{
+    BackchannelPlan, BargeInPlan, Dist, EndOfTurn, Flush, PlaybackPlan, SessionPlan, TurnPlan,
+};
 use crate::seed::Seed;
 
-pub(super) const FORMAT: AudioFormat = AudioFormat { codec: Codec::Pcm16, sample_rate: 16_000 };
+pub(crate) const FORMAT: AudioFormat = AudioFormat { codec: Codec::Pcm16, sample_rate: 16_000 };
 
-pub(super) fn ms(n: i64) -> Micros {
+pub(crate) fn ms(n: i64) -> Micros {
     Micros::from_millis(n)
 }
 
@@ -44,7 +47,7 @@ fn clip(name: &str, chunks: i64, silence: i64) -> Spoken {
     Spoken::new(clip, Dialect::Envelope, Encoding::Binary)
 }
 
-pub(super) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> {
+pub(crate) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> {
     let mut plan = Plan {
         seed: Seed(1),
         dialect: Dialect::Envelope,
@@ -86,7 +89,7 @@ pub(super) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> 
 }
 
 /// 60 ms of sound, or of silence.
-pub(super) fn pcm(loud: bool) -> Bytes {
+pub(crate) fn pcm(loud: bool) -> Bytes {
     let sample = |i: usize| {
         if !loud {
             0_i16
@@ -99,16 +102,16 @@ pub(super) fn pcm(loud: bool) -> Bytes {
     (0..960).flat_map(|i| sample(i).to_le_bytes()).collect()
 }
 
-pub(super) fn loud() -> Frame {
+pub(crate) fn loud() -> Frame {
     Frame::Binary(pcm(true))
 }
 
-pub(super) fn text(json: &str) -> Frame {
+pub(crate) fn text(json: &str) -> Frame {
     Frame::text(json)
 }
 
 /// A device, its ear, and everything that it has said and done.
-pub(super) struct World {
+pub(crate) struct World {
     device: Device,
     ear: Ear,
     now: Micros,
@@ -118,14 +121,14 @@ pub(super) struct World {
     /// What the server will say, by time.
     script: Vec<(Micros, Frame)>,
     sent: Vec<(Micros, Micros, Frame)>,
-    events: Vec<(Micros, Event)>,
+    pub(crate) events: Vec<(Micros, Event)>,
     done: bool,
     /// Looks on.
-    pub(super) watch: Watch,
+    pub(crate) watch: Watch,
 }
 
 impl World {
-    pub(super) fn new(plan: Arc<Plan>) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>) -> Self {
         Self {
             watch: Watch::new(Arc::clone(&plan), 0, true),
             device: Device::new(0, plan, Micros::ZERO, Micros::from_secs(60)),
@@ -140,14 +143,14 @@ impl World {
         }
     }
 
-    pub(super) fn says(&mut self, at: i64, frame: Frame) -> &mut Self {
+    pub(crate) fn says(&mut self, at: i64, frame: Frame) -> &mut Self {
         self.script.push((ms(at), frame));
         self.script.sort_by_key(|(at, _)| *at);
         self
     }
 
     /// A reply of `n` messages of 60 ms in real time, with a token before and the end right after.
-    pub(super) fn replies(&mut self, at: i64, turn: u32, n: i64) -> &mut Self {
+    pub(crate) fn replies(&mut self, at: i64, turn: u32, n: i64) -> &mut Self {
         self.says(at - 10, text(&format!(r#"{{"type":"llm_token","turn":{turn},"text":"Hi"}}"#)));
         for i in 0..n {
             self.says(at + 60 * i, loud());
@@ -204,12 +207,12 @@ impl World {
     }
 
     /// Plays until `end`, waking the device exactly when it wants to be woken.
-    pub(super) fn until(&mut self, end: i64) -> &mut Self {
+    pub(crate) fn until(&mut self, end: i64) -> &mut Self {
         self.until_late(end, Micros::ZERO)
     }
 
     /// Likewise, but every wake-up comes late.
-    pub(super) fn until_late(&mut self, end: i64, late: Micros) -> &mut Self {
+    pub(crate) fn until_late(&mut self, end: i64, late: Micros) -> &mut Self {
         while !self.done {
             let tick = self.device.deadline().saturating_add(late);
             let said = self.script.first().map_or(Micros::NEVER, |(at, _)| *at);
@@ -236,7 +239,7 @@ impl World {
         self
     }
 
-    pub(super) fn turns(&self) -> Vec<&TurnRecord> {
+    pub(crate) fn turns(&self) -> Vec<&TurnRecord> {
         self.events
             .iter()
             .filter_map(|(_, e)| if let Event::TurnEnded(t) = e { Some(&**t) } else { None })
@@ -539,7 +542,9 @@ fn a_device_leaves_when_its_turns_or_its_time_are_over() {
 
 #[test]
 fn an_abort_tells_what_was_owed() {
-    for (at, owed, failed) in [(1_000, true, false), (2_000, true, true), (2_000, false, false)] {
+    for (at, owed, failed) in
+        [(1_000, true, false), (2_000, true, false), (2_500, true, true), (2_500, false, false)]
+    {
         let mut w = World::new(plan(EndOfTurn::Signal, |_| {}));
         w.until(at);
         w.input(Input::Abort { owed });
@@ -552,6 +557,61 @@ fn an_abort_tells_what_was_owed() {
         );
         assert_eq!(*outcome == Outcome::Cancelled, !failed);
     }
+}
+
+#[test]
+fn a_reply_that_does_not_end_is_owed_too() {
+    // One that has run dry when the run ends, one that has had more than its time, one that is still within it.
+    for (audio, until, failed) in [(1, 2_500, true), (400, 7_000, true), (400, 4_000, false)] {
+        let mut w = World::new(plan(EndOfTurn::Signal, |_| {}));
+        for i in 0..audio {
+            w.says(1_700 + 10 * i, loud());
+        }
+        w.until(until);
+        w.input(Input::Abort { owed: true });
+        let outcome = &w.only_turn().outcome;
+        assert_eq!(
+            matches!(outcome, Outcome::Failed(FailureClass::UnansweredAtStop, _)),
+            failed,
+            "{audio}: {outcome:?}"
+        );
+    }
+    // Saying nothing, often, is no sign of life.
+    let mut w = World::new(plan(EndOfTurn::Signal, |_| {}));
+    w.says(1_700, loud());
+    for i in 0..10 {
+        w.says(1_800 + 400 * i, text(r#"{"type":"llm_token","text":""}"#));
+        w.says(1_900 + 400 * i, Frame::Binary(Bytes::new()));
+    }
+    w.until(4_000);
+    assert_eq!(w.failure(), "reply_stalled");
+}
+
+#[test]
+fn only_what_was_lost_is_found_again() {
+    let mut w = World::new(plan(EndOfTurn::Signal, |p| p.turn.think = Dist::Constant(ms(3_000))));
+    w.doors = VecDeque::from([(ms(1), Err(FailureClass::UpgradeStatus(503))), (ms(1), Ok(()))]);
+    w.until(1_000);
+    assert_eq!(w.count(|e| matches!(e, Event::Reconnected { .. })), 0, "it had never been connected");
+    w.says(3_500, text("garbage")).until(6_000);
+    assert_eq!(w.count(|e| matches!(e, Event::Reconnected { .. })), 1);
+}
+
+#[test]
+fn speech_into_a_device_that_is_coming_back_is_a_failure_of_its_own() {
+    let mut w = World::new(plan(EndOfTurn::Signal, |p| {
+        p.turn.think = Dist::Constant(ms(1));
+        p.session.reconnect_base = Micros::from_secs(20);
+        p.session.reconnect_cap = Micros::from_secs(20);
+    }));
+    w.says(1_300, text("garbage")).until(1_400);
+    let classes: Vec<_> = w.turns().iter().map(|t| t.outcome.clone()).collect();
+    assert!(matches!(&classes[0], Outcome::Failed(FailureClass::Protocol, _)), "{classes:?}");
+    let because = "not connected when the user spoke; last failure: hung up after protocol";
+    assert!(
+        matches!(&classes[1], Outcome::Failed(FailureClass::NotConnected, why) if why.starts_with(because)),
+        "{classes:?}"
+    );
 }
 
 #[test]

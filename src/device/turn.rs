@@ -47,13 +47,17 @@ impl Turn {
 
     /// A token of the reply. Returns the gap since the one before.
     pub(super) fn token(&mut self, now: Micros, text: &str) -> Option<Event> {
-        self.last_activity = self.last_activity.max(now);
+        // A server that keeps saying nothing has fallen silent.
         if text.is_empty() {
             return None;
         }
+        self.last_activity = self.last_activity.max(now);
         self.record.tokens += 1;
         self.record.first_token.get_or_insert(now);
-        self.last_token.replace(now).map(|before| Event::TokenGap(now - before))
+        self.last_token
+            .replace(now)
+            .filter(|_| !self.record.warmup)
+            .map(|before| Event::TokenGap(now - before))
     }
 
     /// Audio of the reply, which must become audible before it has played for `timeout`. Returns the gap since the
@@ -76,6 +80,10 @@ impl Turn {
             (FailureClass::FormatMismatch, detail)
         };
         let duration = codec::duration(format, payload).map_err(|e| mismatch(e.to_string()))?;
+        // A message without a sound in it is neither audio nor a sign of life.
+        if duration <= Micros::ZERO {
+            return Ok(None);
+        }
         let before = self.record.last_byte.replace(now);
         self.record.audio_messages += 1;
         self.last_activity = self.last_activity.max(now);
@@ -94,7 +102,7 @@ impl Turn {
                 return Err((FailureClass::Silent, format!("{media} of audio without an audible sound")));
             }
         }
-        Ok(before.map(|before| Event::AudioGap(now - before)))
+        Ok(before.filter(|_| !self.record.warmup).map(|before| Event::AudioGap(now - before)))
     }
 
     fn listen(&mut self, ear: &mut Ear, complete: bool) -> Result<(), String> {

@@ -46,6 +46,8 @@ pub struct DeviceTask {
     outbox: VecDeque<(Outgoing, Micros)>,
     /// A frame that has been handed over and is not yet written.
     unflushed: Option<Unflushed>,
+    /// The latest time that the socket took nothing: from, and until (while it lasts: for ever).
+    blocked: (Micros, Micros),
     control_seen: u32,
     done: bool,
     tap: Option<Box<dyn Tap>>,
@@ -75,6 +77,7 @@ impl DeviceTask {
             connection: Connection::None,
             outbox: VecDeque::new(),
             unflushed: None,
+            blocked: (Micros::ZERO, Micros::ZERO),
             control_seen: 0,
             done: false,
             tap,
@@ -162,6 +165,7 @@ impl DeviceTask {
         self.connection = Connection::None;
         self.outbox.clear();
         self.unflushed = None;
+        self.blocked = (Micros::ZERO, Micros::ZERO);
     }
 
     /// Takes what the device wants. True when there was anything.
@@ -220,7 +224,10 @@ impl DeviceTask {
             let Connection::Open(transport) = &mut self.connection else { return any };
             let outcome = if self.unflushed.is_some() {
                 match transport.poll_flush(cx) {
-                    Poll::Pending => return any,
+                    Poll::Pending => {
+                        self.socket_blocks();
+                        return any;
+                    }
                     Poll::Ready(flushed) => flushed,
                 }
             } else {
@@ -228,7 +235,10 @@ impl DeviceTask {
                     return any;
                 }
                 match transport.poll_ready(cx) {
-                    Poll::Pending => return any,
+                    Poll::Pending => {
+                        self.socket_blocks();
+                        return any;
+                    }
                     Poll::Ready(Err(closed)) => Err(closed),
                     Poll::Ready(Ok(())) => {
                         let Some((mut sent, woke)) = self.outbox.pop_front() else { return any };
@@ -260,14 +270,29 @@ impl DeviceTask {
         }
     }
 
+    /// The socket takes nothing now. What the harness has ready from here on waits for the server or the network.
+    fn socket_blocks(&mut self) {
+        if self.blocked.1 != Micros::NEVER {
+            self.blocked = (self.shared.clock.now(), Micros::NEVER);
+        }
+    }
+
     fn written(&mut self, now: Micros) {
         let Some(Unflushed { sent, bytes, woke }) = self.unflushed.take() else { return };
         if let Some(tap) = &mut self.tap {
             tap.sent(now, &sent);
         }
-        // What waited for a connection was not late through the harness.
-        let woke = if sent.waited { sent.planned } else { woke };
-        self.shared.recorder.borrow_mut().sent(sent.what, bytes, sent.planned, woke, now);
+        let (since, until) = &mut self.blocked;
+        *until = (*until).min(now);
+        // What waited for a connection was not late through the harness either.
+        let blocked = if sent.waited { now - sent.planned } else { *until - woke.max(*since) };
+        self.shared.recorder.borrow_mut().sent(
+            sent.what,
+            bytes,
+            sent.planned,
+            blocked.max(Micros::ZERO),
+            now,
+        );
         if let Some(turn) = sent.last_of_turn {
             self.handle(now, Input::Written(turn));
         }

@@ -46,8 +46,8 @@ pub struct Context<'a> {
 pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
     let Context { scenario, plan, fixtures, started, command, url, embedded, tls, agreement } = context;
     let totals = &run.totals;
-    let generator = generator(run);
-    let validity = validity::judge(totals, &generator, &scenario.validity);
+    let generator = generator(run, scenario.fleet.most());
+    let validity = validity::judge(totals, &generator, &scenario.validity, run.lost_shards);
     let names: Vec<String> = fixtures.iter().map(|f| f.id.clone()).collect();
     let mut result = RunResult {
         schema_version: SCHEMA_VERSION,
@@ -125,11 +125,12 @@ fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
     Verdict { status, exit_code: exit.code(), reasons }
 }
 
-fn generator(run: &Finished) -> Generator {
+/// `most`: devices that the scenario allows at once; the shards' own peaks need not be of the same moment.
+fn generator(run: &Finished, most: u32) -> Generator {
     let c = &run.totals.all.counts;
     let cpu = run.after.cpu - run.before.cpu;
     let messages = c.messages_sent + c.messages_received;
-    let devices = u32::try_from(run.totals.peak_connected.max(0)).unwrap_or(u32::MAX);
+    let devices = u32::try_from(run.totals.peak_connected.max(0)).unwrap_or(u32::MAX).min(most);
     Generator {
         devices,
         shards: run.shards,

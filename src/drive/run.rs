@@ -93,6 +93,8 @@ pub struct Finished {
     pub shards: u32,
     /// True when the user interrupted.
     pub interrupted: bool,
+    /// Shards that could not start, or failed.
+    pub lost_shards: u32,
     /// What could not be written, and shards that failed.
     pub problems: Vec<String>,
 }
@@ -143,6 +145,7 @@ pub async fn run(run: Run<'_>) -> Finished {
         end: fleet.duration,
         warmup: fleet.warmup,
         stopping: None,
+        lost: 0,
     };
     let mut signals = Signals::new();
     let mut deadline = fleet.duration.saturating_add(fleet.graceful_stop);
@@ -177,6 +180,7 @@ pub async fn run(run: Run<'_>) -> Finished {
     let after = Usage::now();
     for t in threads {
         if t.join().is_err() {
+            collector.lost += 1;
             collector.sinks.problems.push("a shard panicked; its last interval is missing".to_owned());
         }
     }
@@ -190,6 +194,7 @@ pub async fn run(run: Run<'_>) -> Finished {
         rss_peak: collector.rss_peak.max(after.rss),
         shards: count as u32,
         interrupted: collector.stopping == Some(Phase::Interrupted),
+        lost_shards: collector.lost,
         problems: collector.sinks.problems,
     }
 }
@@ -205,8 +210,7 @@ fn usage_without_devices(shards: usize) -> Usage {
 
 /// One shard per core, but none without devices.
 fn shards_for(scenario: &Scenario) -> usize {
-    let most = scenario.fleet.stages.iter().map(|s| s.devices).max().unwrap_or(scenario.fleet.devices);
-    (health::cores() as usize).min(most.max(1) as usize)
+    (health::cores() as usize).min(scenario.fleet.most().max(1) as usize)
 }
 
 /// Intervals of the shards, joined in time.
@@ -223,6 +227,8 @@ struct Collector<'a> {
     end: Micros,
     warmup: Micros,
     stopping: Option<Phase>,
+    /// Shards that are no more.
+    lost: u32,
 }
 
 #[derive(Default)]
@@ -241,6 +247,7 @@ impl Collector<'_> {
                 queue.done = true;
             }
             Report::Failed(why) => {
+                self.lost += 1;
                 queue.done = true;
                 self.sinks.problems.push(why);
             }

@@ -97,7 +97,7 @@ metrics! {
     BargeInStop = "barge_in_stop", Micros;
     /// Planned onset of an interruption → last audio of the old reply received.
     BargeInLastByte = "barge_in_last_byte", Micros;
-    /// Planned connection attempt → session open.
+    /// Planned connection attempt → upgraded: from here on the device may speak.
     Connect = "connect", Micros;
     /// TCP handshake.
     ConnectTcp = "connect_tcp", Micros;
@@ -105,17 +105,19 @@ metrics! {
     ConnectTls = "connect_tls", Micros;
     /// WebSocket upgrade.
     ConnectUpgrade = "connect_upgrade", Micros;
-    /// Upgrade → the server's session message, in dialects that have one.
+    /// Upgrade → the server's session message, where it sends one.
     SessionReady = "session_ready", Micros;
-    /// Unplanned loss of the connection → session open again.
+    /// Planned connection attempt → the server's session message, where it sends one: TCP, TLS, upgrade, session together.
+    ConnectReady = "connect_ready", Micros;
+    /// Loss of an open connection → upgraded again.
     Reconnect = "reconnect", Micros;
     /// Heartbeat → its answer.
     HeartbeatRtt = "heartbeat_rtt", Micros;
     /// Audio sends: planned → written to the socket.
     SendLateness = "send_lateness", Micros;
-    /// Of it: planned → picked up by the harness. The harness's own lateness.
-    WokeLate = "woke_late", Micros;
-    /// Of it: picked up → written, when the socket was not writable. The server's or the network's.
+    /// Of it: the harness's own lateness, all but the time for which the socket took nothing. Validity is judged by it.
+    OwnLateness = "own_lateness", Micros;
+    /// Of it: time for which the socket took nothing. The server's or the network's.
     SocketBlocked = "socket_blocked", Micros;
 }
 

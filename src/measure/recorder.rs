@@ -119,8 +119,9 @@ impl Interval {
             let mine = self.failure(class);
             mine.turns += theirs.turns;
             mine.connections += theirs.connections;
-            let earliest = |e: &(u32, Option<u32>, Micros, Box<str>)| (e.2, e.0);
-            mine.example = mine.example.take().into_iter().chain(theirs.example.clone()).min_by_key(earliest);
+            // A turn tells more than the connection it was lost with; among equals, the first.
+            let best = |e: &(u32, Option<u32>, Micros, Box<str>)| (e.1.is_none(), e.2, e.0);
+            mine.example = mine.example.take().into_iter().chain(theirs.example.clone()).min_by_key(best);
         }
     }
 }
@@ -196,15 +197,17 @@ impl Recorder {
         done
     }
 
-    /// A frame was written: the frequent event, recorded without being made into one.
-    pub fn sent(&mut self, what: Sent, bytes: usize, planned: Micros, woke: Micros, written: Micros) {
+    /// A frame was written: the frequent event, recorded without being made into one. `blocked` is how long it waited
+    /// for the socket; the rest of its lateness is the harness's.
+    pub fn sent(&mut self, what: Sent, bytes: usize, planned: Micros, blocked: Micros, written: Micros) {
         let i = &mut self.interval;
         i.counts.messages_sent += 1;
         i.counts.bytes_sent += bytes as u64;
         if what == Sent::Audio && planned >= self.warmup {
-            i.record(Metric::SendLateness, written - planned);
-            i.record(Metric::WokeLate, woke - planned);
-            i.record(Metric::SocketBlocked, written - woke);
+            let late = written - planned;
+            i.record(Metric::SendLateness, late);
+            i.record(Metric::OwnLateness, late - blocked);
+            i.record(Metric::SocketBlocked, blocked);
         }
     }
 
@@ -225,7 +228,10 @@ impl Recorder {
                     i.record(Metric::ConnectTls, times.tls);
                 }
             }
-            Event::SessionReady { after } => i.record(Metric::SessionReady, after),
+            Event::SessionReady { after, total } => {
+                i.record(Metric::SessionReady, after);
+                i.record(Metric::ConnectReady, total);
+            }
             Event::ConnectionLost { class, detail, established } => {
                 if established {
                     c.lost += 1;
@@ -241,9 +247,6 @@ impl Recorder {
             Event::Reconnected { after } => {
                 c.reconnected += 1;
                 i.record(Metric::Reconnect, after);
-            }
-            Event::Sent { what, bytes, planned, woke, written } => {
-                self.sent(what, bytes as usize, planned, woke, written);
             }
             Event::Received { bytes } => {
                 c.messages_received += 1;
@@ -287,6 +290,10 @@ impl Interval {
             return;
         }
         self.interruptions(t);
+        // Stalls and pace are those of every reply that was heard, also of those that failed because of them.
+        if t.reply_media > Micros::ZERO {
+            self.playback(t);
+        }
         if let Outcome::Failed(class, detail) = &t.outcome {
             let f = self.failure(class);
             f.turns += 1;
@@ -311,7 +318,6 @@ impl Interval {
         // The clock that a tool without a plan would have used: it starts when the speech was really out.
         let uncorrected = t.send_delay().unwrap_or_default();
         let late = |at: Option<Micros>| at.map(|at| at - eos);
-        let rtf = t.first_byte.zip(t.last_byte).filter(|_| t.reply_media > Micros::ZERO);
         for (m, value) in [
             (Metric::Ttfa, t.ttfa()),
             (Metric::Ttft, t.ttft()),
@@ -327,22 +333,21 @@ impl Interval {
             (Metric::FirstPartial, late(t.first_partial)),
             (Metric::FinalTranscript, late(t.final_transcript)),
             (Metric::LeadSilence, t.lead_silence),
-            (Metric::RequiredPrebuffer, Some(t.required_prebuffer)),
-            (Metric::Rtf, rtf.map(|(a, b)| Micros((b - a).0.saturating_mul(1_000_000) / t.reply_media.0))),
         ] {
             if let Some(value) = value {
                 self.record(m, value);
             }
         }
-        self.playback(t);
     }
 
     fn interruptions(&mut self, t: &TurnRecord) {
         if let Some(b) = &t.barge_in {
             self.counts.barge_ins += 1;
             self.counts.barge_ins_stopped += u64::from(b.acknowledged.is_some());
-            if let Some(at) = b.last_played {
-                self.record(Metric::BargeInStop, at - b.planned);
+            match b.last_played {
+                Some(at) => self.record(Metric::BargeInStop, at - b.planned),
+                // It neither stopped nor ended, as far as anybody could hear.
+                None => self.metrics[Metric::BargeInStop as usize].record_infinite(),
             }
             if let Some(at) = b.last_byte {
                 self.record(Metric::BargeInLastByte, at - b.planned);
@@ -355,6 +360,10 @@ impl Interval {
     }
 
     fn playback(&mut self, t: &TurnRecord) {
+        self.record(Metric::RequiredPrebuffer, t.required_prebuffer);
+        if let Some(rtf) = t.rtf() {
+            self.record(Metric::Rtf, Micros((rtf * 1e6).round() as i64));
+        }
         self.counts.replies += 1;
         self.counts.media += t.reply_media;
         self.counts.stalls += u64::from(t.judged.stalls);
@@ -367,5 +376,45 @@ impl Interval {
             counts.stalled += p.stalled;
             self.record(m, Micros((stall_ratio(p.stalled, t.reply_media) * 1e6).round() as i64));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::tests::{World, loud, ms, plan, text};
+    use crate::scenario::EndOfTurn;
+
+    fn recorded(world: &World) -> Interval {
+        let mut recorder = Recorder::new(Micros::ZERO, true);
+        for (at, event) in &world.events {
+            recorder.record(0, *at, event.clone());
+        }
+        recorder.take()
+    }
+
+    #[test]
+    fn a_reply_that_fails_because_it_stalls_is_in_the_stall_statistics() {
+        let mut w = World::new(plan(EndOfTurn::Signal, |_| {}));
+        w.says(1_700, loud()).says(2_000, loud()).says(2_010, text(r#"{"type":"turn_end"}"#)).until(2_100);
+        let i = recorded(&w);
+        assert_eq!((i.counts.failed, i.counts.replies, i.counts.playback[0].stalled), (1, 1, ms(240)));
+        assert_eq!(i.metric(Metric::StallRatio0).count(), 1);
+        assert_eq!(i.metric(Metric::RequiredPrebuffer).max(), Some(ms(240)));
+        assert_eq!(i.metric(Metric::Ttfa).infinite_count(), 1);
+    }
+
+    #[test]
+    fn examples_of_turns_come_before_those_of_connections() {
+        let lost = |turn, at| {
+            let mut i = Interval::default();
+            i.failure(&FailureClass::Reset).example = Some((1, turn, Micros(at), "x".into()));
+            i
+        };
+        let mut all = lost(None, 1);
+        all.absorb(&lost(Some(3), 9));
+        all.absorb(&lost(Some(4), 5));
+        let example = all.failures[&FailureClass::Reset].example.clone();
+        assert_eq!(example.map(|e| (e.1, e.2)), Some((Some(4), Micros(5))));
     }
 }

@@ -14,7 +14,6 @@ pub fn turn_row(t: &TurnRecord, fixtures: &[String]) -> TurnRow {
         Outcome::Cancelled => ("cancelled".to_owned(), String::new()),
         Outcome::Failed(class, detail) => (class.to_string(), detail.to_string()),
     };
-    let played = t.first_byte.zip(t.last_byte).filter(|_| t.reply_media > Micros::ZERO);
     TurnRow {
         device: t.device,
         turn: t.turn,
@@ -40,7 +39,7 @@ pub fn turn_row(t: &TurnRecord, fixtures: &[String]) -> TurnRow {
         tokens: t.tokens,
         audio_messages: t.audio_messages,
         reply_media_us: t.reply_media.0,
-        rtf: played.map(|(first, last)| (last - first).0 as f64 / t.reply_media.0 as f64),
+        rtf: t.rtf(),
         stalls: t.judged.stalls,
         stalled_us: t.judged.stalled.0,
         stalled_0_us: t.playout[0].stalled.0,

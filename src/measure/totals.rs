@@ -142,7 +142,7 @@ impl Point {
             width_us: width.0,
             connected: level(c.connected),
             in_turn: level(c.in_turn),
-            started: c.started + c.started_warmup,
+            started: c.started,
             succeeded: c.succeeded + c.interrupted,
             failed: c.failed + c.timed_out,
             connection_failures: c.connect_failures + c.lost,

@@ -7,7 +7,8 @@ use crate::scenario::ValidityLimits;
 use crate::time::Micros;
 
 /// Checks the generator's health against the limits.
-pub fn judge(totals: &Totals, generator: &Generator, limits: &ValidityLimits) -> Validity {
+/// `lost_shards` drove devices that nobody drives any more.
+pub fn judge(totals: &Totals, generator: &Generator, limits: &ValidityLimits, lost_shards: u32) -> Validity {
     let mut checks = Vec::new();
     let mut check = |name: &str, seen: String, limit: String, ok: bool, cause: &str, try_this: &str| {
         let when_bad = |text: &str| if ok { String::new() } else { text.to_owned() };
@@ -16,8 +17,8 @@ pub fn judge(totals: &Totals, generator: &Generator, limits: &ValidityLimits) ->
     };
 
     // Without what the server or the network made it wait for.
-    let woke = totals.all.metric(Metric::WokeLate);
-    let p99 = woke.quantile(0.99).and_then(Quantile::finite);
+    let own = totals.all.metric(Metric::OwnLateness);
+    let p99 = own.quantile(0.99).and_then(Quantile::finite);
     let shown = |t: Option<Micros>| t.map_or_else(|| "not measured".to_owned(), |t| t.to_string());
     check(
         "send lateness p99",
@@ -27,7 +28,7 @@ pub fn judge(totals: &Totals, generator: &Generator, limits: &ValidityLimits) ->
         "the generator could not keep its schedule: too many devices for its cores, or other work on this machine",
         "fewer devices (-u), larger chunks (--set audio.chunk=100ms), the server on another machine, or an idle machine",
     );
-    let max = woke.max();
+    let max = own.max();
     check(
         "send lateness max",
         shown(max),
@@ -51,6 +52,14 @@ pub fn judge(totals: &Totals, generator: &Generator, limits: &ValidityLimits) ->
         generator.steal_share.is_none_or(|s| s <= limits.steal),
         "other guests of the same hardware took CPU time away",
         "a dedicated machine, or run again",
+    );
+    check(
+        "threads lost",
+        lost_shards.to_string(),
+        "0".to_owned(),
+        lost_shards == 0,
+        "a thread that drives devices could not start or failed, and its devices with it",
+        "the message on standard error says why; fewer devices (-u), or more memory",
     );
     let missed = totals.all.counts.missed;
     check(

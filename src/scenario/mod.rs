@@ -246,6 +246,13 @@ pub struct Fleet {
     pub arrivals: Arrivals,
 }
 
+impl Fleet {
+    /// Most devices at any time.
+    pub fn most(&self) -> u32 {
+        self.stages.iter().map(|s| s.devices).max().unwrap_or(self.devices)
+    }
+}
+
 /// One stage: within `duration`, go linearly to `devices`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stage {
