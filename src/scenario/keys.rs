@@ -572,8 +572,8 @@ pub const SECTIONS: &[Section] = &[
                 "playback.prebuffer",
                 Duration(ZERO, seconds(10)),
                 Toml("\"0ms\""),
-                "Audio buffered before playback starts: it hides jitter, and delays the first sound by as much as it takes to arrive. \
-                 TTFA and stalls are judged at it; 0, 60, 120 and 200 ms are always computed beside it.",
+                "Playback starts this long after the first audio of a reply arrived, however fast the rest comes: it hides jitter, and \
+                 delays every first sound by the whole of it. TTFA and stalls are judged at it; 0, 60, 120 and 200 ms are always computed beside it.",
             ),
             key(
                 "playback.max_stall_ratio",
