@@ -7,9 +7,9 @@
 //!              └─▶ the starter file of `voxload init`          (reference.rs)
 //! ```
 
-use crate::time::Micros;
-
 use super::presets;
+use crate::audio::codec::MAX_CHUNK;
+use crate::time::Micros;
 
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -197,7 +197,8 @@ pub const SECTIONS: &[Section] = &[
                     Url,
                     Unset,
                     "`ws://` or `wss://`. `${NAME}` is replaced by an environment variable, `{column}` by the device's value from \
-                     `target.data`, `{device}` by its number. User info and query values never reach a report.",
+                     `target.data`, `{device}` by its number. Query values never reach a report. User info (`user:password@`) belongs into \
+                     `target.headers`.",
                 ),
                 "\"wss://voice.example.com/v1/talk\"",
             ),
@@ -408,7 +409,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             key(
                 "audio.chunk",
-                Duration(Micros(2_500), seconds(5)),
+                Duration(Micros(2_500), MAX_CHUNK),
                 Toml("\"60ms\""),
                 "Audio per message: a whole number of frames. A chunk can only be sent when its last sample has been spoken, so a larger \
                  one saves bandwidth and costs time.",
@@ -654,7 +655,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             key(
                 "reference.chunk",
-                Duration(Micros(2_500), seconds(5)),
+                Duration(Micros(2_500), MAX_CHUNK),
                 Toml("\"60ms\""),
                 "Audio per reply message.",
             ),
