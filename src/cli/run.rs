@@ -222,12 +222,19 @@ fn enough_descriptors(scenario: &Scenario) -> Result<(), Failure> {
     let needed = u64::from(most) + OWN_DESCRIPTORS;
     match health::raise_open_files(needed) {
         (_, true) => Ok(()),
-        (limit, false) => Err(Failure::usage(format!(
-            "{most} devices need {needed} open files, and the limit is {limit} even after raising it as far as allowed\n  \
-             raise it with `ulimit -n {needed}` (or LimitNOFILE= of the service), or use fewer devices: -u {}",
-            limit.saturating_sub(OWN_DESCRIPTORS)
-        ))),
+        (limit, false) => Err(Failure::usage(too_few_descriptors(most, needed, limit))),
     }
+}
+
+fn too_few_descriptors(devices: u32, needed: u64, limit: u64) -> String {
+    let fewer = match limit.saturating_sub(OWN_DESCRIPTORS) {
+        0 => String::new(),
+        n => format!(", or use fewer devices: -u {n}"),
+    };
+    format!(
+        "{devices} devices need {needed} open files, and the limit is {limit} even after raising it as far as allowed\n  \
+         raise it with `ulimit -n {needed}` (or LimitNOFILE= of the service){fewer}"
+    )
 }
 
 /// A copy that cannot be made should fail before the run, not after it.
@@ -286,4 +293,16 @@ fn compare(server: Child, dir: &Path, problems: &mut Vec<String>) -> Option<repo
 fn report_files(dir: &Path, written: Vec<PathBuf>) -> Vec<PathBuf> {
     let streamed = ["turns.csv", "intervals.csv", "histograms.hlog", TRUTH];
     written.into_iter().chain(streamed.iter().map(|f| dir.join(f)).filter(|p| p.exists())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_without_room_for_devices_is_only_to_be_raised() {
+        assert!(too_few_descriptors(10, 74, 70).ends_with("or use fewer devices: -u 6"));
+        assert!(too_few_descriptors(10, 74, 64).ends_with("(or LimitNOFILE= of the service)"));
+        assert!(too_few_descriptors(10, 74, 20).ends_with("(or LimitNOFILE= of the service)"));
+    }
 }
