@@ -25,6 +25,15 @@ const REPORTS: &str = "reports";
 /// The embedded server's own log.
 const TRUTH: &str = "reference-truth.csv";
 
+/// Files that are written while the run lasts.
+const STREAMED: [&str; 4] = ["turns.csv", "intervals.csv", "histograms.hlog", TRUTH];
+
+/// Files that are rendered at its end.
+const RENDERED: [&str; 5] = ["result.json", "summary.md", "report.html", "junit.xml", "scenario.toml"];
+
+/// Folders that are rendered at its end, and what the files in them end with.
+const FOLDERS: [(&str, &str); 2] = [("charts", "svg"), ("percentiles", "hgrm")];
+
 /// Descriptors that the harness needs besides one per device: files, timers, the runtime's own.
 const OWN_DESCRIPTORS: u64 = 64;
 
@@ -165,9 +174,17 @@ struct Target {
 
 /// Knocks at the target, or starts the embedded server. A target that cannot be reached leaves no folder behind.
 async fn reach(scenario: &Scenario) -> Result<Target, Failure> {
-    let folder = || {
+    let folder = || -> Result<PathBuf, Failure> {
         let (dir, root) = (scenario.report.dir.as_deref(), Path::new(REPORTS));
-        report::create_dir(dir, root, &scenario.name, SystemTime::now()).map_err(Failure::usage)
+        let made =
+            report::create_dir(dir, root, &scenario.name, SystemTime::now()).map_err(Failure::usage)?;
+        clear(&made, Path::new(&scenario.origin)).map_err(|(file, e)| {
+            Failure::usage(format!(
+                "cannot remove {}, of an earlier report: {e}; choose another folder with --report-dir",
+                file.display()
+            ))
+        })?;
+        Ok(made)
     };
     if scenario.target.url.is_some() {
         let endpoint = Arc::new(prepare::endpoint(scenario, None).await?);
@@ -179,6 +196,38 @@ async fn reach(scenario: &Scenario) -> Result<Target, Failure> {
     let endpoint = Arc::new(prepare::endpoint(scenario, server.as_ref()).await?);
     prepare::knock(scenario, &endpoint, &Clock::start()).await?;
     Ok(Target { server, endpoint, dir })
+}
+
+/// Removes an earlier report, so that no file in the folder is of another run than the rest. Other files stay, and so
+/// does `scenario`: a report's own scenario can be run into the same folder.
+fn clear(dir: &Path, scenario: &Path) -> Result<(), (PathBuf, std::io::Error)> {
+    // Without either there has been no report here, and a `charts/` is somebody else's.
+    if !["turns.csv", "result.json"].iter().any(|f| dir.join(f).is_file()) {
+        return Ok(());
+    }
+    let mut files: Vec<_> = STREAMED.iter().chain(&RENDERED).map(|f| dir.join(f)).collect();
+    let scenario = scenario.canonicalize().ok();
+    files.retain(|f| scenario.is_none() || f.canonicalize().ok() != scenario);
+    for (name, extension) in FOLDERS {
+        let folder = dir.join(name);
+        if folder.is_symlink() || !folder.is_dir() {
+            continue;
+        }
+        let entries = std::fs::read_dir(&folder).map_err(|e| (folder, e))?;
+        let paths = entries.filter_map(|f| f.ok().map(|f| f.path()));
+        files.extend(paths.filter(|p| p.extension().is_some_and(|x| x == extension)));
+    }
+    for file in files {
+        match std::fs::remove_file(&file) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err((file, e)),
+            _ => {}
+        }
+    }
+    for (folder, _) in FOLDERS {
+        // One that is not empty holds more than reports.
+        let _ = std::fs::remove_dir(dir.join(folder));
+    }
+    Ok(())
 }
 
 /// Writes the reports, prints the summary, and says what could not be written.
@@ -222,12 +271,19 @@ fn enough_descriptors(scenario: &Scenario) -> Result<(), Failure> {
     let needed = u64::from(most) + OWN_DESCRIPTORS;
     match health::raise_open_files(needed) {
         (_, true) => Ok(()),
-        (limit, false) => Err(Failure::usage(format!(
-            "{most} devices need {needed} open files, and the limit is {limit} even after raising it as far as allowed\n  \
-             raise it with `ulimit -n {needed}` (or LimitNOFILE= of the service), or use fewer devices: -u {}",
-            limit.saturating_sub(OWN_DESCRIPTORS)
-        ))),
+        (limit, false) => Err(Failure::usage(too_few_descriptors(most, needed, limit))),
     }
+}
+
+fn too_few_descriptors(devices: u32, needed: u64, limit: u64) -> String {
+    let fewer = match limit.saturating_sub(OWN_DESCRIPTORS) {
+        0 => String::new(),
+        n => format!(", or use fewer devices: -u {n}"),
+    };
+    format!(
+        "{devices} devices need {needed} open files, and the limit is {limit} even after raising it as far as allowed\n  \
+         raise it with `ulimit -n {needed}` (or LimitNOFILE= of the service){fewer}"
+    )
 }
 
 /// A copy that cannot be made should fail before the run, not after it.
@@ -284,6 +340,42 @@ fn compare(server: Child, dir: &Path, problems: &mut Vec<String>) -> Option<repo
 
 /// The files of the report, the streamed ones with them, in the order in which people look at them.
 fn report_files(dir: &Path, written: Vec<PathBuf>) -> Vec<PathBuf> {
-    let streamed = ["turns.csv", "intervals.csv", "histograms.hlog", TRUTH];
-    written.into_iter().chain(streamed.iter().map(|f| dir.join(f)).filter(|p| p.exists())).collect()
+    written.into_iter().chain(STREAMED.iter().map(|f| dir.join(f)).filter(|p| p.exists())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_without_room_for_devices_is_only_to_be_raised() {
+        assert!(too_few_descriptors(10, 74, 70).ends_with("or use fewer devices: -u 6"));
+        assert!(too_few_descriptors(10, 74, 64).ends_with("(or LimitNOFILE= of the service)"));
+        assert!(too_few_descriptors(10, 74, 20).ends_with("(or LimitNOFILE= of the service)"));
+    }
+
+    #[test]
+    fn an_earlier_report_goes_and_all_else_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let own = ["notes.txt", "charts/mine.txt", "scenario.toml"];
+        let reports =
+            ["result.json", "junit.xml", "turns.csv", TRUTH, "charts/load.svg", "percentiles/ttfa.hgrm"];
+        for folder in ["charts", "percentiles"] {
+            std::fs::create_dir(dir.join(folder)).unwrap();
+        }
+        std::fs::write(dir.join("charts/load.svg"), "").unwrap();
+        clear(dir, Path::new("<built-in>")).unwrap();
+        assert!(dir.join("charts/load.svg").exists(), "there has been no report");
+        for file in own.iter().chain(&reports) {
+            std::fs::write(dir.join(file), "").unwrap();
+        }
+        clear(dir, &dir.join("scenario.toml")).unwrap();
+        for file in own {
+            assert!(dir.join(file).exists(), "{file}");
+        }
+        for file in reports.iter().chain(&["percentiles"]) {
+            assert!(!dir.join(file).exists(), "{file}");
+        }
+    }
 }

@@ -117,13 +117,9 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
             target.shown
         ))
     })?;
-    let unreachable = |why: String| Failure {
-        exit: Exit::Unreachable,
-        message: format!("cannot reach {}: {why}\n  check the host name in target.url", target.shown),
-    };
     let addresses: Vec<_> = tokio::net::lookup_host((parts.host, parts.port))
         .await
-        .map_err(|e| unreachable(format!("the host name does not resolve ({e})")))?
+        .map_err(|e| unreachable(&target.shown, &e.to_string(), &FailureClass::Dns))?
         .collect();
     // One address family: `localhost` has two, and a server may listen on one of them only.
     let addresses = match addresses.iter().find(|a| a.is_ipv4()) {
@@ -190,31 +186,65 @@ impl<'a> Url<'a> {
     }
 }
 
-/// Knocks once before the fleet comes: a target that cannot be reached at all ends the run within seconds.
+/// Knocks before the fleet comes: a target that cannot be reached at all ends the run within seconds.
 pub async fn knock(scenario: &Scenario, endpoint: &Endpoint, clock: &Clock) -> Result<(), Failure> {
-    let limit = scenario.session.connect_timeout.to_std().min(std::time::Duration::from_secs(5));
+    // The devices' own limit: a target that is too slow for the knock is too slow for them.
+    let limit = scenario.session.connect_timeout;
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let closed = match tokio::time::timeout(limit, endpoint.connect(0, clock)).await {
+        let closed = match tokio::time::timeout(limit.to_std(), endpoint.connect(0, clock)).await {
             Ok(Ok((transport, _))) => {
                 goodbye(transport).await;
                 return Ok(());
             }
             Ok(Err(closed)) => closed,
             Err(_) => {
-                Closed { class: FailureClass::ConnectTimeout, detail: format!("no answer within {limit:?}") }
+                Closed { class: FailureClass::ConnectTimeout, detail: format!("no answer within {limit}") }
             }
         };
-        // Some failures will not go away by themselves.
-        let hopeless = matches!(closed.class, FailureClass::Tls | FailureClass::Auth | FailureClass::Dns);
-        if attempt == KNOCKS || hopeless {
-            let shown = &scenario.target.shown;
+        if attempt == KNOCKS || !may_pass(&closed.class) {
             let seen = hearsay::text(&endpoint.secrets, 0, &closed.detail);
-            let message = format!("cannot reach {shown}: {seen}\n  {}", closed.class.explain());
-            return Err(Failure { exit: Exit::Unreachable, message });
+            return Err(unreachable(&scenario.target.shown, &seen, &closed.class));
         }
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
+
+/// Whether to knock again: some failures will not go away by themselves, and a time-out has been waited for already.
+const fn may_pass(class: &FailureClass) -> bool {
+    use FailureClass::{Auth, ConnectTimeout, Dns, Tls};
+    !matches!(class, Tls | Auth | Dns | ConnectTimeout)
+}
+
+/// What was seen, what it means, and what to check.
+fn unreachable(shown: &str, seen: &str, class: &FailureClass) -> Failure {
+    let message =
+        format!("cannot reach {shown}: {seen}\n  {}\n  check: {}", class.explain(), what_to_check(class));
+    Failure { exit: Exit::Unreachable, message }
+}
+
+const fn what_to_check(class: &FailureClass) -> &'static str {
+    match class {
+        FailureClass::Refused => "does the server run? are host and port in target.url right?",
+        FailureClass::Dns => "the host name in target.url",
+        FailureClass::ConnectTimeout => {
+            "does the port speak WebSocket? is it wss? is a proxy in between? \
+             For a server that is only slow, raise session.connect_timeout"
+        }
+        FailureClass::Network => "the address in target.url, and the route to it: VPN, firewall, IPv6",
+        FailureClass::LocalLimit => "`ulimit -n`, and what else on this machine holds connections open",
+        FailureClass::Tls => {
+            "is it wss at all, or ws? is the certificate for this host name, in date, and signed by target.ca?"
+        }
+        FailureClass::UpgradeStatus(_) => "the path in target.url, target.headers, and the server's log",
+        FailureClass::Auth => {
+            "Authorization in target.headers, the query of target.url, and the server's log"
+        }
+        FailureClass::Reset | FailureClass::Closed(_) => {
+            "is the port wss rather than ws? does a proxy or a limit of connections cut it off? see the server's log"
+        }
+        _ => "does the port speak WebSocket? `voxload debug` shows every message",
     }
 }
 
@@ -241,5 +271,25 @@ mod tests {
         for bad in ["http://x", "ws://", "ws://host:port/", "ws://user:pass@host/", "nothing"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_target_that_says_nothing_is_asked_once() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/", silent.local_addr().unwrap());
+        let text = format!("target.url = \"{url}\"\nsession.connect_timeout = \"50ms\"");
+        let scenario =
+            crate::scenario::load(&crate::scenario::Source::inline("silent.toml", text), &[]).unwrap();
+        let endpoint = endpoint(&scenario, None).await.unwrap();
+        let failure = knock(&scenario, &endpoint, &Clock::start()).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Unreachable);
+        insta::assert_snapshot!(failure.message.replace(&url, "URL"), @r"
+        cannot reach URL: no answer within 50.0 ms
+          no connection within session.connect_timeout
+          check: does the port speak WebSocket? is it wss? is a proxy in between? For a server that is only slow, raise session.connect_timeout
+        ");
+        silent.set_nonblocking(true).unwrap();
+        let knocks = std::iter::from_fn(|| silent.accept().ok()).count();
+        assert_eq!(knocks, 1);
     }
 }

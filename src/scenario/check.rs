@@ -268,6 +268,12 @@ impl Check<'_> {
                 "the URL cannot be read",
                 "expected `ws://host:port/path` or `wss://host/path`, without spaces",
             );
+        } else if has_user_info(&plain) {
+            self.fail(
+                &["target.url"],
+                "the user info before the `@` of the URL would not be sent",
+                "put it into `target.headers`: `Authorization = \"Basic …\"`, with the base64 of `user:password`",
+            );
         }
         scheme == Some("wss")
     }
@@ -828,6 +834,12 @@ impl Check<'_> {
             self.settings.resolve(path, self.base, looks_like_path);
         }
     }
+}
+
+/// `user:password@` before the host.
+fn has_user_info(url: &str) -> bool {
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest);
+    authority.split(['/', '?', '#']).next().is_some_and(|a| a.contains('@'))
 }
 
 /// A WAV file rather than the name of a shipped fixture.

@@ -7,9 +7,9 @@
 //!              └─▶ the starter file of `voxload init`          (reference.rs)
 //! ```
 
-use crate::time::Micros;
-
 use super::presets;
+use crate::audio::codec::MAX_CHUNK;
+use crate::time::Micros;
 
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -197,7 +197,8 @@ pub const SECTIONS: &[Section] = &[
                     Url,
                     Unset,
                     "`ws://` or `wss://`. `${NAME}` is replaced by an environment variable, `{column}` by the device's value from \
-                     `target.data`, `{device}` by its number. User info and query values never reach a report.",
+                     `target.data`, `{device}` by its number. Query values never reach a report. User info (`user:password@`) belongs into \
+                     `target.headers`.",
                 ),
                 "\"wss://voice.example.com/v1/talk\"",
             ),
@@ -408,7 +409,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             key(
                 "audio.chunk",
-                Duration(Micros(2_500), seconds(5)),
+                Duration(Micros(2_500), MAX_CHUNK),
                 Toml("\"60ms\""),
                 "Audio per message: a whole number of frames. A chunk can only be sent when its last sample has been spoken, so a larger \
                  one saves bandwidth and costs time.",
@@ -572,8 +573,8 @@ pub const SECTIONS: &[Section] = &[
                 "playback.prebuffer",
                 Duration(ZERO, seconds(10)),
                 Toml("\"0ms\""),
-                "Audio buffered before playback starts: it hides jitter, and delays the first sound by as much as it takes to arrive. \
-                 TTFA and stalls are judged at it; 0, 60, 120 and 200 ms are always computed beside it.",
+                "Playback starts this long after the first audio of a reply arrived, however fast the rest comes: it hides jitter, and \
+                 delays every first sound by the whole of it. TTFA and stalls are judged at it; 0, 60, 120 and 200 ms are always computed beside it.",
             ),
             key(
                 "playback.max_stall_ratio",
@@ -654,7 +655,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             key(
                 "reference.chunk",
-                Duration(Micros(2_500), seconds(5)),
+                Duration(Micros(2_500), MAX_CHUNK),
                 Toml("\"60ms\""),
                 "Audio per reply message.",
             ),

@@ -55,6 +55,13 @@ impl Source {
         if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
             return Ok(Self { name: (*name).to_owned(), ..Self::inline(BUILT_IN, *text) });
         }
+        if path.is_dir() {
+            return Err(Failure::usage(format!(
+                "the scenario {name_or_path} is a folder, expected a file or the name of a shipped scenario\n  \
+                 name one of its files: {}",
+                path.join("NAME.toml").display()
+            )));
+        }
         let names: Vec<_> = SHIPPED.iter().map(|(name, _)| *name).collect();
         let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or(name_or_path);
         let hint = nearest(stem, names.iter().copied())
@@ -93,5 +100,13 @@ mod tests {
       did you mean `quickstart`? shipped: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, own-server
       `voxload init FILE` writes a new one
 ");
+    }
+
+    #[test]
+    fn a_folder_is_called_one() {
+        insta::assert_snapshot!(Source::find("src/scenario/").unwrap_err(), @r"
+        the scenario src/scenario/ is a folder, expected a file or the name of a shipped scenario
+          name one of its files: src/scenario/NAME.toml
+        ");
     }
 }

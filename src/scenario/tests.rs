@@ -86,11 +86,11 @@ fn the_effective_scenario_is_a_fixed_point() {
 
 #[test]
 fn effective_says_where_values_come_from_and_keeps_secrets() {
-    let text = "[target]\nurl = \"wss://me:hush@${HOST}/talk?key=hush&k=${TOKEN}\"\n\
+    let text = "[target]\nurl = \"wss://${HOST}/talk?key=hush&k=${TOKEN}\"\n\
                 headers = { Authorization = \"Bearer ${TOKEN}\", X-Key = \"hush\" }\n\
                 [reference]\ntoken = \"hush\"\n[fleet]\ndevices = 5\n";
     let s = set(text, &[("fleet.duration", "12s")]).unwrap_or_else(|d| panic!("{d}"));
-    assert_eq!(s.target.shown, "wss://***@voice.example.com/talk?key=***&k=${TOKEN}");
+    assert_eq!(s.target.shown, "wss://voice.example.com/talk?key=***&k=${TOKEN}");
     for secret in ["hush", "s3cret"] {
         assert!(!s.effective.contains(secret), "{}", s.effective);
         assert!(!format!("{s:?}").contains(secret), "{s:?}");
@@ -146,6 +146,7 @@ fn not_toml() {
 fn values_against_each_other() {
     let cases = [
         "audio.chunk = \"50ms\"",
+        "audio.chunk = \"3s\"",
         "audio.frame = \"30ms\"\naudio.chunk = \"60ms\"",
         "audio.codec = \"pcm16\"\naudio.frame = \"30ms\"",
         "audio.rate = 44100",
@@ -168,6 +169,7 @@ fn values_against_each_other() {
         "target.url = \"http://localhost:80/x\"",
         "target.url = \"localhost:80\"",
         "target.url = \"ws://\"",
+        "[target]\nurl = \"ws://me:hush@h/talk\"",
         "target.url = \"ws://h/{serial}?n={device}\"",
         "target.url = \"ws://h\"\ntarget.secure = true\ntarget.insecure = true",
         "target.insecure = true",
