@@ -1,7 +1,8 @@
-//! The summary at the end of a run, at most 100 columns wide.
+//! The summary at the end of a run, as wide as the terminal within 60 to 100 columns.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Color, Style as Ansi};
@@ -10,33 +11,55 @@ use super::result::{RunResult, Status};
 use super::text::{one_line, wrap};
 use super::view::{Fact, MetricLine, View};
 
-/// Widest line.
-const WIDTH: usize = 100;
+/// Narrowest and widest lines. Tables and paths are not broken, and may be wider than a narrow terminal.
+const WIDTHS: RangeInclusive<usize> = 60..=100;
 
 /// Width of the labels on the left.
 const LABEL: usize = 18;
 
-/// Colours, or none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Colours, or none, and the width of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     colour: bool,
+    width: usize,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self::plain()
+    }
 }
 
 impl Style {
     /// Text only: for files, pipes, and where `NO_COLOR` is set.
     pub const fn plain() -> Self {
-        Self { colour: false }
+        Self { colour: false, width: *WIDTHS.end() }
     }
 
     /// With ANSI colours.
     pub const fn colour() -> Self {
-        Self { colour: true }
+        Self { colour: true, width: *WIDTHS.end() }
     }
 
-    /// With colours where standard output is a terminal and `NO_COLOR` is not set.
+    /// As wide as the terminal, within limits.
+    #[must_use]
+    pub fn wide(self, columns: usize) -> Self {
+        Self { width: columns.clamp(*WIDTHS.start(), *WIDTHS.end()), ..self }
+    }
+
+    /// With colours where standard output is a terminal and `NO_COLOR` is not set, and as wide as that terminal.
     pub fn for_stdout() -> Self {
+        let out = std::io::stdout();
+        if !out.is_terminal() {
+            return Self::plain();
+        }
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self { colour: std::io::stdout().is_terminal() && !unwanted }
+        let style = if unwanted { Self::plain() } else { Self::colour() };
+        // Terminals that do not know their size say 0.
+        match rustix::termios::tcgetwinsize(&out).map(|size| size.ws_col) {
+            Ok(columns @ 1..) => style.wide(columns.into()),
+            _ => style,
+        }
     }
 
     fn paint(self, text: &str, style: Ansi) -> String {
@@ -104,7 +127,7 @@ impl Summary<'_> {
 
     /// `head` and the text beside it, broken into lines that begin below each other. `width`: of the head on screen.
     fn beside(&mut self, head: &str, width: usize, text: &str) {
-        for (i, part) in wrap(text, WIDTH.saturating_sub(width)).into_iter().enumerate() {
+        for (i, part) in wrap(text, self.style.width.saturating_sub(width)).into_iter().enumerate() {
             if i == 0 {
                 self.line(&format!("{head}{part}"));
             } else {
@@ -171,12 +194,14 @@ impl Summary<'_> {
             self.line("  no turn was counted");
             return;
         }
-        for line in table(&lines) {
+        for line in table(&lines, self.style.width) {
             self.line(&line);
         }
         for note in self.view.latency_notes() {
-            let note = self.style.faint(&note);
-            self.line(&format!("  {note}"));
+            for part in wrap(&note, self.style.width - 2) {
+                let part = self.style.faint(&part);
+                self.line(&format!("  {part}"));
+            }
         }
     }
 
@@ -187,7 +212,7 @@ impl Summary<'_> {
         self.item("connections", &connections);
         for f in self.view.failures() {
             let class = self.style.bad(&f.class);
-            self.line(&format!("  {class}  {}", f.affected));
+            self.beside(&format!("  {class}  "), f.class.chars().count() + 4, &f.affected);
             for text in [f.explanation, format!("first: {}: {}", f.place, f.detail)] {
                 self.beside("      ", 6, &text);
             }
@@ -234,7 +259,7 @@ impl Summary<'_> {
 }
 
 /// The table as lines; columns as wide as their widest cell, two spaces apart, or one when that is too wide.
-fn table(lines: &[MetricLine]) -> Vec<String> {
+fn table(lines: &[MetricLine], width: usize) -> Vec<String> {
     let mut rows = vec![
         std::iter::once(String::new())
             .chain(View::headings().into_iter().map(str::to_owned))
@@ -249,7 +274,7 @@ fn table(lines: &[MetricLine]) -> Vec<String> {
     let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> =
         (0..columns).map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
-    let gap = if 2 + widths.iter().sum::<usize>() + 2 * (columns - 1) <= WIDTH { 2 } else { 1 };
+    let gap = if 2 + widths.iter().sum::<usize>() + 2 * (columns - 1) <= width { 2 } else { 1 };
     rows.iter()
         .map(|row| {
             let mut line = format!("  {:<w$}", row[0], w = widths[0]);
@@ -259,4 +284,22 @@ fn table(lines: &[MetricLine]) -> Vec<String> {
             line
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn text_is_as_wide_as_the_terminal_within_limits() {
+        let result = sample::make(sample::Kind::Failing, 7, 300).result;
+        let widest = |columns| {
+            let text = summary(&result, &[], Style::plain().wide(columns));
+            let after = text.split_once("Turns and failures").unwrap().1.to_owned();
+            after.lines().map(|l| l.chars().count()).max().unwrap()
+        };
+        assert!(widest(10) <= 60 && widest(80) <= 80 && widest(300) <= 100);
+        assert!(widest(80) > 60 && widest(300) > 80);
+    }
 }
