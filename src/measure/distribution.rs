@@ -215,6 +215,7 @@ impl Distribution {
             p90_us: claim(0.9),
             p95_us: claim(0.95),
             p99_us: claim(0.99),
+            p99_interval_us: self.interval(0.99).filter(|_| n >= fewest_samples(0.99)),
             p999_us: claim(0.999),
             max_us: if self.infinite > 0 { None } else { self.max },
             finite: FiniteQuantiles {
@@ -245,6 +246,12 @@ impl Distribution {
         }
         let sum = (r.mean_us.unwrap_or(0.0) * me.finite_count() as f64).round() as i128;
         Ok(Self { sum, ..me })
+    }
+
+    /// Where a quantile lies with 95 % confidence, whatever the distribution: between two order statistics.
+    fn interval(&self, q: f64) -> Option<[Option<i64>; 2]> {
+        let (low, high) = interval_ranks(q, self.count())?;
+        Some([low, high].map(|rank| self.at_rank(rank).map(|t| t.0)))
     }
 
     /// The value of the `rank`-th smallest sample (from 1); `None` when it is a failure.
@@ -291,6 +298,36 @@ pub fn fewest_samples(q: f64) -> u64 {
 fn rank_of(q: f64, n: u64) -> u64 {
     // Guard against 0.95 · 20 = 19.000000000000004.
     ((q * n as f64 - 1e-9).ceil() as u64).clamp(1, n)
+}
+
+/// Ranks (from 1) between which the quantile `q` of what `n` samples were drawn from lies with 95 % confidence: the
+/// number of samples beyond it is binomial. `None` when `n` is too small for such an interval.
+fn interval_ranks(q: f64, n: u64) -> Option<(u64, u64)> {
+    const TAIL: f64 = 0.025;
+    /// Beyond this the normal distribution is as good.
+    const LARGE: u64 = 200_000;
+    let (size, p) = (n as f64, 1.0 - q);
+    let (few, many) = if n > LARGE {
+        let half = 1.959_964 * (size * p * q).sqrt();
+        ((size * p - half).floor(), (size * p + half).ceil())
+    } else {
+        // Walk through the counts beyond the quantile: `few` and `many` leave less than a tail on their sides.
+        let (mut log_mass, mut sum, mut few) = (size * q.ln(), 0.0, None);
+        let mut count = 0.0;
+        loop {
+            sum += log_mass.exp();
+            if sum <= TAIL {
+                few = Some(count);
+            }
+            if sum >= 1.0 - TAIL || count >= size {
+                break (few?, count);
+            }
+            log_mass += ((size - count) / (count + 1.0)).ln() + (p / q).ln();
+            count += 1.0;
+        }
+    };
+    let rank = |beyond: f64| n.saturating_sub(beyond as u64);
+    (many < size).then(|| (rank(many), rank(few)))
 }
 
 fn value_at_rank(h: &Histogram<u64>, rank: u64) -> u64 {
@@ -362,6 +399,18 @@ mod tests {
         assert_eq!(d.finite_quantile(0.99), Some(Micros(100_000)));
         let r = d.to_result("us");
         assert_eq!((r.count, r.infinite, r.p50_us, r.p95_us, r.max_us), (100, 10, Some(100_000), None, None));
+    }
+
+    #[test]
+    fn a_quantile_has_an_interval() {
+        assert_eq!(interval_ranks(0.99, 1_000), Some((983, 997)));
+        assert_eq!(interval_ranks(0.5, 100), Some((40, 61)));
+        assert_eq!(interval_ranks(0.99, 100), None, "no sample is surely above it");
+        let (low, high) = interval_ranks(0.99, 1_000_000).unwrap();
+        assert!((low..=high).contains(&990_000) && high - low < 500, "{low} {high}");
+        let all: Vec<i64> = (1..=1_000).collect();
+        assert_eq!(of(&all, 0).to_result("us").p99_interval_us, Some([Some(983), Some(997)]));
+        assert_eq!(of(&all[..995], 5).to_result("us").p99_interval_us, Some([Some(983), None]));
     }
 
     #[test]

@@ -216,6 +216,9 @@ pub struct MetricResult {
     pub p95_us: Option<i64>,
     /// 99th percentile.
     pub p99_us: Option<i64>,
+    /// Where the 99th percentile lies with 95 % confidence (order statistics); `null` at an end is +∞.
+    #[serde(default)]
+    pub p99_interval_us: Option<[Option<i64>; 2]>,
     /// 99.9th percentile.
     pub p999_us: Option<i64>,
     /// Largest sample; `null` when it is infinite.

@@ -196,6 +196,14 @@ impl<'a> View<'a> {
         })
     }
 
+    /// How sure the 99th percentile of TTFA is.
+    fn interval(&self) -> Option<String> {
+        let metric = self.result.metrics.get(Metric::Ttfa.name())?;
+        let [low, high] =
+            metric.p99_interval_us?.map(|us| us.map_or_else(|| "∞".to_owned(), |us| Micros(us).to_string()));
+        Some(format!("the 99th percentile of ttfa lies between {low} and {high} (95 % confidence)"))
+    }
+
     /// What a first token is in this dialect.
     fn granularity(&self) -> String {
         match self.result.target.text_granularity.as_str() {
@@ -255,7 +263,7 @@ impl<'a> View<'a> {
 
     /// What to know beside the table of latencies.
     pub(super) fn latency_notes(&self) -> Vec<String> {
-        let notes = [self.budget(), self.insufficient(), Some(self.granularity())];
+        let notes = [self.budget(), self.interval(), self.insufficient(), Some(self.granularity())];
         notes.into_iter().flatten().collect()
     }
 
