@@ -199,8 +199,10 @@ impl<'a> View<'a> {
     /// How sure the 99th percentile of TTFA is.
     fn interval(&self) -> Option<String> {
         let metric = self.result.metrics.get(Metric::Ttfa.name())?;
-        let [low, high] =
-            metric.p99_interval_us?.map(|us| us.map_or_else(|| "∞".to_owned(), |us| Micros(us).to_string()));
+        let [low, high] = metric.p99_interval_us?;
+        // Where even the lower end is a failure, the table has said it.
+        let low = Micros(low?);
+        let high = high.map_or_else(|| "∞".to_owned(), |us| Micros(us).to_string());
         Some(format!("the 99th percentile of ttfa lies between {low} and {high} (95 % confidence)"))
     }
 
