@@ -489,7 +489,9 @@ impl Check<'_> {
     fn wav_files(&mut self, path: &str) {
         let parts = self.setting(path).map(|s| s.parts.clone()).unwrap_or_default();
         for (text, place) in self.list(path).into_iter().zip(parts) {
-            if looks_like_path(&text.value) && !Path::new(&text.value).is_file() {
+            // A folder stands for its utterances, a pattern for what it matches when the files are read.
+            let pattern = text.value.contains(['*', '?']);
+            if looks_like_path(&text.value) && !pattern && !Path::new(&text.value).exists() {
                 let shown = if text.has_variables() { &text.written } else { &text.value };
                 self.out.push(
                     Some(place),

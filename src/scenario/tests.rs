@@ -210,6 +210,18 @@ fn flag_over_environment_over_file_over_default() {
 }
 
 #[test]
+fn fixtures_may_be_folders_and_patterns() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().display().to_string();
+    for (path, fine) in
+        [(folder.clone(), true), (format!("{folder}/*.wav"), true), (format!("{folder}/no.wav"), false)]
+    {
+        let loaded = set("", &[("audio.fixtures", &format!("[\"{path}\"]"))]);
+        assert_eq!(loaded.is_ok(), fine, "{path}");
+    }
+}
+
+#[test]
 fn a_shorter_run_has_a_shorter_ramp() {
     let file = "[fleet]\nduration = \"30s\"\nramp = \"5s\"\nwarmup = \"5s\"";
     let fleet = |pairs| {
