@@ -267,7 +267,7 @@ fn publish(
 
 fn enough_descriptors(scenario: &Scenario) -> Result<(), Failure> {
     let fleet = &scenario.fleet;
-    let most = fleet.stages.iter().map(|s| s.devices).max().unwrap_or(fleet.devices);
+    let most = fleet.most();
     let needed = u64::from(most) + OWN_DESCRIPTORS;
     match health::raise_open_files(needed) {
         (_, true) => Ok(()),
@@ -327,7 +327,7 @@ fn announcement(scenario: &Scenario, server: Option<&Child>) -> String {
         }
         None => scenario.target.shown.clone(),
     };
-    let devices = scenario.fleet.stages.iter().map(|s| s.devices).max().unwrap_or(scenario.fleet.devices);
+    let devices = scenario.fleet.most();
     format!("{devices} devices for {} against {target}", scenario.fleet.duration)
 }
 
