@@ -141,6 +141,7 @@ pub async fn run(run: Run<'_>) -> Finished {
         next: 0,
         sinks,
         rss_peak: before.rss,
+        cpu_seen: before.cpu,
         progress,
         end: fleet.duration,
         warmup: fleet.warmup,
@@ -223,6 +224,8 @@ struct Collector<'a> {
     next: i64,
     sinks: Sinks,
     rss_peak: u64,
+    /// CPU time up to the last interval.
+    cpu_seen: Micros,
     progress: Box<dyn FnMut(&Progress<'_>) + 'a>,
     end: Micros,
     warmup: Micros,
@@ -276,9 +279,13 @@ impl Collector<'_> {
         }
         let start = self.interval * self.next;
         self.next += 1;
+        let usage = Usage::now();
+        all.counts.cpu = usage.cpu - self.cpu_seen;
+        all.counts.rss = usage.rss;
+        self.cpu_seen = usage.cpu;
         let row = self.totals.add(start, self.interval, &all);
         self.sinks.write(start, self.interval, &row, &all, &mut self.stages);
-        self.rss_peak = self.rss_peak.max(Usage::now().rss);
+        self.rss_peak = self.rss_peak.max(usage.rss);
         let phase = match self.stopping {
             Some(phase) => phase,
             None if now >= self.end => Phase::Draining,

@@ -56,6 +56,10 @@ pub struct Counts {
     /// At each of the prebuffers.
     pub playback: [PlaybackCounts; 4],
     pub stalls: u64,
+    /// CPU time of the whole generator; set by the run, not by its shards.
+    pub cpu: Micros,
+    /// Its resident memory at the end, bytes; likewise.
+    pub rss: u64,
 }
 
 /// Stalls at one prebuffer.
@@ -133,6 +137,8 @@ impl Counts {
         self.most_connected += o.most_connected;
         self.in_turn += o.in_turn;
         self.media += o.media;
+        self.cpu += o.cpu;
+        self.rss = o.rss.max(self.rss);
         for (mine, theirs) in [
             (&mut self.started, o.started),
             (&mut self.started_warmup, o.started_warmup),

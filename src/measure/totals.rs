@@ -118,9 +118,9 @@ impl Totals {
 impl Point {
     /// Takes in the point that follows.
     fn join(&mut self, later: &Self) {
-        let (connected, in_turn) = (later.counts.connected, later.counts.in_turn);
+        let Counts { connected, in_turn, rss, .. } = later.counts;
         self.counts.absorb(&later.counts);
-        (self.counts.connected, self.counts.in_turn) = (connected, in_turn);
+        (self.counts.connected, self.counts.in_turn, self.counts.rss) = (connected, in_turn, rss);
         for (mine, theirs) in [
             (&mut self.ttfa, &later.ttfa),
             (&mut self.ttft, &later.ttft),
@@ -148,6 +148,8 @@ impl Point {
             connection_failures: c.connect_failures + c.lost,
             messages_sent: c.messages_sent,
             messages_received: c.messages_received,
+            cpu_us: c.cpu.0,
+            rss_bytes: c.rss,
             ttfa_count: ttfa.count(),
             ttfa_p50_us: at(&ttfa, 0.5),
             ttfa_p95_us: at(&ttfa, 0.95),

@@ -378,6 +378,10 @@ pub struct IntervalPoint {
     pub messages_sent: u64,
     /// Messages received.
     pub messages_received: u64,
+    /// CPU time of the generator.
+    pub cpu_us: i64,
+    /// Resident memory of the generator at its end.
+    pub rss_bytes: u64,
     /// Turns that ended in it, by TTFA; failures as +∞ (`null`).
     pub ttfa_count: u64,
     /// Median TTFA.
