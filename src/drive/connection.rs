@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use super::hearsay;
 use super::shard::{Control, Shared};
@@ -49,8 +51,28 @@ pub struct DeviceTask {
     /// The latest time that the socket took nothing: from, and until (while it lasts: for ever).
     blocked: (Micros, Micros),
     control_seen: u32,
+    /// When the device wants its next tick: kept, because asking it costs more than looking here.
+    due: Micros,
     done: bool,
     tap: Option<Box<dyn Tap>>,
+    socket: Option<Arc<SocketWaker>>,
+}
+
+/// Tells a wake-up by the socket from one by the timer: most are by the timer, and then there is nothing to read.
+struct SocketWaker {
+    task: Waker,
+    woken: AtomicBool,
+}
+
+impl Wake for SocketWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Relaxed);
+        self.task.wake_by_ref();
+    }
 }
 
 enum Connection {
@@ -79,8 +101,10 @@ impl DeviceTask {
             unflushed: None,
             blocked: (Micros::ZERO, Micros::ZERO),
             control_seen: 0,
+            due: Micros(i64::MIN),
             done: false,
             tap,
+            socket: None,
         }
     }
 
@@ -304,15 +328,31 @@ impl Future for DeviceTask {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        let (socket, mut readable) = match this.socket.take() {
+            Some(s) if s.task.will_wake(cx.waker()) => {
+                let woken = s.woken.swap(false, Ordering::Relaxed);
+                (s, woken)
+            }
+            // The first poll, or the task has moved: the socket must learn whom to wake.
+            _ => (Arc::new(SocketWaker { task: cx.waker().clone(), woken: AtomicBool::new(false) }), true),
+        };
+        this.socket = Some(Arc::clone(&socket));
+        let waker = Waker::from(socket);
+        let by_socket = &mut Context::from_waker(&waker);
         let mut now = this.shared.clock.now();
         this.obey(now);
-        if this.device.deadline() <= now {
+        if this.due <= now {
             this.handle(now, Input::Tick);
         }
         loop {
             let mut progress = this.take_outputs(now);
-            progress |= this.poll_write(cx);
-            progress |= this.poll_connection(cx, now);
+            progress |= this.poll_write(by_socket);
+            let open = matches!(this.connection, Connection::Open(_));
+            if readable || !open {
+                progress |= this.poll_connection(by_socket, now);
+                // What has just opened has not been read from yet; what was open has been read dry.
+                readable = !open;
+            }
             if !progress {
                 break;
             }
@@ -323,7 +363,8 @@ impl Future for DeviceTask {
         }
         let closing =
             if let Connection::Closing(_, deadline) = this.connection { deadline } else { Micros::NEVER };
-        this.timer.set(this.device.deadline().min(closing), cx.waker());
+        this.due = this.device.deadline().min(closing);
+        this.timer.set(this.due, cx.waker());
         Poll::Pending
     }
 }
