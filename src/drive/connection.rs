@@ -210,8 +210,7 @@ impl DeviceTask {
                             tap.goodbye();
                         }
                         // A goodbye if the socket takes it at once; the server has had its chance.
-                        let _ =
-                            transport.poll_close(&mut Context::from_waker(std::task::Waker::noop()), 1000);
+                        let _ = transport.poll_close(&mut Context::from_waker(Waker::noop()), 1000);
                     }
                     self.drop_connection();
                 }

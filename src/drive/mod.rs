@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod debug;
+pub mod division;
 pub mod hearsay;
 pub mod outcome;
 pub mod prepare;

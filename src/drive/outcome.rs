@@ -8,7 +8,7 @@ use crate::device::plan::Plan;
 use crate::event::PREBUFFERS;
 use crate::exit::Exit;
 use crate::gate;
-use crate::measure::{Metric, Quantile, Totals, health, turn_row, validity};
+use crate::measure::{Metric, Quantile, Totals, health, probe, turn_row, validity};
 use crate::report::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
     Generator, MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, Status, TargetInfo, TurnCounts,
@@ -47,7 +47,9 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
     let Context { scenario, plan, fixtures, started, command, url, embedded, tls, agreement } = context;
     let totals = &run.totals;
     let generator = generator(run, scenario.fleet.most());
-    let validity = validity::judge(totals, &generator, &scenario.validity, run.lost_shards);
+    let fleet_ttfa = totals.all.metric(Metric::Ttfa);
+    let probe = run.probe.as_ref().map(|p| probe::compare(p, fleet_ttfa, scenario.validity.probe_margin));
+    let validity = validity::judge(totals, &generator, &scenario.validity, run.lost_shards, probe);
     let names: Vec<String> = fixtures.iter().map(|f| f.id.clone()).collect();
     let mut result = RunResult {
         schema_version: SCHEMA_VERSION,
@@ -145,6 +147,7 @@ fn generator(run: &Finished, most: u32) -> Generator {
         rss_peak_bytes: run.rss_peak,
         rss_bytes_per_device: run.rss_peak.saturating_sub(run.before.rss) / u64::from(devices.max(1)),
         steal_share: run.after.steal_since(&run.before),
+        threads: run.threads.clone(),
     }
 }
 

@@ -8,10 +8,12 @@ use std::thread::JoinHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use super::division::Division;
 use super::shard::{self, Control, Report};
 use crate::device::plan::Plan;
 use crate::measure::health::{self, Usage};
-use crate::measure::{Interval, Metric, Totals, turn_row};
+use crate::measure::{Distribution, Interval, Metric, Quantile, Totals, turn_row};
+use crate::report::result::ThreadResult;
 use crate::report::{HlogWriter, IntervalsCsv, StageTotals, TurnsCsv};
 use crate::scenario::{Arrivals, Scenario, arrival};
 use crate::seed::Seed;
@@ -89,8 +91,12 @@ pub struct Finished {
     pub after: Usage,
     /// Most resident memory seen.
     pub rss_peak: u64,
-    /// Threads that drove devices.
+    /// Threads that shared the load.
     pub shards: u32,
+    /// All threads that drove devices.
+    pub threads: Vec<ThreadResult>,
+    /// TTFA of the probe, where there was one.
+    pub probe: Option<Distribution>,
     /// True when the user interrupted.
     pub interrupted: bool,
     /// Shards that could not start, or failed.
@@ -105,13 +111,14 @@ pub async fn run(run: Run<'_>) -> Finished {
     let fleet = &scenario.fleet;
     let (order, control) = watch::channel(Control::Run);
     let (results, mut reports) = mpsc::unbounded_channel();
-    let count = shards_for(scenario);
+    let division = Division::new(scenario, health::cores());
+    let count = division.threads();
     let before = usage_without_devices(count);
     let there = Arc::new(AtomicU32::new(0));
     let threads: Vec<JoinHandle<()>> = (0..count)
         .filter_map(|index| {
-            let stays =
-                arrival::plan(fleet, Seed(scenario.seed)).filter(move |s| s.device as usize % count == index);
+            let stays = arrival::plan(fleet, Seed(scenario.seed))
+                .filter(move |s| division.thread_of(s.device) == index);
             let config = shard::Config {
                 clock,
                 plan: Arc::clone(&plan),
@@ -124,7 +131,7 @@ pub async fn run(run: Run<'_>) -> Finished {
                 results: results.clone(),
             };
             let failed = results.clone();
-            let thread = std::thread::Builder::new().name(format!("shard-{index}"));
+            let thread = std::thread::Builder::new().name(division.name_of(index));
             thread
                 .spawn(move || shard::run(index, config))
                 .map_err(|e| failed.send((index, Report::Failed(format!("shard {index}: {e}")))))
@@ -135,6 +142,7 @@ pub async fn run(run: Run<'_>) -> Finished {
 
     let mut collector = Collector {
         queues: (0..count).map(|_| Queue::default()).collect(),
+        probe: division.probe().map(|index| (index, Distribution::default())),
         totals: Totals::new(scenario.report.interval),
         stages: StageTotals::default(),
         interval: scenario.report.interval,
@@ -186,6 +194,7 @@ pub async fn run(run: Run<'_>) -> Finished {
         }
     }
     collector.sinks.flush();
+    let threads = collector.threads(division);
     Finished {
         totals: collector.totals,
         stages: collector.stages,
@@ -193,7 +202,9 @@ pub async fn run(run: Run<'_>) -> Finished {
         before,
         after,
         rss_peak: collector.rss_peak.max(after.rss),
-        shards: count as u32,
+        shards: division.shards(),
+        threads,
+        probe: collector.probe.map(|(_, ttfa)| ttfa),
         interrupted: collector.stopping == Some(Phase::Interrupted),
         lost_shards: collector.lost,
         problems: collector.sinks.problems,
@@ -209,14 +220,11 @@ fn usage_without_devices(shards: usize) -> Usage {
     usage
 }
 
-/// One shard per core, but none without devices.
-fn shards_for(scenario: &Scenario) -> usize {
-    (health::cores() as usize).min(scenario.fleet.most().max(1) as usize)
-}
-
 /// Intervals of the shards, joined in time.
 struct Collector<'a> {
     queues: Vec<Queue>,
+    /// Which thread is the probe's, and the TTFA of its devices.
+    probe: Option<(usize, Distribution)>,
     totals: Totals,
     stages: StageTotals,
     interval: Micros,
@@ -238,6 +246,9 @@ struct Collector<'a> {
 struct Queue {
     waiting: VecDeque<Box<Interval>>,
     done: bool,
+    /// What the thread came to so far.
+    sum: ThreadResult,
+    lag: Distribution,
 }
 
 impl Collector<'_> {
@@ -273,7 +284,12 @@ impl Collector<'_> {
     /// Joins the next interval of all shards.
     fn join(&mut self, now: Micros) {
         let mut all = Interval::default();
-        for mut one in self.queues.iter_mut().filter_map(|q| q.waiting.pop_front()) {
+        for (index, queue) in self.queues.iter_mut().enumerate() {
+            let Some(mut one) = queue.waiting.pop_front() else { continue };
+            queue.add(&one);
+            if let Some((_, ttfa)) = self.probe.as_mut().filter(|(probe, _)| *probe == index) {
+                ttfa.merge(one.metric(Metric::Ttfa));
+            }
             all.absorb(&one);
             all.turns.append(&mut one.turns);
         }
@@ -293,6 +309,32 @@ impl Collector<'_> {
             None => Phase::Load,
         };
         (self.progress)(&Progress { now, end: self.end, totals: &self.totals, latest: &all, phase });
+    }
+}
+
+impl Collector<'_> {
+    /// What each thread came to.
+    fn threads(&mut self, division: Division) -> Vec<ThreadResult> {
+        let finite = |q: Option<Quantile>| q.and_then(Quantile::finite).map(|t| t.0);
+        let result = |(index, queue): (usize, Queue)| ThreadResult {
+            name: division.name_of(index),
+            ticker_lag_p50_us: finite(queue.lag.quantile(0.5)),
+            ticker_lag_p99_us: finite(queue.lag.quantile(0.99)),
+            ticker_lag_max_us: queue.lag.max().map(|t| t.0),
+            ..queue.sum
+        };
+        std::mem::take(&mut self.queues).into_iter().enumerate().map(result).collect()
+    }
+}
+
+impl Queue {
+    fn add(&mut self, interval: &Interval) {
+        let counts = &interval.counts;
+        self.sum.devices = self.sum.devices.max(u32::try_from(counts.most_connected).unwrap_or(0));
+        self.sum.messages_sent += counts.messages_sent;
+        self.sum.messages_received += counts.messages_received;
+        self.sum.cpu_us = counts.cpu.0;
+        self.lag.merge(interval.metric(Metric::TickerLag));
     }
 }
 

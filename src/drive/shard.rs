@@ -16,7 +16,7 @@ use crate::device::Device;
 use crate::device::ear::Ear;
 use crate::device::plan::Plan;
 use crate::event::Event;
-use crate::measure::{Interval, Recorder};
+use crate::measure::{Interval, Recorder, health};
 use crate::scenario::arrival::Stay;
 use crate::time::{Clock, Micros};
 use crate::transport::websocket::Endpoint;
@@ -95,6 +95,14 @@ impl Shared {
             control: Cell::new((0, Control::Run)),
         })
     }
+
+    /// Ends an interval of this thread.
+    fn take_interval(&self) -> Interval {
+        let mut done = self.recorder.borrow_mut().take();
+        // Of the thread since it began: the run takes the differences.
+        done.counts.cpu = health::thread_cpu();
+        done
+    }
 }
 
 /// Runs shard `index` to its end; blocks the calling thread.
@@ -111,7 +119,10 @@ async fn drive(index: usize, config: Config) -> io::Result<()> {
     let Config { clock, plan, endpoint, interval, stays, cap, mut control, results } = config;
     let shared = Rc::new(Shared::new(clock, &plan, endpoint)?);
     let ticker = shared.timers.clone();
-    tokio::task::spawn_local(async move { ticker.run().await });
+    let watch = Rc::clone(&shared);
+    tokio::task::spawn_local(async move {
+        ticker.run_watched(|lag| watch.recorder.borrow_mut().ticked(watch.clock.now(), lag)).await;
+    });
 
     let (gone, mut left) = mpsc::unbounded_channel::<()>();
     let spawner = Spawner { shared: Rc::clone(&shared), plan, cap, gone };
@@ -123,7 +134,7 @@ async fn drive(index: usize, config: Config) -> io::Result<()> {
         tokio::select! {
             () = timer.until(Micros(next)) => {
                 next += interval.0;
-                let done = shared.recorder.borrow_mut().take();
+                let done = shared.take_interval();
                 // The run may have gone; the devices are told by `control`.
                 let _ = results.send((index, Report::Interval(Box::new(done))));
             }
@@ -140,7 +151,7 @@ async fn drive(index: usize, config: Config) -> io::Result<()> {
             None = left.recv() => break,
         }
     }
-    let rest = shared.recorder.borrow_mut().take();
+    let rest = shared.take_interval();
     let _ = results.send((index, Report::Done(Box::new(rest))));
     Ok(())
 }

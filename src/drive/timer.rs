@@ -32,6 +32,8 @@ struct Inner {
     free: Vec<u32>,
     /// What the alarm is set to.
     armed: Option<Micros>,
+    /// Since when it could have gone off: what it is set to, or when it was set, where that was later.
+    expected: Micros,
 }
 
 struct Slot {
@@ -71,8 +73,15 @@ impl Timers {
 
     /// Fires timers for ever: the shard's ticker task.
     pub async fn run(&self) {
+        self.run_watched(|_| {}).await;
+    }
+
+    /// The same, and says for each tick how late it came: the time for which the thread was not scheduled or had
+    /// others to serve.
+    pub async fn run_watched(&self, lag: impl Fn(Micros)) {
         loop {
             self.alarm.wait().await;
+            lag(self.clock.now() - self.inner.borrow().expected);
             self.fire();
         }
     }
@@ -104,10 +113,17 @@ impl Timers {
                 waker.wake();
             }
         }
-        inner.armed = inner.queue.peek().map(|&Reverse((at, ..))| at);
-        if let Some(at) = inner.armed {
-            self.alarm.set(on_grid(at));
+        inner.armed = None;
+        if let Some(&Reverse((at, ..))) = inner.queue.peek() {
+            self.arm(&mut inner, at);
         }
+    }
+
+    fn arm(&self, inner: &mut Inner, at: Micros) {
+        let on_grid = on_grid(at);
+        inner.armed = Some(at);
+        inner.expected = on_grid.max(self.clock.now());
+        self.alarm.set(on_grid);
     }
 
     /// Wakes everyone, whatever their deadlines.
@@ -129,8 +145,7 @@ impl Timers {
             let generation = slot.generation;
             inner.queue.push(Reverse((at, id, generation)));
             if inner.armed.is_none_or(|armed| at < armed) {
-                inner.armed = Some(at);
-                self.alarm.set(on_grid(at));
+                self.arm(&mut inner, at);
             }
         }
     }

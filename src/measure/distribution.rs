@@ -36,6 +36,22 @@ impl Quantile {
     }
 }
 
+/// How sure an interval is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Confidence {
+    /// Probability that it is missed on one side.
+    tail: f64,
+    /// The normal distribution's quantile of that.
+    z: f64,
+}
+
+impl Confidence {
+    /// 95 %: what is printed.
+    pub const P95: Self = Self { tail: 0.025, z: 1.959_964 };
+    /// 99.9 %: what a run may be condemned for.
+    pub const P999: Self = Self { tail: 0.000_5, z: 3.290_527 };
+}
+
 /// Samples from −∞ to +∞ at 0.1 % resolution. Costs nothing until the first sample.
 #[derive(Clone, Debug, Default)]
 pub struct Distribution {
@@ -215,7 +231,7 @@ impl Distribution {
             p90_us: claim(0.9),
             p95_us: claim(0.95),
             p99_us: claim(0.99),
-            p99_interval_us: self.interval(0.99).filter(|_| n >= fewest_samples(0.99)),
+            p99_interval_us: self.interval(0.99, Confidence::P95).filter(|_| n >= fewest_samples(0.99)),
             p999_us: claim(0.999),
             max_us: if self.infinite > 0 { None } else { self.max },
             finite: FiniteQuantiles {
@@ -248,9 +264,10 @@ impl Distribution {
         Ok(Self { sum, ..me })
     }
 
-    /// Where a quantile lies with 95 % confidence, whatever the distribution: between two order statistics.
-    fn interval(&self, q: f64) -> Option<[Option<i64>; 2]> {
-        let (low, high) = interval_ranks(q, self.count())?;
+    /// Where a quantile lies with that confidence, whatever the distribution: between two order statistics, either of
+    /// which may be a failure (`None`). Nothing when there are too few samples.
+    pub fn interval(&self, q: f64, confidence: Confidence) -> Option<[Option<i64>; 2]> {
+        let (low, high) = interval_ranks(q, self.count(), confidence)?;
         Some([low, high].map(|rank| self.at_rank(rank).map(|t| t.0)))
     }
 
@@ -300,15 +317,14 @@ fn rank_of(q: f64, n: u64) -> u64 {
     ((q * n as f64 - 1e-9).ceil() as u64).clamp(1, n)
 }
 
-/// Ranks (from 1) between which the quantile `q` of what `n` samples were drawn from lies with 95 % confidence: the
+/// Ranks (from 1) between which the quantile `q` of what `n` samples were drawn from lies with that confidence: the
 /// number of samples beyond it is binomial. `None` when `n` is too small for such an interval.
-fn interval_ranks(q: f64, n: u64) -> Option<(u64, u64)> {
-    const TAIL: f64 = 0.025;
+fn interval_ranks(q: f64, n: u64, confidence: Confidence) -> Option<(u64, u64)> {
     /// Beyond this the normal distribution is as good.
     const LARGE: u64 = 200_000;
-    let (size, p) = (n as f64, 1.0 - q);
+    let (size, p, Confidence { tail, z }) = (n as f64, 1.0 - q, confidence);
     let (few, many) = if n > LARGE {
-        let half = 1.959_964 * (size * p * q).sqrt();
+        let half = z * (size * p * q).sqrt();
         ((size * p - half).floor(), (size * p + half).ceil())
     } else {
         // Walk through the counts beyond the quantile: `few` and `many` leave less than a tail on their sides.
@@ -316,10 +332,10 @@ fn interval_ranks(q: f64, n: u64) -> Option<(u64, u64)> {
         let mut count = 0.0;
         loop {
             sum += log_mass.exp();
-            if sum <= TAIL {
+            if sum <= tail {
                 few = Some(count);
             }
-            if sum >= 1.0 - TAIL || count >= size {
+            if sum >= 1.0 - tail || count >= size {
                 break (few?, count);
             }
             log_mass += ((size - count) / (count + 1.0)).ln() + (p / q).ln();
@@ -403,10 +419,10 @@ mod tests {
 
     #[test]
     fn a_quantile_has_an_interval() {
-        assert_eq!(interval_ranks(0.99, 1_000), Some((983, 997)));
-        assert_eq!(interval_ranks(0.5, 100), Some((40, 61)));
-        assert_eq!(interval_ranks(0.99, 100), None, "no sample is surely above it");
-        let (low, high) = interval_ranks(0.99, 1_000_000).unwrap();
+        assert_eq!(interval_ranks(0.99, 1_000, Confidence::P95), Some((983, 997)));
+        assert_eq!(interval_ranks(0.5, 100, Confidence::P95), Some((40, 61)));
+        assert_eq!(interval_ranks(0.99, 100, Confidence::P95), None, "no sample is surely above it");
+        let (low, high) = interval_ranks(0.99, 1_000_000, Confidence::P95).unwrap();
         assert!((low..=high).contains(&990_000) && high - low < 500, "{low} {high}");
         let all: Vec<i64> = (1..=1_000).collect();
         assert_eq!(of(&all, 0).to_result("us").p99_interval_us, Some([Some(983), Some(997)]));

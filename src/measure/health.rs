@@ -37,6 +37,12 @@ impl Usage {
     }
 }
 
+/// User and system time of the calling thread.
+pub fn thread_cpu() -> Micros {
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Micros(cpu.tv_sec * 1_000_000 + cpu.tv_nsec / 1_000)
+}
+
 fn resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);

@@ -119,6 +119,8 @@ metrics! {
     OwnLateness = "own_lateness", Micros;
     /// Of it: time for which the socket took nothing. The server's or the network's.
     SocketBlocked = "socket_blocked", Micros;
+    /// The harness's timer: due → served, over all its threads. What arrives is noticed as late as what is due.
+    TickerLag = "ticker_lag", Micros;
 }
 
 impl Metric {

@@ -8,12 +8,13 @@ pub mod agreement;
 mod distribution;
 pub mod health;
 mod metric;
+pub mod probe;
 mod recorder;
 mod row;
 mod totals;
 pub mod validity;
 
-pub use distribution::{Distribution, Quantile, fewest_samples};
+pub use distribution::{Confidence, Distribution, Quantile, fewest_samples};
 pub use metric::{Metric, Unit};
 pub use recorder::{Counts, Failures, Interval, Recorder};
 pub use row::turn_row;

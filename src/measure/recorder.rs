@@ -56,9 +56,9 @@ pub struct Counts {
     /// At each of the prebuffers.
     pub playback: [PlaybackCounts; 4],
     pub stalls: u64,
-    /// CPU time of the whole generator; set by the run, not by its shards.
+    /// CPU time: of the thread up to now, and in sums of the whole generator in the interval.
     pub cpu: Micros,
-    /// Its resident memory at the end, bytes; likewise.
+    /// Resident memory of the generator at the end, bytes; set by the run.
     pub rss: u64,
 }
 
@@ -214,6 +214,13 @@ impl Recorder {
             i.record(Metric::SendLateness, late);
             i.record(Metric::OwnLateness, late - blocked);
             i.record(Metric::SocketBlocked, blocked);
+        }
+    }
+
+    /// The thread's timer was served `lag` after it was due.
+    pub fn ticked(&mut self, now: Micros, lag: Micros) {
+        if now >= self.warmup {
+            self.interval.record(Metric::TickerLag, lag);
         }
     }
 

@@ -2,13 +2,19 @@
 
 use super::{Metric, Quantile, Totals};
 use crate::event::FailureClass;
-use crate::report::result::{Generator, Validity, ValidityCheck};
+use crate::report::result::{Generator, ProbeResult, Validity, ValidityCheck};
 use crate::scenario::ValidityLimits;
 use crate::time::Micros;
 
 /// Checks the generator's health against the limits.
 /// `lost_shards` drove devices that nobody drives any more.
-pub fn judge(totals: &Totals, generator: &Generator, limits: &ValidityLimits, lost_shards: u32) -> Validity {
+pub fn judge(
+    totals: &Totals,
+    generator: &Generator,
+    limits: &ValidityLimits,
+    lost_shards: u32,
+    probe: Option<ProbeResult>,
+) -> Validity {
     let mut checks = Vec::new();
     let mut check = |name: &str, seen: String, limit: String, ok: bool, cause: &str, try_this: &str| {
         let when_bad = |text: &str| if ok { String::new() } else { text.to_owned() };
@@ -79,5 +85,5 @@ pub fn judge(totals: &Totals, generator: &Generator, limits: &ValidityLimits, lo
         "this machine ran out of descriptors, ports or memory",
         "raise ulimit -n, or fewer devices (-u)",
     );
-    Validity { valid: checks.iter().all(|c| c.ok), checks }
+    Validity { valid: checks.iter().all(|c| c.ok), checks, probe }
 }

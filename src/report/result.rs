@@ -102,6 +102,25 @@ pub struct Validity {
     pub valid: bool,
     /// Every check that was made.
     pub checks: Vec<ValidityCheck>,
+    /// The fleet against its probe; `null` when there was none.
+    pub probe: Option<ProbeResult>,
+}
+
+/// The fleet's TTFA against that of a few of its devices that have a quiet thread to themselves.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ProbeResult {
+    /// Turns of the probe, failed ones included.
+    pub turns: u64,
+    /// Its median TTFA; `null` when most turns failed.
+    pub ttfa_p50_us: Option<i64>,
+    /// Where the median lies with 99.9 % confidence (an end at `null`: infinite); `null` when the turns were too few.
+    pub ttfa_p50_interval_us: Option<[Option<i64>; 2]>,
+    /// Median TTFA of the whole fleet.
+    pub fleet_ttfa_p50_us: Option<i64>,
+    /// How far the fleet's median may lie outside of the interval.
+    pub margin_us: i64,
+    /// False: the fleet measures the harness. `null`: too few turns to tell.
+    pub agrees: Option<bool>,
 }
 
 /// One check of the generator's own health.
@@ -353,6 +372,29 @@ pub struct Generator {
     pub rss_bytes_per_device: u64,
     /// CPU time taken by other guests of the same hardware, share; `null` when it cannot be read.
     pub steal_share: Option<f64>,
+    /// The threads that drive devices, one by one; the probe's, where there is one, comes last.
+    pub threads: Vec<ThreadResult>,
+}
+
+/// One thread that drives devices.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ThreadResult {
+    /// `shard-0`, `shard-1`, …, `probe`.
+    pub name: String,
+    /// Most devices connected at once.
+    pub devices: u32,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Its CPU time.
+    pub cpu_us: i64,
+    /// Lag of its timer, median.
+    pub ticker_lag_p50_us: Option<i64>,
+    /// Lag of its timer, 99th percentile.
+    pub ticker_lag_p99_us: Option<i64>,
+    /// Lag of its timer, largest.
+    pub ticker_lag_max_us: Option<i64>,
 }
 
 /// One point of the series.

@@ -394,6 +394,7 @@ fn validity(kind: Kind) -> Validity {
     };
     Validity {
         valid: ok,
+        probe: None,
         checks: vec![
             if ok {
                 check("send lateness p99", "0.6 ms", "2.0 ms", true, "", "")
@@ -493,6 +494,7 @@ fn generator(kind: Kind, turns: u64) -> Generator {
         rss_base_bytes: 18 << 20,
         rss_peak_bytes: 27 << 20,
         rss_bytes_per_device: if kind == Kind::Empty { 0 } else { 9_437 },
+        threads: Vec::new(),
         steal_share: (kind != Kind::Empty).then_some(0.001),
     }
 }

@@ -82,6 +82,9 @@ impl Check<'_> {
                 send_lateness_max: self.time("validity.send_lateness_max"),
                 cpu: self.share("validity.cpu"),
                 steal: self.share("validity.steal"),
+                ticker_lag_p99: self.time("validity.ticker_lag_p99"),
+                probe: self.u32("validity.probe"),
+                probe_margin: self.time("validity.probe_margin"),
             },
             report: ReportPlan {
                 dir: self.path("report.dir"),

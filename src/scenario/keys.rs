@@ -754,6 +754,26 @@ pub const SECTIONS: &[Section] = &[
                 Toml("0.05"),
                 "CPU time taken by other guests of the same hardware.",
             ),
+            key(
+                "validity.ticker_lag_p99",
+                Duration(Micros(100), seconds(60)),
+                Toml("\"5ms\""),
+                "How late a thread of the harness serves its timer (99th percentile, the worst thread). What arrives is \
+                 noticed as late.",
+            ),
+            key(
+                "validity.probe",
+                Int(0, 5),
+                Toml("5"),
+                "Devices of a fleet of 200 or more that have a quiet thread to themselves. If their median TTFA differs from the \
+                 fleet's, the harness is what the fleet measures. 0: none.",
+            ),
+            key(
+                "validity.probe_margin",
+                Duration(Micros(100), seconds(60)),
+                Toml("\"10ms\""),
+                "How far the fleet's median TTFA may lie outside of the probe's 99.9 % confidence interval.",
+            ),
         ],
     },
     Section {

@@ -394,6 +394,12 @@ pub struct ValidityLimits {
     pub cpu: f64,
     /// CPU steal, share.
     pub steal: f64,
+    /// Lag of a thread's timer, p99.
+    pub ticker_lag_p99: Micros,
+    /// Devices of the probe.
+    pub probe: u32,
+    /// How far the fleet's median TTFA may be from the probe's.
+    pub probe_margin: Micros,
 }
 
 /// Which report files to write; `result.json`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.
