@@ -54,18 +54,20 @@ enum End {
     Reset,
 }
 
-/// What has been handed to the socket and not yet written.
-enum InFlight {
-    Frame(Mark),
-    Raw(Bytes),
-}
+/// Bytes of messages that are ready at the same time and go to the socket together.
+const TOGETHER: usize = 8 * 1024;
 
 struct Connection<S> {
     ws: WebSocketStream<S>,
     session: Session,
     timer: Timer,
     clock: Clock,
-    in_flight: Option<InFlight>,
+    /// Messages handed to the socket and not yet written.
+    in_flight: Vec<Mark>,
+    /// Bytes below the WebSocket on their way.
+    raw: Option<Bytes>,
+    /// What comes after `in_flight`, and is no message.
+    held: Option<Out>,
 }
 
 /// A connection's life, in as little memory as it takes: thousands wait for their next message at any time.
@@ -78,7 +80,8 @@ pub(super) fn serve<S: Socket + 'static>(
     timer: Timer,
     clock: Clock,
 ) -> Life {
-    let mut connection = Box::new(Connection { ws, session, timer, clock, in_flight: None });
+    let mut connection =
+        Box::new(Connection { ws, session, timer, clock, in_flight: Vec::new(), raw: None, held: None });
     Box::pin(async move {
         let end = std::future::poll_fn(|cx| connection.poll(cx)).await;
         if let Some(goodbye) = (*connection).end(end) {
@@ -172,42 +175,57 @@ impl<S: Socket + 'static> Connection<S> {
     /// Writes what the session has to say; ready without an end when it has nothing more.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         loop {
-            match &mut self.in_flight {
-                Some(InFlight::Frame(mark)) => {
-                    let mark = *mark;
-                    if ready!(Pin::new(&mut self.ws).poll_flush(cx)).is_err() {
-                        return Poll::Ready(Some(End::Gone));
-                    }
-                    self.session.written(self.clock.now(), mark);
-                }
-                Some(InFlight::Raw(bytes)) => {
-                    while !bytes.is_empty() {
-                        match ready!(Pin::new(self.ws.get_mut()).poll_write(cx, bytes)) {
-                            Ok(n) if n > 0 => drop(bytes.split_to(n)),
-                            _ => return Poll::Ready(Some(End::Gone)),
-                        }
-                    }
-                    if ready!(Pin::new(self.ws.get_mut()).poll_flush(cx)).is_err() {
-                        return Poll::Ready(Some(End::Gone));
+            if let Some(bytes) = &mut self.raw {
+                while !bytes.is_empty() {
+                    match ready!(Pin::new(self.ws.get_mut()).poll_write(cx, bytes)) {
+                        Ok(n) if n > 0 => drop(bytes.split_to(n)),
+                        _ => return Poll::Ready(Some(End::Gone)),
                     }
                 }
-                None => {}
+                if ready!(Pin::new(self.ws.get_mut()).poll_flush(cx)).is_err() {
+                    return Poll::Ready(Some(End::Gone));
+                }
+                self.raw = None;
             }
-            self.in_flight = None;
-            let frame = match self.session.next_out() {
-                None => return Poll::Ready(None),
+            if !self.in_flight.is_empty() {
+                if ready!(Pin::new(&mut self.ws).poll_flush(cx)).is_err() {
+                    return Poll::Ready(Some(End::Gone));
+                }
+                let now = self.clock.now();
+                for mark in self.in_flight.drain(..) {
+                    self.session.written(now, mark);
+                }
+            }
+            match self.held.take() {
                 Some(Out::Close(code, reason)) => return Poll::Ready(Some(End::Close(code, reason))),
                 Some(Out::Reset) => return Poll::Ready(Some(End::Reset)),
                 Some(Out::Vanish) => return Poll::Ready(Some(End::Gone)),
-                Some(Out::Raw(bytes)) => {
-                    self.in_flight = Some(InFlight::Raw(bytes));
-                    continue;
+                Some(Out::Raw(bytes)) => self.raw = Some(bytes),
+                Some(Out::Frame(..)) | None => {
+                    if !self.hand_over() {
+                        return Poll::Ready(Some(End::Gone));
+                    }
+                    if self.in_flight.is_empty() && self.held.is_none() {
+                        return Poll::Ready(None);
+                    }
                 }
-                Some(Out::Frame(frame, mark)) => {
-                    self.in_flight = Some(InFlight::Frame(mark));
-                    frame
+            }
+        }
+    }
+
+    /// Gives the socket what is ready to be said, up to [`TOGETHER`], to be written in one go. False when it is broken.
+    fn hand_over(&mut self) -> bool {
+        let mut bytes = 0;
+        while bytes < TOGETHER {
+            let (frame, mark) = match self.session.next_out() {
+                None => break,
+                Some(Out::Frame(frame, mark)) => (frame, mark),
+                Some(other) => {
+                    self.held = Some(other);
+                    break;
                 }
             };
+            bytes += frame.len();
             let message = match frame {
                 Frame::Text(text) => Message::Text(text),
                 Frame::Binary(bytes) => Message::Binary(bytes),
@@ -215,9 +233,11 @@ impl<S: Socket + 'static> Connection<S> {
                 Frame::Pong(bytes) => Message::Pong(bytes),
             };
             if Pin::new(&mut self.ws).start_send(message).is_err() {
-                return Poll::Ready(Some(End::Gone));
+                return false;
             }
+            self.in_flight.push(mark);
         }
+        true
     }
 }
 

@@ -14,7 +14,17 @@ macro_rules! shipped {
     };
 }
 
-shipped!["quickstart", "ci-gate", "conversation", "server-vad", "barge-in", "secure", "soak", "own-server",];
+shipped![
+    "quickstart",
+    "ci-gate",
+    "conversation",
+    "server-vad",
+    "barge-in",
+    "secure",
+    "soak",
+    "ten-thousand",
+    "own-server",
+];
 
 /// What the origin of a shipped scenario is called.
 pub const BUILT_IN: &str = "<built-in>";
@@ -97,7 +107,7 @@ mod tests {
     fn unknown_names_list_what_there_is() {
         insta::assert_snapshot!(Source::find("scenarios/quikstart.toml").unwrap_err(), @r"
     no scenario `scenarios/quikstart.toml`: neither a file nor a shipped scenario
-      did you mean `quickstart`? shipped: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, own-server
+      did you mean `quickstart`? shipped: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, own-server
       `voxload init FILE` writes a new one
 ");
     }

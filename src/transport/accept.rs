@@ -10,6 +10,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 /// Bytes read at once: small, because there is one buffer per connection.
 const READ_BUFFER: usize = 4 * 1024;
 
+/// Messages up to this many bytes in all wait for a flush, and go to the socket together.
+const WRITE_BUFFER: usize = 16 * 1024;
+
 /// An HTTP answer instead of the upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -36,8 +39,8 @@ impl Refusal {
     }
 }
 
-/// Upgrades a connection to a WebSocket, unless `check` refuses. Messages up to `max_message` bytes are read; each
-/// message written goes to the socket at once.
+/// Upgrades a connection to a WebSocket, unless `check` refuses. Messages up to `max_message` bytes are read; what is
+/// sent goes to the socket when it is flushed.
 pub async fn accept<S, F>(io: S, max_message: usize, check: F) -> Result<WebSocketStream<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -45,7 +48,7 @@ where
 {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
+        .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(max_message))
         .max_frame_size(Some(max_message));
     #[allow(clippy::result_large_err, reason = "the library's own signature")]

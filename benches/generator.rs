@@ -1,20 +1,22 @@
-//! What a message costs the generator, everything measured, against a bare loop of `write` calls that sends the same
-//! frames at the same pace to the same server.
+//! What a message costs the generator and how punctual it is, everything measured, against a bare loop of `write` calls
+//! that sends the same frames at the same pace to the same server.
 //!
 //! ```text
-//! cargo bench --bench cost                      # 500, 2,000, 5,000 and 8,000 devices, about 3 minutes
-//! cargo bench --bench cost -- 2000 10           # 2,000 devices, 10 s each
+//! cargo bench --bench generator                      # both kinds of load, several fleets: about 7 minutes
+//! cargo bench --bench generator -- talk 2000 10      # 2,000 devices that always talk, 10 s each
+//! cargo bench --bench generator -- converse 500 5    # 500 devices that talk a third of the time
 //! ```
 //!
 //! Both are processes of their own; what they use is read from their own CPU clock while everybody is connected and
-//! talks: about a third of the time, 60 ms of Opus a message. The server is `voxload serve`, which answers at once
-//! (`reference.preset = "instant"`). The loop never ends a turn, so it is never answered: what the generator spends on
-//! listening counts against it.
+//! talks, 60 ms of Opus a message. The server is `voxload serve`, which answers at once (`reference.preset = "instant"`).
+//! The loop never ends a turn, so it is never answered: what the generator spends on listening counts against it.
+//! `talk`: half a minute of speech, a short pause, again. `converse`: speech, the reply, a think time; about a third of
+//! the time is speech.
 
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,39 +37,113 @@ const CHUNK: Micros = Micros::from_millis(60);
 
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    if let [mode, address, devices, seconds, period] = args.as_slice()
+    if let [mode, load, address, devices, seconds, period] = args.as_slice()
         && mode == "yardstick"
     {
-        return yardstick(address.parse()?, devices.parse()?, seconds.parse()?, period.parse()?);
+        let load = Load::named(load)?;
+        return yardstick(load, address.parse()?, devices.parse()?, seconds.parse()?, period.parse()?);
     }
-    let devices = args.first().map_or(Ok(vec![500, 2_000, 5_000, 8_000]), |n| n.parse().map(|n| vec![n]))?;
-    let seconds = args.get(1).map_or(Ok(15), |s| s.parse())?;
-    println!("CPU per message sent, {seconds} s each, microseconds");
+    let loads = match args.first() {
+        None => vec![(Load::Talk, vec![500, 2_000, 5_000]), (Load::Converse, vec![500, 2_000, 5_000, 8_000])],
+        Some(name) => {
+            let devices = args.get(1).ok_or("how many devices?")?.parse()?;
+            vec![(Load::named(name)?, vec![devices])]
+        }
+    };
+    let seconds = args.get(2).map_or(Ok(15), |s| s.parse())?;
+    println!("{seconds} s each; CPU per message sent in µs, lateness of messages in ms");
     println!(
-        "{:>8} {:>12} {:>12} {:>7} {:>14} {:>12} {:>12}",
-        "devices", "voxload", "write loop", "ratio", "msgs sent/s", "received/s", "KiB/device"
+        "{:<9} {:>7} {:>7} {:>7} {:>6} {:>14} {:>14} {:>8} {:>8} {:>7}",
+        "load",
+        "devices",
+        "voxload",
+        "loop",
+        "ratio",
+        "late p50/p99",
+        "loop p50/p99",
+        "sent/s",
+        "recv/s",
+        "KiB/dev"
     );
     let mut ratios = Vec::new();
-    for n in devices {
-        let mut server = Server::start()?;
-        let ours = generator(&server, n, seconds)?;
-        let mut again = Server::start()?;
-        std::mem::swap(&mut server, &mut again);
-        drop(again);
-        let theirs = loop_of_writes(&server, n, seconds, ours.period)?;
-        let ratio = ours.cpu_per_message / theirs;
+    for (load, devices) in loads.into_iter().flat_map(|(load, all)| all.into_iter().map(move |n| (load, n))) {
+        let ours = generator(load, &Server::start()?, devices, seconds)?;
+        let theirs = loop_of_writes(load, &Server::start()?, devices, seconds, ours.period)?;
+        let ratio = ours.cpu_per_message / theirs.cpu_per_message;
         ratios.push(ratio);
+        let late = |(p50, p99): (f64, f64)| format!("{:.2}/{:.2}", p50 / 1e3, p99 / 1e3);
         println!(
-            "{n:>8} {:>12.2} {theirs:>12.2} {ratio:>7.2} {:>14.0} {:>12.0} {:>12.1}",
-            ours.cpu_per_message, ours.sent, ours.received, ours.kib_per_device
+            "{:<9} {devices:>7} {:>7.2} {:>7.2} {ratio:>6.2} {:>14} {:>14} {:>8.0} {:>8.0} {:>7.1}",
+            load.name(),
+            ours.cpu_per_message,
+            theirs.cpu_per_message,
+            late(ours.lateness),
+            late(theirs.lateness),
+            ours.sent,
+            ours.received,
+            ours.kib_per_device
         );
         if let Some(why) = ours.invalid {
-            println!("         INVALID: {why}");
+            println!("          INVALID: {why}");
         }
     }
     ratios.sort_by(f64::total_cmp);
     println!("median ratio {:.2}", ratios[ratios.len() / 2]);
     Ok(())
+}
+
+/// What devices do.
+#[derive(Clone, Copy)]
+enum Load {
+    /// Talk nearly all the time.
+    Talk,
+    /// Talk about a third of the time.
+    Converse,
+}
+
+impl Load {
+    fn named(name: &str) -> Outcome<Self> {
+        match name {
+            "talk" => Ok(Self::Talk),
+            "converse" => Ok(Self::Converse),
+            other => Err(format!("`{other}` is not a load; expected talk or converse").into()),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Talk => "talk",
+            Self::Converse => "converse",
+        }
+    }
+
+    /// (utterance, think time).
+    fn scenario(self) -> Outcome<(String, &'static str)> {
+        match self {
+            Self::Talk => Ok((long_speech()?.display().to_string(), "200ms")),
+            Self::Converse => Ok(("dragon-story".to_owned(), "uniform(3s, 5s)")),
+        }
+    }
+}
+
+/// Half a minute of something that is encoded like speech: a voice-like tone that swells four times a second.
+fn long_speech() -> Outcome<PathBuf> {
+    let path = std::env::temp_dir().join("voxload-bench-long.wav");
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut wav = hound::WavWriter::create(&path, spec)?;
+    for n in 0..30 * 16_000 {
+        let (t, tau) = (f64::from(n) / 16_000.0, std::f64::consts::TAU);
+        let pitch = 180.0 * t + 9.0 * (tau * 0.7 * t).sin();
+        let voice: f64 = (1..8).map(|k| (tau * pitch * f64::from(k)).sin() / f64::from(k)).sum();
+        wav.write_sample(((0.6 + 0.4 * (tau * 4.0 * t).sin()) * voice * 5_000.0) as i16)?;
+    }
+    wav.finalize()?;
+    Ok(path)
 }
 
 /// The server that both talk to.
@@ -107,6 +183,8 @@ impl Drop for Server {
 /// What a run came to.
 struct Ours {
     cpu_per_message: f64,
+    /// p50 and p99, µs.
+    lateness: (f64, f64),
     sent: f64,
     received: f64,
     kib_per_device: f64,
@@ -119,21 +197,24 @@ fn ramp(devices: u32) -> u64 {
     (f64::from(devices) / RAMP_PER_SECOND).ceil() as u64
 }
 
-fn generator(server: &Server, devices: u32, seconds: u64) -> Outcome<Ours> {
+fn generator(load: Load, server: &Server, devices: u32, seconds: u64) -> Outcome<Ours> {
     let dir = std::env::temp_dir().join(format!("voxload-cost-{}", std::process::id()));
     let from = ramp(devices) + SETTLE;
-    let status = Command::new(env!("CARGO_BIN_EXE_voxload"))
+    let (utterance, think) = load.scenario()?;
+    // A threshold or a short run is no matter here: the exit code says nothing about the figures.
+    Command::new(env!("CARGO_BIN_EXE_voxload"))
         .args(["run", "quickstart", "--quiet", "--url", &format!("ws://{}/", server.address)])
         .args(["-u", &devices.to_string(), "-d", &format!("{}s", from + seconds)])
-        .args(["--set", &format!("fleet.ramp={}s", ramp(devices)), "--warmup", "0s"])
-        .args(["--set", "audio.fixtures=[\"dragon-story\"]", "--set", "turn.think=uniform(3s, 5s)"])
+        .args(["--set", &format!("fleet.ramp={}s", ramp(devices))])
+        .args(["--warmup", &format!("{from}s")])
+        .args(["--set", &format!("audio.fixtures=[{utterance:?}]"), "--set", &format!("turn.think={think}")])
         .args(["--set", "thresholds=[]", "--set", "report.html=false", "--report-dir"])
         .arg(&dir)
         .stdout(Stdio::null())
         .status()?;
     let result: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join("result.json"))?)?;
     std::fs::remove_dir_all(&dir)?;
-    let invalid = (!status.success()).then(|| {
+    let invalid = (result["verdict"]["status"] == "invalid").then(|| {
         let reasons = result["verdict"]["reasons"].as_array().cloned().unwrap_or_default();
         reasons.iter().filter_map(|r| r.as_str()).collect::<Vec<_>>().join("; ")
     });
@@ -146,9 +227,11 @@ fn generator(server: &Server, devices: u32, seconds: u64) -> Outcome<Ours> {
         .filter(|i| window.contains(&number(i, "start_us")))
         .collect();
     let sum = |key: &str| rows.iter().map(|i| number(i, key)).sum::<f64>();
+    let late = result["metrics"]["own_lateness"].clone();
     let (sent, width) = (sum("messages_sent"), sum("width_us"));
     Ok(Ours {
         cpu_per_message: sum("cpu_us") / sent,
+        lateness: (number(&late, "p50_us"), number(&late, "p99_us")),
         sent: sent / width * 1e6,
         received: sum("messages_received") / width * 1e6,
         kib_per_device: number(&result["generator"], "rss_bytes_per_device") / 1024.0,
@@ -157,20 +240,30 @@ fn generator(server: &Server, devices: u32, seconds: u64) -> Outcome<Ours> {
     })
 }
 
-fn loop_of_writes(server: &Server, devices: u32, seconds: u64, period: f64) -> Outcome<f64> {
+/// What the bare loop came to.
+struct Theirs {
+    cpu_per_message: f64,
+    lateness: (f64, f64),
+}
+
+fn loop_of_writes(load: Load, server: &Server, devices: u32, seconds: u64, period: f64) -> Outcome<Theirs> {
     let out = Command::new(std::env::current_exe()?)
-        .args(["yardstick", &server.address.to_string(), &devices.to_string()])
+        .args(["yardstick", load.name(), &server.address.to_string(), &devices.to_string()])
         .args([&seconds.to_string(), &period.to_string()])
         .stderr(Stdio::inherit())
         .output()?;
     let text = String::from_utf8(out.stdout)?;
-    text.trim().parse().map_err(|_| format!("the yardstick said {text:?}").into())
+    let numbers: Vec<f64> = text.split_whitespace().map_while(|n| n.parse().ok()).collect();
+    match numbers[..] {
+        [cpu_per_message, p50, p99] => Ok(Theirs { cpu_per_message, lateness: (p50, p99) }),
+        _ => Err(format!("the yardstick said {text:?}").into()),
+    }
 }
 
 /// The bare loop: one thread per core, one `write` per message, nothing else.
-fn yardstick(address: SocketAddr, devices: u32, seconds: u64, period: f64) -> Outcome<()> {
+fn yardstick(load: Load, address: SocketAddr, devices: u32, seconds: u64, period: f64) -> Outcome<()> {
     voxload::measure::health::raise_open_files(u64::from(devices) + 100);
-    let frames = frames()?;
+    let frames = frames(load)?;
     let threads = std::thread::available_parallelism()?.get() as u32;
     let mut sockets = Vec::new();
     for n in 0..devices {
@@ -181,18 +274,26 @@ fn yardstick(address: SocketAddr, devices: u32, seconds: u64, period: f64) -> Ou
     }
     let zero = Instant::now() + Duration::from_secs(1);
     let end = Micros::from_secs(SETTLE as i64 + seconds as i64);
+    let mut lateness = Vec::new();
     std::thread::scope(|scope| {
+        let mut loops = Vec::new();
         for (t, sockets) in sockets.chunks(devices.div_ceil(threads) as usize).enumerate() {
             let plan = schedule(sockets.len(), t as u64, frames.len(), period, end);
             let frames = &frames;
-            scope.spawn(move || write_all(zero, &plan, sockets, frames));
+            loops.push(scope.spawn(move || write_all(zero, &plan, sockets, frames)));
         }
         sleep_until(zero + Duration::from_secs(SETTLE));
         let before = (cpu(), WRITTEN.load(Relaxed));
         sleep_until(zero + Duration::from_secs(SETTLE + seconds));
         let after = (cpu(), WRITTEN.load(Relaxed));
         println!("{}", (after.0 - before.0) * 1e6 / (after.1 - before.1) as f64);
+        for late in loops {
+            lateness.extend(late.join().unwrap_or_default());
+        }
     });
+    lateness.sort_unstable();
+    let at = |share: f64| lateness.get((lateness.len() as f64 * share) as usize).copied().unwrap_or(0);
+    println!("{} {}", at(0.5), at(0.99));
     Ok(())
 }
 
@@ -216,8 +317,15 @@ fn schedule(sockets: usize, thread: u64, frames: usize, period: f64, end: Micros
     plan
 }
 
-fn write_all(zero: Instant, plan: &[(Micros, u32, u32)], sockets: &[TcpStream], frames: &[Vec<u8>]) {
+/// Writes everything when it is due; how late each was, µs.
+fn write_all(
+    zero: Instant,
+    plan: &[(Micros, u32, u32)],
+    sockets: &[TcpStream],
+    frames: &[Vec<u8>],
+) -> Vec<u32> {
     let mut written = 0;
+    let mut lateness = Vec::with_capacity(plan.len());
     for &(at, socket, frame) in plan {
         // The same grid as the generator's: what is due within 250 µs is written in one go.
         let due = zero + Micros((at.0 + 249) / 250 * 250).to_std();
@@ -229,7 +337,11 @@ fn write_all(zero: Instant, plan: &[(Micros, u32, u32)], sockets: &[TcpStream], 
         if (&sockets[socket as usize]).write(&frames[frame as usize]).is_ok() {
             written += 1;
         }
+        if at >= Micros::from_secs(SETTLE as i64) {
+            lateness.push(Instant::now().saturating_duration_since(zero + at.to_std()).as_micros() as u32);
+        }
     }
+    lateness
 }
 
 fn sleep_until(at: Instant) {
@@ -262,8 +374,8 @@ fn open(address: SocketAddr) -> Outcome<TcpStream> {
 }
 
 /// The utterance as the generator sends it.
-fn frames() -> Outcome<Vec<Vec<u8>>> {
-    let sounds = Library::load(&["dragon-story".to_owned()], Path::new(".")).map_err(|e| e.join("\n"))?;
+fn frames(load: Load) -> Outcome<Vec<Vec<u8>>> {
+    let sounds = Library::load(&[load.scenario()?.0], Path::new(".")).map_err(|e| e.join("\n"))?;
     let settings = CodecSettings {
         format: AudioFormat { codec: Codec::Opus, sample_rate: 16_000 },
         bitrate: 24_000,
