@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         intervals.write(point)?;
         for (metric, distribution) in samples {
             if let Some(h) = distribution.positive() {
-                log.write(metric.name(), Micros(point.start_us), Micros(point.width_us), h)?;
+                log.write(metric.name(), Micros(point.start_us), Micros(point.width_us), &h)?;
             }
         }
         intervals.flush()?;

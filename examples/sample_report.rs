@@ -40,7 +40,7 @@ fn main() -> Result<(), String> {
         csv.write(point)?;
         for (metric, distribution) in samples {
             if let Some(h) = distribution.positive() {
-                log.write(metric.name(), Micros(point.start_us), Micros(point.width_us), h)?;
+                log.write(metric.name(), Micros(point.start_us), Micros(point.width_us), &h)?;
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::scenario::{self, Override, Scenario, Source};
 pub(super) struct ScenarioArgs {
     /// A scenario file, or the name of a shipped scenario.
     ///
-    /// Shipped: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, own-server.
+    /// Shipped: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, own-server.
     /// `voxload init FILE` writes a new one.
     #[arg(value_name = "SCENARIO")]
     pub(super) scenario: Option<String>,
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn no_scenario_says_what_there_is() {
         insta::assert_snapshot!(load("").unwrap_err(), @r"
-    which scenario? Give a file, or the name of a shipped one: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, own-server
+    which scenario? Give a file, or the name of a shipped one: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, own-server
       for example: voxload run quickstart
 ");
     }

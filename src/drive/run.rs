@@ -212,9 +212,10 @@ pub async fn run(run: Run<'_>) -> Finished {
 }
 
 /// What the harness uses with every shard's recorder in place and no device: the base that devices come on top of.
-fn usage_without_devices(shards: usize) -> Usage {
-    // One interval under way on each shard, one being joined, and the totals.
-    let recorders: Vec<Interval> = (0..shards + 2).map(|_| Interval::in_full()).collect();
+fn usage_without_devices(threads: usize) -> Usage {
+    // One interval under way on each thread, one on its way, one being joined; and the totals.
+    let threads = (0..2 * threads + 1).map(|_| Interval::in_full(true));
+    let recorders: Vec<Interval> = threads.chain([Interval::in_full(false)]).collect();
     let usage = Usage::now();
     drop(recorders);
     usage
@@ -357,7 +358,7 @@ impl Sinks {
         if let Some(log) = &mut self.histograms {
             for &m in Metric::ALL {
                 if let Some(h) = interval.metric(m).positive() {
-                    outcomes.push(log.write(m.name(), start, width, h));
+                    outcomes.push(log.write(m.name(), start, width, &h));
                 }
             }
         }

@@ -3,16 +3,16 @@
 //! A first token can come before the end of speech; a turn that never answers took forever. Both are counted, and both
 //! enter every quantile, so that a server cannot look better by failing.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer, V2Serializer};
 
+use super::samples::Samples;
 use crate::report::result::{FiniteQuantiles, MetricResult};
 use crate::time::Micros;
-
-/// Significant digits kept: values are exact to 0.1 %.
-const DIGITS: u8 = 3;
 
 /// Largest value kept, a day: anything longer is clamped to it (and is a time-out long before).
 const LARGEST: i64 = 86_400_000_000;
@@ -52,12 +52,12 @@ impl Confidence {
     pub const P999: Self = Self { tail: 0.000_5, z: 3.290_527 };
 }
 
-/// Samples from −∞ to +∞ at 0.1 % resolution. Costs nothing until the first sample.
+/// Samples from −∞ to +∞ at 0.1 % resolution. Costs nothing until the first sample, and little while they are few.
 #[derive(Clone, Debug, Default)]
 pub struct Distribution {
-    positive: Option<Histogram<u64>>,
+    positive: Samples,
     /// Mirrored: −5 ms is kept as 5 ms.
-    negative: Option<Histogram<u64>>,
+    negative: Samples,
     infinite: u64,
     /// Exact extremes and sum of the finite samples.
     min: Option<i64>,
@@ -79,11 +79,11 @@ pub(super) struct Packed {
 impl Distribution {
     /// Packs it for keeping.
     pub(super) fn pack(&self) -> Packed {
-        let pack = |h: &Option<Histogram<u64>>| {
+        let pack = |samples: &Samples| {
             let mut bytes = Vec::new();
-            if let Some(h) = h {
+            if let Some(h) = samples.histogram() {
                 // Writing to a `Vec` cannot fail.
-                let written = V2Serializer::new().serialize(h, &mut bytes);
+                let written = V2Serializer::new().serialize(&h, &mut bytes);
                 debug_assert!(written.is_ok());
             }
             bytes.shrink_to_fit();
@@ -103,17 +103,15 @@ impl Distribution {
     pub fn record(&mut self, value: Micros) {
         let us = value.0.clamp(-LARGEST, LARGEST);
         let side = if us < 0 { &mut self.negative } else { &mut self.positive };
-        if side.is_none() {
-            *side = new_histogram();
-        }
-        if let Some(h) = side {
-            // In range by the clamp above, and the histogram grows by itself: this cannot fail.
-            let recorded = h.record(us.unsigned_abs());
-            debug_assert!(recorded.is_ok());
-        }
+        side.record(us.unsigned_abs());
         self.min = Some(self.min.map_or(us, |m| m.min(us)));
         self.max = Some(self.max.map_or(us, |m| m.max(us)));
         self.sum += i128::from(us);
+    }
+
+    /// Takes the memory that many samples take.
+    pub(super) fn make_many(&mut self) {
+        self.positive.make_many();
     }
 
     /// Adds a failure.
@@ -123,16 +121,8 @@ impl Distribution {
 
     /// Adds all samples of another: lossless.
     pub fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in [(&mut self.positive, &other.positive), (&mut self.negative, &other.negative)] {
-            match (mine.as_mut(), theirs) {
-                (Some(a), Some(b)) => {
-                    let added = a.add(b);
-                    debug_assert!(added.is_ok());
-                }
-                (None, Some(b)) => *mine = Some(b.clone()),
-                (_, None) => {}
-            }
-        }
+        self.positive.merge(&other.positive);
+        self.negative.merge(&other.negative);
         self.infinite += other.infinite;
         self.min = self.min.into_iter().chain(other.min).min();
         self.max = self.max.into_iter().chain(other.max).max();
@@ -146,12 +136,12 @@ impl Distribution {
 
     /// Samples that are finite.
     pub fn finite_count(&self) -> u64 {
-        self.negative_count() + self.positive.as_ref().map_or(0, Histogram::len)
+        self.negative_count() + self.positive.len()
     }
 
     /// Samples below zero.
     pub fn negative_count(&self) -> u64 {
-        self.negative.as_ref().map_or(0, Histogram::len)
+        self.negative.len()
     }
 
     /// Failures.
@@ -192,20 +182,18 @@ impl Distribution {
 
     /// How many samples exceed `limit`, failures included (to the resolution of the histogram).
     pub fn count_above(&self, limit: Micros) -> u64 {
-        let above = |h: &Histogram<u64>, v: u64| h.len() - h.count_between(0, v).min(h.len());
         let (mut n, v) = (self.infinite, limit.0.unsigned_abs());
         if limit.0 >= 0 {
-            n += self.positive.as_ref().map_or(0, |h| above(h, v));
+            n += self.positive.len() - self.positive.count_up_to(v);
         } else {
-            n += self.positive.as_ref().map_or(0, Histogram::len);
-            n += self.negative.as_ref().map_or(0, |h| h.count_between(0, v.saturating_sub(1)));
+            n += self.positive.len() + self.negative.count_up_to(v.saturating_sub(1));
         }
         n
     }
 
     /// The finite samples that are not negative: what goes into `.hlog` and `.hgrm` files.
-    pub fn positive(&self) -> Option<&Histogram<u64>> {
-        self.positive.as_ref()
+    pub fn positive(&self) -> Option<Cow<'_, Histogram<u64>>> {
+        self.positive.histogram()
     }
 
     /// For `result.json`. Quantiles are `null` where the number of samples does not support them.
@@ -242,16 +230,16 @@ impl Distribution {
                 p999_us: finite(0.999),
                 max_us: self.max,
             },
-            histogram: encode(self.positive.as_ref()),
-            histogram_negative: encode(self.negative.as_ref()),
+            histogram: encode(&self.positive),
+            histogram_negative: encode(&self.negative),
         }
     }
 
     /// Back from `result.json`.
     pub fn from_result(r: &MetricResult) -> Result<Self, String> {
         let me = Self {
-            positive: decode(&r.histogram)?,
-            negative: decode(&r.histogram_negative)?,
+            positive: decode(&r.histogram)?.into(),
+            negative: decode(&r.histogram_negative)?.into(),
             infinite: r.infinite,
             min: r.min_us,
             max: r.finite.max_us,
@@ -276,13 +264,13 @@ impl Distribution {
         let below = self.negative_count();
         if rank <= below {
             // The mirrored histogram is sorted the other way round.
-            let value = value_at_rank(self.negative.as_ref()?, below - rank + 1);
+            let value = self.negative.at_rank(below - rank + 1);
             return Some(Micros(-(value as i64).min(-self.min?)));
         }
-        let value = value_at_rank(self.positive.as_ref()?, rank - below);
         // A bucket's upper end may lie above the largest sample.
-        (rank - below <= self.positive.as_ref()?.len())
-            .then(|| Micros((value as i64).min(self.max.unwrap_or(i64::MAX))))
+        let value = |rank| (self.positive.at_rank(rank) as i64).min(self.max.unwrap_or(i64::MAX));
+        let rank = rank - below;
+        (rank <= self.positive.len()).then(|| Micros(value(rank)))
     }
 }
 
@@ -290,8 +278,8 @@ impl Packed {
     /// Back as it was.
     pub(super) fn unpack(&self) -> Distribution {
         Distribution {
-            positive: read_histogram(&self.positive).unwrap_or_default(),
-            negative: read_histogram(&self.negative).unwrap_or_default(),
+            positive: read_histogram(&self.positive).unwrap_or_default().into(),
+            negative: read_histogram(&self.negative).unwrap_or_default().into(),
             infinite: self.infinite,
             min: self.min,
             max: self.max,
@@ -346,25 +334,10 @@ fn interval_ranks(q: f64, n: u64, confidence: Confidence) -> Option<(u64, u64)> 
     (many < size).then(|| (rank(many), rank(few)))
 }
 
-fn value_at_rank(h: &Histogram<u64>, rank: u64) -> u64 {
-    let mut seen = 0;
-    for bucket in h.iter_recorded() {
-        seen += bucket.count_since_last_iteration();
-        if seen >= rank {
-            return h.highest_equivalent(bucket.value_iterated_to());
-        }
-    }
-    h.max()
-}
-
-fn new_histogram() -> Option<Histogram<u64>> {
-    Histogram::new(DIGITS).ok()
-}
-
-fn encode(h: Option<&Histogram<u64>>) -> String {
-    let Some(h) = h else { return String::new() };
+fn encode(samples: &Samples) -> String {
+    let Some(h) = samples.histogram() else { return String::new() };
     let mut bytes = Vec::new();
-    match V2DeflateSerializer::new().serialize(h, &mut bytes) {
+    match V2DeflateSerializer::new().serialize(&h, &mut bytes) {
         Ok(_) => BASE64.encode(bytes),
         Err(_) => String::new(),
     }

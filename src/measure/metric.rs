@@ -124,6 +124,19 @@ metrics! {
 }
 
 impl Metric {
+    /// True when its samples are messages or ticks rather than turns.
+    pub const fn is_frequent(self) -> bool {
+        matches!(
+            self,
+            Self::TokenGap
+                | Self::AudioGap
+                | Self::SendLateness
+                | Self::OwnLateness
+                | Self::SocketBlocked
+                | Self::TickerLag
+        )
+    }
+
     /// The metric with that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|m| m.name() == name)

@@ -11,6 +11,7 @@ mod metric;
 pub mod probe;
 mod recorder;
 mod row;
+mod samples;
 mod totals;
 pub mod validity;
 

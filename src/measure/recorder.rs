@@ -90,10 +90,14 @@ impl Default for Interval {
 }
 
 impl Interval {
-    /// An interval whose distributions have about the size that they grow to in a run: most hold milliseconds.
-    pub fn in_full() -> Self {
+    /// An interval whose distributions have about the size that they grow to in a run: most hold a fraction of a
+    /// second, and `frequent` ones only have many samples in one interval of one thread.
+    pub fn in_full(frequent: bool) -> Self {
         let mut full = Self::default();
-        full.metrics.iter_mut().for_each(|d| d.record(Micros::from_millis(10)));
+        for &m in Metric::ALL.iter().filter(|m| !frequent || m.is_frequent()) {
+            full.record(m, Micros::from_millis(250));
+            full.metrics[m as usize].make_many();
+        }
         full
     }
 

@@ -14,7 +14,7 @@ pub(super) fn render(d: &Distribution) -> Option<String> {
     let h = d.positive().filter(|h| !h.is_empty())?;
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = body(&mut text, h);
+    let _ = body(&mut text, &h);
     if d.infinite_count() + d.negative_count() > 0 {
         let _ = writeln!(
             text,

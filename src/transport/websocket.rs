@@ -1,6 +1,6 @@
 //! WebSocket (RFC 6455), plain and over TLS.
 //!
-//! Buffers are small, because thousands of them exist: 4 KiB to read into, none to write from (each message goes to
+//! Buffers are small, because thousands of them exist: 2 KiB to read into, none to write from (each message goes to
 //! the socket at once, with `TCP_NODELAY`). Pings are answered, close codes are kept.
 
 use std::io;
@@ -26,8 +26,8 @@ use crate::event::FailureClass;
 use crate::scenario::{DeviceValues, Secret, Secrets};
 use crate::time::Clock;
 
-/// Bytes read at once: small, because every device has its own.
-const READ_BUFFER: usize = 4 * 1024;
+/// Bytes read at once: small, because every device has its own. What is longer is read in as many goes as it takes.
+const READ_BUFFER: usize = 2 * 1024;
 
 /// Unsent bytes after which a connection counts as broken; a device waits for the socket long before.
 const MAX_UNSENT: usize = 4 * 1024 * 1024;
