@@ -1,5 +1,6 @@
 //! Before the first device: speech encoded, the target resolved, the embedded server started, one knock at the door.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::hearsay;
 use crate::audio::Sound;
 use crate::audio::chunk::encode_all;
 use crate::audio::library::Library;
-use crate::device::plan::{Plan, Spoken};
+use crate::device::plan::{Beat, Plan, Spoken};
 use crate::dialect::SessionSetup;
 use crate::event::FailureClass;
 use crate::exit::{Exit, Failure};
@@ -18,6 +19,7 @@ use crate::report::result::FixtureInfo;
 use crate::scenario::{EndOfTurn, Scenario, Secret};
 use crate::seed::Seed;
 use crate::time::{Clock, Micros};
+use crate::transport::source::{self, Sources};
 use crate::transport::tls::client_config;
 use crate::transport::websocket::Endpoint;
 use crate::transport::{Closed, Transport};
@@ -73,6 +75,7 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
         session: scenario.session.clone(),
         playback: scenario.playback,
         warmup: scenario.fleet.warmup,
+        beat: Beat::of(scenario.fleet.phase, audio.settings.chunk),
     };
     let at = |sample, s: &Sound| Micros::of_samples(sample, s.sample_rate).0;
     let fixtures = sounds
@@ -123,9 +126,10 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
         .collect();
     // One address family: `localhost` has two, and a server may listen on one of them only.
     let addresses = match addresses.iter().find(|a| a.is_ipv4()) {
-        Some(_) => addresses.into_iter().filter(std::net::SocketAddr::is_ipv4).collect(),
+        Some(_) => addresses.into_iter().filter(SocketAddr::is_ipv4).collect(),
         None => addresses,
     };
+    let sources = sources(scenario, &addresses)?;
     let tls = if parts.secure {
         let config = client_config(target, server.and_then(Child::ca_pem)).map_err(Failure::usage)?;
         let name = ServerName::try_from(parts.host.to_owned()).map_err(|_| {
@@ -144,6 +148,7 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
     }
     Ok(Endpoint {
         addresses,
+        sources,
         authority: parts.authority.to_owned(),
         path: Secret::new(parts.path),
         headers,
@@ -152,6 +157,55 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
         max_message: scenario.session.max_message as usize,
         secrets: scenario.secrets(),
     })
+}
+
+/// Where devices connect from: addresses of this machine, of the target's family, with enough ports between them.
+fn sources(scenario: &Scenario, addresses: &[SocketAddr]) -> Result<Sources, Failure> {
+    let devices = scenario.fleet.most();
+    let ports = source::local_ports();
+    let given = &scenario.target.sources;
+    let loopback = !addresses.is_empty() && addresses.iter().all(|a| a.is_ipv4() && a.ip().is_loopback());
+    let sources = if given.is_empty() { source::of_fleet(devices, ports, loopback) } else { given.clone() };
+    let refuse = |message: String| Err(Failure::usage(message));
+    if let Some((target, ip)) = addresses.iter().find_map(|a| Some((a.ip(), sources.mismatch(a.ip())?))) {
+        return refuse(format!(
+            "source address {ip} cannot connect to {target}, the address of {}\n  \
+             give addresses of the same family in target.source_ips (--source-ip)",
+            scenario.target.shown
+        ));
+    }
+    if let Some((ip, e)) = sources.stranger(devices) {
+        return refuse(not_ours(ip, &e));
+    }
+    let room = ports.map_or(u64::MAX, |ports| sources.room(ports, addresses.len() as u64));
+    if room < u64::from(devices) {
+        return refuse(too_few_ports(devices, room, &sources));
+    }
+    Ok(sources)
+}
+
+/// An address that nobody here can connect from.
+pub fn not_ours(ip: IpAddr, e: &std::io::Error) -> String {
+    if e.kind() == std::io::ErrorKind::AddrNotAvailable {
+        format!(
+            "source address {ip} is not an address of this machine\n  \
+             target.source_ips (--source-ip) takes those that `ip address` shows; on loopback, any of 127.0.0.0/8"
+        )
+    } else {
+        format!("source address {ip} cannot be used: {e}\n  see target.source_ips (--source-ip)")
+    }
+}
+
+/// More devices than connections can be told apart.
+pub fn too_few_ports(devices: u32, room: u64, sources: &Sources) -> String {
+    let from = match sources.count() {
+        0 | 1 => "one address of this machine has".to_owned(),
+        n => format!("{n} addresses of this machine have"),
+    };
+    format!(
+        "{devices} devices need as many local ports, and {from} {room} towards the server\n  \
+         connect from more addresses (--source-ip LIST), widen net.ipv4.ip_local_port_range, or use fewer devices: -u {room}"
+    )
 }
 
 /// The parts of a WebSocket URL; placeholders may stand in the path.
