@@ -327,6 +327,31 @@ mod tests {
         }
     }
 
+    /// 192.0.2.0/24 is for documentation (RFC 5737): it is not asked.
+    #[tokio::test]
+    async fn more_devices_than_ports_are_refused_before_they_try() {
+        let Some(ports) = source::local_ports() else { return };
+        let of = |url: &str, devices: u64, sources: &str| {
+            let text = format!(
+                "target = {{ url = \"{url}\", source_ips = [{sources}] }}\nfleet.devices = {devices}"
+            );
+            crate::scenario::load(&crate::scenario::Source::inline("ports.toml", text), &[]).unwrap()
+        };
+        let there = "ws://192.0.2.1:9/";
+        let failure = endpoint(&of(there, ports + 1, ""), None).await.err().unwrap();
+        assert_eq!(failure.exit, Exit::Usage);
+        let shown =
+            failure.message.replace(&(ports + 1).to_string(), "MORE").replace(&ports.to_string(), "PORTS");
+        insta::assert_snapshot!(shown, @r"
+        MORE devices need as many local ports, and one address of this machine has PORTS towards the server
+          connect from more addresses (--source-ip LIST), widen net.ipv4.ip_local_port_range, or use fewer devices: -u PORTS
+        ");
+        assert!(endpoint(&of(there, ports, ""), None).await.is_ok());
+        assert!(endpoint(&of(there, ports + 1, "\"127.0.0.2-127.0.0.3\""), None).await.is_ok());
+        let here = endpoint(&of("ws://127.0.0.1:9/", ports + 1, ""), None).await.unwrap();
+        assert_eq!(here.sources.text(), "127.0.0.1-127.0.0.3", "by itself on loopback");
+    }
+
     #[tokio::test]
     async fn a_target_that_says_nothing_is_asked_once() {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

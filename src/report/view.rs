@@ -488,11 +488,11 @@ impl<'a> View<'a> {
         for (label, metric, meaning) in [
             ("send lateness", Metric::SendLateness, "planned → written"),
             (
-                "  of it our own",
+                "our own lateness",
                 Metric::OwnLateness,
                 "woken late, or slow: the generator's; validity is judged by it",
             ),
-            ("  socket blocked", Metric::SocketBlocked, "the server's or the network's"),
+            ("socket blocked", Metric::SocketBlocked, "the server's or the network's"),
         ] {
             if let Some(m) = r.metrics.get(metric.name()).filter(|m| m.count > 0) {
                 let cell = |q| Cell::quantile(m, q).spoken(Shown::Millis);
