@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::audio::Clip;
 use crate::dialect::{Dialect, Encoding, Prepared, SessionSetup};
-use crate::scenario::{Phase, PlaybackPlan, SessionPlan, TurnPlan};
+use crate::scenario::{Arrivals, Fleet, Phase, PlaybackPlan, SessionPlan, TurnPlan};
 use crate::seed::Seed;
 use crate::time::Micros;
 
@@ -44,11 +44,12 @@ pub enum Beat {
 }
 
 impl Beat {
-    /// As a scenario has it.
-    pub const fn of(phase: Phase, chunk: Micros) -> Self {
-        match phase {
-            Phase::Spread => Self::Spread(chunk),
-            Phase::Lockstep => Self::Lockstep(chunk),
+    /// As a scenario has it, with chunks of this length. Open arrivals come exactly when their spacing says.
+    pub const fn of(fleet: &Fleet, chunk: Micros) -> Self {
+        match (fleet.phase, fleet.arrivals) {
+            (Phase::Spread, Arrivals::Closed) => Self::Spread(chunk),
+            (Phase::Spread, Arrivals::Open { .. }) => Self::Spread(Micros::ZERO),
+            (Phase::Lockstep, _) => Self::Lockstep(chunk),
         }
     }
 }

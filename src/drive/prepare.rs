@@ -75,7 +75,7 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
         session: scenario.session.clone(),
         playback: scenario.playback,
         warmup: scenario.fleet.warmup,
-        beat: Beat::of(scenario.fleet.phase, audio.settings.chunk),
+        beat: Beat::of(&scenario.fleet, audio.settings.chunk),
     };
     let at = |sample, s: &Sound| Micros::of_samples(sample, s.sample_rate).0;
     let fixtures = sounds

@@ -259,10 +259,11 @@ pub async fn run(run: Run<'_>) -> Finished {
         after,
         load,
         rss_peak: collector.rss_peak.max(after.rss),
-        // Where the kernel does not count them, each device has one besides those that were there before.
-        open_files_peak: collector
-            .open_files_peak
-            .or_else(|| Some(listed? + collector.totals.peak_connected.max(0).unsigned_abs())),
+        // Counted at intervals; devices that came and went between two had one each, besides those that were there
+        // before.
+        open_files_peak: collector.open_files_peak.max(
+            listed.map(|n| n + collector.totals.peak_connected.clamp(0, fleet.most().into()).unsigned_abs()),
+        ),
         listen: listen.and_then(|before| Some(ListenDrops::now()?.since(before))),
         shards: count as u32,
         interrupted: collector.stopping == Some(Phase::Interrupted),

@@ -12,6 +12,9 @@ use crate::time::Micros;
 /// What a check says that had nothing to look at.
 pub const NOT_MEASURED: &str = "not measured";
 
+/// The name of the check that is made only when it is asked for.
+pub const PRESSURE: &str = "CPU pressure";
+
 /// What a run is judged by.
 pub struct Evidence<'a> {
     /// What was measured.
@@ -104,7 +107,7 @@ pub const CHECKS: &[Check] = &[
         try_this: "a dedicated machine, run again, or --set validity.steal=… if the lateness above is good enough for you",
     },
     Check {
-        name: "CPU pressure",
+        name: PRESSURE,
         seen: |e| e.generator.pressure_share.map(Share),
         // All of the time is more than there can be: not judged.
         limit: |_, l| Some(Share(l.pressure)).filter(|_| l.pressure < 1.0),

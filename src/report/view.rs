@@ -3,14 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::BUDGET;
-use super::result::{
-    Difference, FailureGroup, PlaybackResult, RunResult, Status, ThresholdResult, ValidityCheck,
-};
-use super::text::{
-    Cell, QUANTILES, Shown, bytes, chosen, count, counted, harmless, one_line, percent, share, span,
-};
+use super::result::{FailureGroup, PlaybackResult, RunResult, Status, ThresholdResult};
+use super::text::{Cell, QUANTILES, Shown, chosen, count, counted, harmless, one_line, share, span};
 use crate::gate::{Subject, Threshold};
-use crate::measure::validity::NOT_MEASURED;
 use crate::measure::{Distribution, Metric, fewest_samples};
 use crate::time::Micros;
 
@@ -28,6 +23,8 @@ const LATENCY: [Metric; 7] = [
 /// What "uncorrected" means, once a report.
 const UNCORRECTED: &str = "uncorrected: the clock restarts at the late send, and failures are left out: what a naive tool would \
                            report. Where the two differ, believe the other";
+
+mod generator;
 
 /// A label and its value.
 pub(super) struct Fact {
@@ -200,11 +197,6 @@ impl<'a> View<'a> {
             .flatten()
             .collect::<Vec<_>>()
             .join("; ")
-    }
-
-    /// Whether a check had something to look at: what was not measured has not held either.
-    pub(super) fn measured(c: &ValidityCheck) -> bool {
-        c.seen != NOT_MEASURED
     }
 
     /// What was found out besides.
@@ -462,87 +454,6 @@ impl<'a> View<'a> {
         }
         facts
     }
-
-    /// The generator's health.
-    pub(super) fn generator(&self) -> Vec<Fact> {
-        let r = self.result;
-        let g = &r.generator;
-        let mut facts = vec![(
-            "CPU",
-            format!(
-                "{} of all cores under load, {:.1} µs a message ({} sent, {} received)",
-                percent(g.cpu_share),
-                g.cpu_us_per_message,
-                count(g.messages_sent),
-                count(g.messages_received)
-            ),
-        )];
-        if let Some(steal) = g.steal_share {
-            facts.push(("CPU steal", format!("{} taken by other guests", percent(steal))));
-        }
-        if let Some(pressure) = g.pressure_share {
-            let text =
-                format!("{} of the time something on this machine waited for a CPU", percent(pressure));
-            facts.push(("CPU pressure", text));
-        }
-        for (label, metric, meaning) in [
-            ("send lateness", Metric::SendLateness, "planned → written"),
-            (
-                "our own lateness",
-                Metric::OwnLateness,
-                "woken late, or slow: the generator's; validity is judged by it",
-            ),
-            ("socket blocked", Metric::SocketBlocked, "the server's or the network's"),
-        ] {
-            if let Some(m) = r.metrics.get(metric.name()).filter(|m| m.count > 0) {
-                let cell = |q| Cell::quantile(m, q).spoken(Shown::Millis);
-                let max = Cell::max(m).spoken(Shown::Millis);
-                facts.push((label, format!("p50 {}, p99 {}, max {max} ({meaning})", cell(0.5), cell(0.99))));
-            }
-        }
-        facts.push((
-            "memory",
-            format!(
-                "{} a device over a base of {} (peak {})",
-                bytes(g.rss_bytes_per_device),
-                bytes(g.rss_base_bytes),
-                bytes(g.rss_peak_bytes)
-            ),
-        ));
-        let of = |limit: Option<u64>| limit.map_or_else(String::new, |n| format!(" of {}", count(n)));
-        if let Some(peak) = g.open_files_peak {
-            facts.push(("open files", format!("{}{}", count(peak), of(g.open_files_limit))));
-        }
-        if g.source_addresses > 0 {
-            let addresses = match g.source_addresses {
-                1 => "from one address".to_owned(),
-                n => format!("from each of {} addresses", count(n)),
-            };
-            facts.push(("local ports", format!("{}{} {addresses}", count(g.ports_peak), of(g.ports_limit))));
-        }
-        facts.into_iter().map(|(label, value)| Fact { label: label.to_owned(), value }).collect()
-    }
-
-    /// Agreement with the reference server's own log.
-    pub(super) fn agreement(&self) -> Vec<Fact> {
-        let Some(a) = &self.result.agreement else {
-            return Vec::new();
-        };
-        let mut facts = vec![Fact {
-            label: "turns compared".to_owned(),
-            value: format!(
-                "{}, {} not found in the server's log; differences are harness − server",
-                count(a.turns),
-                count(a.unmatched)
-            ),
-        }];
-        for (label, d) in [("first token", &a.ttft), ("first audio", &a.ttfa)] {
-            if d.count > 0 {
-                facts.push(Fact { label: label.to_owned(), value: difference(d) });
-            }
-        }
-        facts
-    }
 }
 
 /// What an invalid run is worth.
@@ -595,15 +506,5 @@ fn stalls(r: &RunResult, p: &PlaybackResult) -> String {
         share(p.stalled_us.max(0) as u64, played),
         ttfa(0.5, p.ttfa_p50_us),
         ttfa(0.95, p.ttfa_p95_us)
-    )
-}
-
-fn difference(d: &Difference) -> String {
-    format!(
-        "p50 {}; largest either way: p99 {}, max {}; {} within 5 ms",
-        span(d.p50_us),
-        span(d.p99_abs_us),
-        span(d.max_abs_us),
-        d.within_5ms.map_or_else(|| "–".to_owned(), percent)
     )
 }

@@ -373,7 +373,7 @@ pub const SECTIONS: &[Section] = &[
                 Choice(&[
                     (
                         "spread",
-                        "each device's chunks come at its own instants within the chunk period, drawn by the seed",
+                        "each device at its own instants, drawn by the seed; open arrivals as `fleet.spacing` says",
                     ),
                     (
                         "lockstep",
