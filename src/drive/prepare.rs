@@ -124,11 +124,7 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
         .await
         .map_err(|e| unreachable(&target.shown, &e.to_string(), &FailureClass::Dns))?
         .collect();
-    // One address family: `localhost` has two, and a server may listen on one of them only.
-    let addresses = match addresses.iter().find(|a| a.is_ipv4()) {
-        Some(_) => addresses.into_iter().filter(SocketAddr::is_ipv4).collect(),
-        None => addresses,
-    };
+    let addresses = of_one_family(addresses, &target.sources);
     let sources = sources(scenario, &addresses)?;
     let tls = if parts.secure {
         let config = client_config(target, server.and_then(Child::ca_pem)).map_err(Failure::usage)?;
@@ -157,6 +153,14 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
         max_message: scenario.session.max_message as usize,
         secrets: scenario.secrets(),
     })
+}
+
+/// One address family: `localhost` has two, and a server may listen on one of them only. IPv4, unless devices are to
+/// connect from IPv6 addresses.
+fn of_one_family(addresses: Vec<SocketAddr>, from: &Sources) -> Vec<SocketAddr> {
+    let v4 = from.of(0).is_none_or(|ip| ip.is_ipv4());
+    let wanted: Vec<_> = addresses.iter().copied().filter(|a| a.is_ipv4() == v4).collect();
+    if wanted.is_empty() { addresses } else { wanted }
 }
 
 /// Where devices connect from: addresses of this machine, of the target's family, with enough ports between them.
@@ -325,6 +329,28 @@ mod tests {
         for bad in ["http://x", "ws://", "ws://host:port/", "ws://user:pass@host/", "nothing"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_family_is_that_of_the_source_addresses() {
+        let from = |items: &[&str]| {
+            let mut sources = Sources::default();
+            items.iter().for_each(|item| sources.add(item).unwrap());
+            sources
+        };
+        let both: Vec<SocketAddr> = vec!["[::1]:9".parse().unwrap(), "127.0.0.1:9".parse().unwrap()];
+        let chosen = |items: &[&str]| of_one_family(both.clone(), &from(items));
+        assert_eq!((chosen(&[]), chosen(&["127.0.0.2"])), (vec![both[1]], vec![both[1]]));
+        assert_eq!(chosen(&["::1"]), [both[0]]);
+        assert_eq!(of_one_family(vec![both[0]], &from(&[])), [both[0]], "there is no other");
+        let text = "target = { url = \"ws://named:9/\", source_ips = [\"::1\"] }";
+        let scenario =
+            crate::scenario::load(&crate::scenario::Source::inline("named.toml", text), &[]).unwrap();
+        let refused = sources(&scenario, &[both[1]]).unwrap_err().message;
+        assert!(
+            refused.starts_with("source address ::1 cannot connect to 127.0.0.1, the address of ws://named"),
+            "{refused}"
+        );
     }
 
     /// 192.0.2.0/24 is for documentation (RFC 5737): it is not asked.

@@ -133,6 +133,9 @@ impl LoadMarks {
 
     /// The instant of the next look, if there is one to come.
     fn next(&self) -> Option<Micros> {
+        if self.seen[1].is_some() {
+            return None;
+        }
         self.seen.iter().position(Option::is_none).map(|i| self.planned[i])
     }
 
@@ -460,6 +463,7 @@ mod tests {
         assert_eq!(span(marks), S(7));
         let mut early = LoadMarks::new([S(5), S(30)]);
         early.over(S(3));
+        assert_eq!(early.next(), None, "there is no load to look at any more");
         assert_eq!(span(early), S(3), "nothing but warm-up");
         assert_eq!(span(LoadMarks::new([S(50), S(90)])), S(40), "all devices had left before");
     }
