@@ -85,7 +85,8 @@ impl FailureClass {
             Self::ConnectTimeout => "no connection within session.connect_timeout",
             Self::Network => "the network refused: unreachable host, or no route",
             Self::LocalLimit => {
-                "this machine ran out of descriptors, ports or memory: raise ulimit -n or lower fleet.devices"
+                "this machine ran out of descriptors (ulimit -n), local ports (--source-ip) or memory: raise what it ran out of, or \
+                 lower fleet.devices"
             }
             Self::Tls => "the TLS handshake failed: see target.ca, target.client_cert, target.insecure",
             Self::UpgradeStatus(_) => {

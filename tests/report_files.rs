@@ -262,7 +262,7 @@ fn report_renders_again_and_prints_the_summary() {
     fs::remove_file(dir.path().join("report.html")).unwrap();
     let out = voxload(&["report", dir.path().to_str().unwrap()]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    assert!(String::from_utf8_lossy(&out.stdout).starts_with("FAIL  sample-failing: "));
+    assert!(String::from_utf8_lossy(&out.stdout).starts_with("VALID  sample-failing: "));
     assert_eq!(text(dir.path(), "report.html"), page);
     assert_eq!(text(dir.path(), "result.json"), before);
 
@@ -332,4 +332,92 @@ fn summaries() {
 fn markdown_summary() {
     let (dir, _) = written(Kind::Failing);
     insta::assert_snapshot!("summary_md", text(dir.path(), "summary.md"));
+}
+
+/// Whatever a reader opens first, the first thing it says is whether the numbers can be trusted.
+#[test]
+fn the_verdict_of_validity_comes_first() {
+    for (kind, word) in
+        [(Kind::Good, "VALID"), (Kind::Failing, "VALID"), (Kind::Invalid, "INVALID"), (Kind::Empty, "VALID")]
+    {
+        let (dir, result) = written(kind);
+        let terminal = summary(&result, &[], Style::plain());
+        assert!(terminal.starts_with(&format!("{word}  {}: ", result.name)), "{terminal}");
+        let md = text(dir.path(), "summary.md");
+        let first: Vec<_> = md.lines().next().unwrap().split(&[' ', ',', ':']).collect();
+        assert_eq!((first[0], first[2]), ("#", word), "{md}");
+        let html = text(dir.path(), "report.html");
+        let body = html.split_once("<body>").unwrap().1;
+        let mut said = body.split('<').filter_map(|tag| Some(tag.split_once('>')?.1.trim()));
+        assert_eq!(said.find(|t| !t.is_empty()), Some(word));
+        let junit = text(dir.path(), "junit.xml");
+        let case = junit.split("<testcase ").nth(1).unwrap();
+        assert!(case.starts_with("name=\"validity\"") && case.contains(&format!("{word}: ")), "{case}");
+        let json = text(dir.path(), "result.json");
+        let keys: Vec<_> = json.lines().filter(|l| l.starts_with("  \"")).take(3).collect();
+        assert_eq!(keys, ["  \"schema_version\": 1,", "  \"validity\": {", "  \"verdict\": {"]);
+    }
+}
+
+/// A run that the user stopped can be invalid as well: the first word says so.
+#[test]
+fn an_interrupted_run_can_be_invalid() {
+    let mut result = sample::make(Kind::Invalid, 7, 300).result;
+    result.verdict.status = voxload::report::result::Status::Interrupted;
+    let text = summary(&result, &[], Style::plain());
+    assert!(
+        text.starts_with("INVALID      sample-invalid: ") && text.contains("\nINTERRUPTED  stopped"),
+        "{text}"
+    );
+}
+
+/// Each reason of an invalid run: what was seen, the likely cause, what to try. In every format for people.
+#[test]
+fn what_is_loosened_and_why_it_is_invalid_is_everywhere() {
+    let looser = "CPU of the generator ≤ 98 % (default ≤ 90 %)";
+    let (dir, result) = written(Kind::Failing);
+    let everywhere = |dir: &Path, result: &RunResult, what: &str| {
+        let flat = |t: String| t.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut all = vec![("terminal", flat(summary(result, &[], Style::plain())))];
+        for file in ["summary.md", "report.html", "junit.xml", "result.json"] {
+            let plain = text(dir, file).replace("&#39;", "'").replace("&apos;", "'").replace('\\', "");
+            all.push((file, flat(plain)));
+        }
+        for (name, text) in all {
+            assert!(text.contains(what), "{name} lacks {what}");
+        }
+    };
+    everywhere(dir.path(), &result, looser);
+    let note = "waited 1 or 3 s for a repeated SYN";
+    for file in ["summary.md", "report.html", "result.json"] {
+        assert!(text(dir.path(), file).contains(note), "{file}");
+    }
+    let (dir, result) = written(Kind::Invalid);
+    for part in ["13.8 ms", "more devices than this machine's cores can drive", "fewer devices (-u 400)"] {
+        everywhere(dir.path(), &result, part);
+    }
+}
+
+/// Wherever a latency from the end of speech is shown, what a naive tool would have printed stands beside it.
+#[test]
+fn both_views_are_side_by_side() {
+    let (dir, result) = written(Kind::Failing);
+    let terminal = summary(&result, &[], Style::plain());
+    let after = |line: &str| {
+        let mut lines = terminal.lines().skip_while(|l| !l.starts_with(line));
+        lines.nth(1).unwrap_or_default().trim_start().to_owned()
+    };
+    for metric in ["  ttfa ", "  ttfa_first_byte ", "  ttft "] {
+        assert!(after(metric).starts_with("uncorrected "), "{metric}: {terminal}");
+    }
+    assert_eq!(terminal.matches("what a naive tool").count(), 1, "explained once: {terminal}");
+    assert!(terminal.contains("ttfa:p(95)<300ms  ∞") && terminal.contains("; uncorrected "), "{terminal}");
+    assert!(text(dir.path(), "junit.xml").contains("uncorrected"));
+    let page = text(dir.path(), "report.html");
+    assert!(page.matches("class=\"twin\"").count() == 3 && page.matches("class=\"naive\"").count() >= 2);
+    for metric in ["ttfa", "ttft", "ttfa_first_byte", "connect"] {
+        for name in [metric.to_owned(), format!("{metric}_uncorrected")] {
+            assert!(dir.path().join(format!("percentiles/{name}.hgrm")).is_file(), "{name}");
+        }
+    }
 }

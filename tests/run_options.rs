@@ -225,8 +225,13 @@ fn too_few_descriptors() {
     let ran = brisk(&server).args("-u 200").shell("ulimit -n 120").go().expect(2);
     ran.said(&format!("200 devices need {needed} open files, and the limit is 120"))
         .said(&format!("ulimit -n {needed}"));
-    // A soft limit is raised without a word.
-    brisk(&server).args("-u 80 -d 1s").set("turn.count", 1).shell("ulimit -S -n 100").go().expect(0);
+    // A soft limit is raised, and said to be.
+    let ran =
+        brisk(&server).args("-u 80 -d 1s").set("turn.count", 1).shell("ulimit -S -n 100").go().expect(0);
+    ran.said("raised the limit of open files for this run: 100 → 144, as 80 devices need");
+    let generator = ran.result().generator;
+    assert_eq!(generator.open_files_limit, Some(144));
+    assert!(generator.open_files_peak.is_some_and(|n| (80..144).contains(&n)), "{generator:?}");
 }
 
 /// What outranks what: flags, then `--set`, then the environment, then the file.

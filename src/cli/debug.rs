@@ -160,6 +160,8 @@ fn load(args: &Args) -> Result<Scenario, Failure> {
     scenario.turn.count = Some(args.turns);
     // Every turn is shown, so none is for warming up.
     scenario.fleet.warmup = Micros::ZERO;
+    // One device needs one port, however many the scenario has.
+    (scenario.fleet.devices, scenario.fleet.stages) = (1, Vec::new());
     Ok(scenario)
 }
 

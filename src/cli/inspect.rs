@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::scenario_args::ScenarioArgs;
+use crate::drive::prepare;
 use crate::exit::{Exit, Failure};
 use crate::gate::{Statistic, Threshold, fewest_for_bound};
 use crate::scenario::estimate::{DEVICE_MEMORY, Estimate, Speech, Wire};
 use crate::scenario::units::format_duration;
 use crate::scenario::{Arrivals, EndOfTurn, Flush, Scenario, reference};
 use crate::time::Micros;
+use crate::transport::source::{self, Sources};
 
 /// Check a scenario and print the plan.
 ///
@@ -74,12 +76,11 @@ struct Limits {
 impl Limits {
     fn of_machine() -> Self {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        let ports = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok().and_then(|text| {
-            let mut numbers = text.split_whitespace().filter_map(|n| n.parse::<u64>().ok());
-            let (low, high) = (numbers.next()?, numbers.next()?);
-            high.checked_sub(low).map(|n| n + 1)
-        });
-        Self { open_files_soft: files.current, open_files_hard: files.maximum, local_ports: ports }
+        Self {
+            open_files_soft: files.current,
+            open_files_hard: files.maximum,
+            local_ports: source::local_ports(),
+        }
     }
 }
 
@@ -134,6 +135,9 @@ struct Plan {
     up: Bandwidth,
     down: Bandwidth,
     descriptors: u64,
+    /// Addresses that devices connect from; empty: the kernel chooses.
+    source_ips: String,
+    source_addresses: u64,
     memory_bytes: u64,
     limits: Limits,
     thresholds: Vec<String>,
@@ -143,6 +147,7 @@ struct Plan {
 impl Plan {
     fn of(s: &Scenario, limits: &Limits) -> Self {
         let e = Estimate::of(s, Speech::default());
+        let sources = sources(s, e.devices, limits);
         Self {
             name: s.name.clone(),
             origin: s.origin.clone(),
@@ -163,10 +168,12 @@ impl Plan {
             up: Bandwidth::of(&e.up, e.sending, e.devices),
             down: Bandwidth::of(&e.down, e.receiving, e.devices),
             descriptors: e.descriptors,
+            source_ips: sources.text(),
+            source_addresses: sources.count().max(1),
             memory_bytes: e.memory,
             limits: *limits,
             thresholds: s.thresholds.clone(),
-            warnings: warnings(s, &e, limits),
+            warnings: warnings(s, &e, limits, &sources),
         }
     }
 
@@ -256,9 +263,22 @@ impl Plan {
         if let Some(ports) = self.limits.local_ports {
             let _ = writeln!(
                 text,
-                "          {} local ports (this machine has {} to one address)",
+                "          {} local ports (an address of this machine has {} towards a server)",
                 grouped(u64::from(self.devices)),
                 grouped(ports)
+            );
+        }
+        if self.source_addresses > 1 {
+            let why = if s.target.sources.is_empty() {
+                ", by itself: the server is on loopback, and one address has too few ports for comfort"
+            } else {
+                ""
+            };
+            let _ = writeln!(
+                text,
+                "          {} source addresses: {}{why}",
+                grouped(self.source_addresses),
+                self.source_ips
             );
         }
         let _ = writeln!(
@@ -277,8 +297,17 @@ impl Plan {
     }
 }
 
+/// Where devices would connect from. What a host name stands for is not looked up.
+fn sources(s: &Scenario, devices: u32, limits: &Limits) -> Sources {
+    if s.target.sources.is_empty() {
+        source::of_fleet(devices, limits.local_ports, s.target.on_loopback())
+    } else {
+        s.target.sources.clone()
+    }
+}
+
 /// What to be wary of: what was seen, why it matters, what to try.
-fn warnings(s: &Scenario, e: &Estimate, limits: &Limits) -> Vec<String> {
+fn warnings(s: &Scenario, e: &Estimate, limits: &Limits, sources: &Sources) -> Vec<String> {
     let mut all = Vec::new();
     let embedded = s.target.url.is_none();
     if s.target.insecure {
@@ -295,12 +324,17 @@ fn warnings(s: &Scenario, e: &Estimate, limits: &Limits) -> Vec<String> {
             e.descriptors
         ));
     }
-    if let Some(ports) = limits.local_ports.filter(|ports| *ports < u64::from(e.devices)) {
+    let room = limits.local_ports.map_or(u64::MAX, |ports| sources.room(ports, 1));
+    if room < u64::from(e.devices) {
         all.push(format!(
-            "{} devices and {} local ports to one address: widen net.ipv4.ip_local_port_range, or lower --devices",
+            "{} devices, and {} local ports towards a server: connect from more addresses (--source-ip LIST), widen \
+             net.ipv4.ip_local_port_range, or lower --devices",
             grouped(u64::from(e.devices)),
-            grouped(ports)
+            grouped(room)
         ));
+    }
+    if let Some((ip, e)) = sources.stranger(e.devices) {
+        all.push(prepare::not_ours(ip, &e).replace("\n  ", ": "));
     }
     if s.fleet.arrivals == Arrivals::Closed && e.devices > 5_000 {
         all.push(format!(

@@ -65,8 +65,7 @@ fn line(p: &Progress<'_>) -> String {
         Phase::Draining => "draining",
         Phase::Interrupted => "interrupted, draining (again to stop at once)",
     };
-    let ttfa = p.totals.all.metric(Metric::Ttfa);
-    let at = |q| match ttfa.quantile(q) {
+    let at = |metric, q| match p.totals.all.metric(metric).quantile(q) {
         Some(Quantile::Finite(t)) => t.to_string(),
         Some(Quantile::Infinite) => "∞".to_owned(),
         None => "–".to_owned(),
@@ -76,8 +75,10 @@ fn line(p: &Progress<'_>) -> String {
     let failed = c.failed + c.timed_out + c.connect_failures + c.lost;
     let (connected, in_turn) = (p.latest.counts.connected.max(0), p.latest.counts.in_turn.max(0));
     format!(
-        "{phase} · {connected} devices, {in_turn} talking · {done} turns, {failed} failures · TTFA p50 {} p95 {}",
-        at(0.5),
-        at(0.95)
+        "{phase} · {connected} devices, {in_turn} talking · {done} turns, {failed} failures · TTFA p50 {} p95 {} (uncorrected {}, {})",
+        at(Metric::Ttfa, 0.5),
+        at(Metric::Ttfa, 0.95),
+        at(Metric::TtfaUncorrected, 0.5),
+        at(Metric::TtfaUncorrected, 0.95)
     )
 }

@@ -116,7 +116,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
             "warning: target.insecure is set: certificates are NOT checked; anybody could be answering",
         );
     }
-    enough_descriptors(&scenario)?;
+    if let Some(done) = enough_descriptors(&scenario)? {
+        say(&done);
+    }
     check_outs(&args.outs, &scenario)?;
     let speech = prepare::speech(&scenario)?;
     for f in speech.sounds.iter().zip(&speech.fixtures).filter(|(s, _)| s.detected).map(|(_, f)| f) {
@@ -129,6 +131,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         .map_err(|e| Failure::usage(format!("cannot start: {e}")))?;
     let target = runtime.block_on(reach(&scenario))?;
     say(&announcement(&scenario, target.server.as_ref()));
+    if let Some(said) = several_sources(&target.endpoint) {
+        say(&said);
+    }
     let mut reporter = Reporter::new(args.quiet);
     let started = SystemTime::now();
     let sinks = sinks(&scenario, &speech, &target.dir, started)?;
@@ -159,6 +164,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         url: embedded.clone().unwrap_or_else(|| scenario.target.shown.clone()),
         embedded: embedded.is_some(),
         tls: endpoint.tls.is_some(),
+        sources: &endpoint.sources,
         agreement,
     };
     let result = outcome::result(context, &finished);
@@ -265,14 +271,27 @@ fn publish(
     Ok(if exit == Exit::Good && !problems.is_empty() { Exit::Usage } else { exit })
 }
 
-fn enough_descriptors(scenario: &Scenario) -> Result<(), Failure> {
+/// Raises the limit of open files if need be; what was done.
+fn enough_descriptors(scenario: &Scenario) -> Result<Option<String>, Failure> {
     let fleet = &scenario.fleet;
     let most = fleet.most();
     let needed = u64::from(most) + OWN_DESCRIPTORS;
-    match health::raise_open_files(needed) {
-        (_, true) => Ok(()),
-        (limit, false) => Err(Failure::usage(too_few_descriptors(most, needed, limit))),
+    let limit = health::raise_open_files(needed);
+    if !limit.enough {
+        return Err(Failure::usage(too_few_descriptors(most, needed, limit.now)));
     }
+    Ok((limit.now != limit.before).then(|| {
+        format!(
+            "raised the limit of open files for this run: {} → {}, as {most} devices need",
+            limit.before, limit.now
+        )
+    }))
+}
+
+/// Says it when devices connect from more than one address.
+fn several_sources(endpoint: &Endpoint) -> Option<String> {
+    let n = endpoint.sources.count();
+    (n > 1).then(|| format!("devices connect from {n} addresses: {}", endpoint.sources.text()))
 }
 
 fn too_few_descriptors(devices: u32, needed: u64, limit: u64) -> String {

@@ -58,6 +58,13 @@ pub(super) struct ScenarioArgs {
     #[arg(long, value_name = "URL", help_heading = "Scenario")]
     url: Option<String>,
 
+    /// Addresses of this machine to connect from, for more devices than one address has ports; repeatable
+    /// [key: target.source_ips]
+    ///
+    /// Addresses, ranges and networks: `--source-ip 10.0.0.5,10.0.0.8-10.0.0.11`, `--source-ip 127.1.0.0/28`.
+    #[arg(long = "source-ip", value_name = "LIST", help_heading = "Scenario")]
+    source_ips: Vec<String>,
+
     /// Write the report into this folder [key: report.dir]
     #[arg(long, value_name = "DIR", help_heading = "Scenario")]
     report_dir: Option<String>,
@@ -132,6 +139,9 @@ impl ScenarioArgs {
         }
         if !self.stages.is_empty() {
             all.push(of("--stage", "fleet.stages", &self.stages.join(","), false));
+        }
+        if !self.source_ips.is_empty() {
+            all.push(of("--source-ip", "target.source_ips", &self.source_ips.join(","), false));
         }
         all.extend(self.thresholds.iter().map(|t| of("--threshold", "thresholds", t, true)));
         all

@@ -161,7 +161,7 @@ impl Device {
             last_failure: None,
             next_turn: 0,
             draw,
-            next_start: Some(arrive + draw.think),
+            next_start: Some(plan.first_beat(id, arrive + draw.think)),
             session_turn: 0,
             turn: None,
             interrupted: None,

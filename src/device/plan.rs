@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::audio::Clip;
 use crate::dialect::{Dialect, Encoding, Prepared, SessionSetup};
-use crate::scenario::{PlaybackPlan, SessionPlan, TurnPlan};
+use crate::scenario::{Arrivals, Fleet, Phase, PlaybackPlan, SessionPlan, TurnPlan};
 use crate::seed::Seed;
 use crate::time::Micros;
 
@@ -29,6 +29,29 @@ pub struct Plan {
     pub playback: PlaybackPlan,
     /// Turns planned to start before this are not counted.
     pub warmup: Micros,
+    /// When devices send within a chunk period.
+    pub beat: Beat,
+}
+
+/// When devices send within a chunk period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// Each device begins its first utterance so much later as the seed says, up to this period. Where its later ones
+    /// begin follows from when replies end.
+    Spread(Micros),
+    /// Every utterance begins at a multiple of this period.
+    Lockstep(Micros),
+}
+
+impl Beat {
+    /// As a scenario has it, with chunks of this length. Open arrivals come exactly when their spacing says.
+    pub const fn of(fleet: &Fleet, chunk: Micros) -> Self {
+        match (fleet.phase, fleet.arrivals) {
+            (Phase::Spread, Arrivals::Closed) => Self::Spread(chunk),
+            (Phase::Spread, Arrivals::Open { .. }) => Self::Spread(Micros::ZERO),
+            (Phase::Lockstep, _) => Self::Lockstep(chunk),
+        }
+    }
 }
 
 /// A clip and its frames, ready to send: shared by all devices.
@@ -88,6 +111,28 @@ impl Plan {
         Draw { think, utterance, barge_in, backchannel, jitter: (r.bits() >> 32) as u32 }
     }
 
+    /// When the first utterance of a device begins that is due at `due`: devices that came together do not send together.
+    pub fn first_beat(&self, device: u32, due: Micros) -> Micros {
+        match self.beat {
+            Beat::Spread(period) => {
+                let mut r = self.seed.stream("phase", device.into());
+                due + Micros(r.below(period.0.max(0).unsigned_abs()) as i64)
+            }
+            Beat::Lockstep(_) => self.on_beat(due),
+        }
+    }
+
+    /// When any other utterance begins that is due at `due`.
+    pub fn on_beat(&self, due: Micros) -> Micros {
+        match self.beat {
+            Beat::Lockstep(period) if period > Micros::ZERO => {
+                let late = due.0.rem_euclid(period.0);
+                if late == 0 { due } else { due + Micros(period.0 - late) }
+            }
+            _ => due,
+        }
+    }
+
     /// Full jitter: a random delay up to a limit that doubles with each attempt (`attempt` counts from 0).
     pub fn backoff(&self, attempt: u32, jitter: u32) -> Micros {
         let limit = self
@@ -99,5 +144,59 @@ impl Plan {
         // A golden-ratio walk from the turn's draw, so that successive attempts of one turn differ.
         let at = jitter.wrapping_add(attempt.wrapping_mul(0x9e37_79b9));
         Micros(((i128::from(limit) * i128::from(at)) >> 32) as i64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::device::tests::plan;
+    use crate::scenario::EndOfTurn;
+
+    fn with(seed: u64, beat: Beat) -> Arc<Plan> {
+        plan(EndOfTurn::Signal, |p| (p.seed, p.beat) = (Seed(seed), beat))
+    }
+
+    proptest! {
+        /// Devices that would begin together begin anywhere within the period: each tenth of it has about a tenth of them.
+        #[test]
+        fn devices_spread_evenly_over_the_chunk_period(seed: u64, chunk_ms in 10_i64..200, due in 0..1_000_000_i64) {
+            let period = Micros::from_millis(chunk_ms);
+            let plan = with(seed, Beat::Spread(period));
+            let devices = 4_000;
+            let mut tenths = [0_u32; 10];
+            for device in 0..devices {
+                let late = plan.first_beat(device, Micros(due)) - Micros(due);
+                prop_assert!((0..period.0).contains(&late.0));
+                tenths[(late.0 * 10 / period.0) as usize] += 1;
+            }
+            // Binomial with mean 400 and standard deviation 19: six of those.
+            prop_assert!(tenths.iter().all(|n| n.abs_diff(devices / 10) < 114), "{tenths:?}");
+            prop_assert_eq!(plan.on_beat(Micros(due)), Micros(due), "later turns begin when they are due");
+        }
+
+        /// In lockstep everybody is on the same beat, at most a period after the instant that was due.
+        #[test]
+        fn lockstep_is_one_beat_for_all(seed: u64, chunk_us in 2_500_i64..200_000, due: [i32; 4]) {
+            let plan = with(seed, Beat::Lockstep(Micros(chunk_us)));
+            for (device, due) in (0..).zip(due) {
+                let due = Micros(due.into());
+                for at in [plan.first_beat(device, due), plan.on_beat(due)] {
+                    prop_assert_eq!(at.0.rem_euclid(chunk_us), 0);
+                    prop_assert!(at >= due && at - due < Micros(chunk_us));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_who_is_when() {
+        let of = |seed, device| with(seed, Beat::Spread(Micros(60_000))).first_beat(device, Micros::ZERO);
+        assert_eq!(of(1, 7), of(1, 7));
+        assert!(of(1, 7) != of(1, 8) && of(1, 7) != of(2, 7));
     }
 }

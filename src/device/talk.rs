@@ -98,7 +98,7 @@ impl Device {
     /// The next turn starts a think time after `from`, unless all turns have been had.
     pub(super) fn plan_next_start(&mut self, from: Micros) {
         let more = self.plan.turn.count.is_none_or(|n| self.next_turn < n);
-        self.next_start = more.then(|| from + self.draw.think);
+        self.next_start = more.then(|| self.plan.on_beat(from + self.draw.think));
     }
 
     /// Sends the chunks that are due.
@@ -154,7 +154,7 @@ impl Device {
 
     /// When the user interrupts the reply.
     pub(super) fn barge_in_at(&self, turn: &Turn) -> Option<Micros> {
-        let at = turn.audible()? + turn.draw.barge_in?;
+        let at = self.plan.on_beat(turn.audible()? + turn.draw.barge_in?);
         // A voice interrupts by saying something: there must be something left to say. A button needs no words.
         let able = self.plan.turn.end == EndOfTurn::Signal
             || self.plan.turn.count.is_none_or(|n| self.next_turn < n);

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::watch::Watch;
 use super::*;
 use crate::audio::{AudioFormat, Chunk, Clip, Codec, CodecSettings};
-use crate::device::plan::Spoken;
+use crate::device::plan::{Beat, Spoken};
 use crate::dialect::{Dialect, Encoding, SessionSetup};
 use crate::event::Backchannel;
 use crate::scenario::{
@@ -83,6 +83,8 @@ pub(crate) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> 
         },
         playback: PlaybackPlan { prebuffer: Micros::ZERO, max_stall_ratio: 0.1 },
         warmup: Micros::ZERO,
+        // Without spread: the tests know every instant.
+        beat: Beat::Spread(Micros::ZERO),
     };
     change(&mut plan);
     Arc::new(plan)

@@ -8,14 +8,15 @@ use crate::device::plan::Plan;
 use crate::event::PREBUFFERS;
 use crate::exit::Exit;
 use crate::gate;
-use crate::measure::{Metric, Quantile, Totals, health, probe, turn_row, validity};
+use crate::measure::{Metric, Quantile, Totals, findings, health, probe, turn_row, validity};
 use crate::report::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
     Generator, MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, Status, TargetInfo, TurnCounts,
-    Verdict,
+    TurnRow, Verdict,
 };
-use crate::scenario::Scenario;
 use crate::scenario::estimate::Wire;
+use crate::scenario::{Scenario, ValidityLimits};
+use crate::transport::source::{self, Sources};
 
 /// Metrics that a run of the right kind always has, with or without samples.
 const HEADLINES: [Metric; 3] = [Metric::Ttfa, Metric::TtfaFirstByte, Metric::SendLateness];
@@ -38,29 +39,34 @@ pub struct Context<'a> {
     pub embedded: bool,
     /// True for wss.
     pub tls: bool,
+    /// Where devices connected from.
+    pub sources: &'a Sources,
     /// Harness against reference server.
     pub agreement: Option<Agreement>,
 }
 
 /// Makes the document, verdict included.
 pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
-    let Context { scenario, plan, fixtures, started, command, url, embedded, tls, agreement } = context;
+    let Context { scenario, plan, fixtures, started, command, url, embedded, tls, sources, agreement } =
+        context;
     let totals = &run.totals;
-    let generator = generator(run, scenario.fleet.most());
+    let generator = generator(run, scenario.fleet.most(), sources);
     let fleet_ttfa = totals.all.metric(Metric::Ttfa);
-    let probe = run.probe.as_ref().map(|p| probe::compare(p, fleet_ttfa, scenario.validity.probe_margin));
-    let validity = validity::judge(totals, &generator, &scenario.validity, run.lost_shards, probe);
+    let probe = run.probe.as_ref().map(|p| probe::compare(p, fleet_ttfa));
+    let evidence = validity::Evidence { totals, generator: &generator, probe, lost_shards: run.lost_shards };
+    let validity = validity::judge(evidence, &scenario.validity, &ValidityLimits::defaults());
     let names: Vec<String> = fixtures.iter().map(|f| f.id.clone()).collect();
     let mut result = RunResult {
         schema_version: SCHEMA_VERSION,
+        validity,
+        verdict: Verdict { status: Status::Pass, exit_code: 0, reasons: Vec::new() },
+        notes: findings::findings(totals, run.listen),
         voxload_version: env!("CARGO_PKG_VERSION").to_owned(),
         name: scenario.name.clone(),
         seed: scenario.seed,
         started_at: crate::report::rfc3339(started),
         duration_us: run.duration.0,
         warmup_us: scenario.fleet.warmup.0,
-        verdict: Verdict { status: Status::Pass, exit_code: 0, reasons: Vec::new() },
-        validity,
         thresholds: Vec::new(),
         target: TargetInfo {
             url,
@@ -79,7 +85,10 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         stages: run.stages.to_result(),
         generator,
         intervals: totals.series(),
-        worst_turns: totals.worst().map(|t| turn_row(t, &names)).collect(),
+        worst_turns: totals
+            .worst()
+            .map(|t| TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &names) })
+            .collect(),
         fixtures,
         audio: audio(scenario, plan, tls),
         host: health::host(),
@@ -128,10 +137,12 @@ fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
 }
 
 /// `most`: devices that the scenario allows at once; the shards' own peaks need not be of the same moment.
-fn generator(run: &Finished, most: u32) -> Generator {
+fn generator(run: &Finished, most: u32, sources: &Sources) -> Generator {
     let c = &run.totals.all.counts;
     let cpu = run.after.cpu - run.before.cpu;
     let messages = c.messages_sent + c.messages_received;
+    let load = &run.load;
+    let source_addresses = sources.count().clamp(1, u64::from(most.max(1)));
     let devices = u32::try_from(run.totals.peak_connected.max(0)).unwrap_or(u32::MAX).min(most);
     Generator {
         devices,
@@ -141,13 +152,22 @@ fn generator(run: &Finished, most: u32) -> Generator {
         bytes_sent: c.bytes_sent,
         bytes_received: c.bytes_received,
         cpu_us: cpu.0,
-        cpu_share: cpu.0 as f64 / (run.duration.0.max(1) as f64 * f64::from(health::cores())),
+        load_us: load.span.0,
+        cpu_share: (load.end.cpu - load.begin.cpu).0 as f64
+            / (load.span.0.max(1) as f64 * f64::from(health::cores())),
         cpu_us_per_message: cpu.0 as f64 / messages.max(1) as f64,
         rss_base_bytes: run.before.rss,
         rss_peak_bytes: run.rss_peak,
         rss_bytes_per_device: run.rss_peak.saturating_sub(run.before.rss) / u64::from(devices.max(1)),
-        steal_share: run.after.steal_since(&run.before),
         threads: run.threads.clone(),
+        steal_share: load.end.steal_since(&load.begin),
+        pressure_share: load.end.pressure_since(&load.begin, load.span),
+        open_files_peak: run.open_files_peak,
+        open_files_limit: health::open_files_limit(),
+        source_addresses,
+        // Devices take turns: no address has more than this.
+        ports_peak: u64::from(devices).div_ceil(source_addresses),
+        ports_limit: source::local_ports(),
     }
 }
 
@@ -227,6 +247,8 @@ fn playback(totals: &Totals) -> Vec<PlaybackResult> {
             media_us: c.media.0,
             ttfa_p50_us: quantile(m, 0.5),
             ttfa_p95_us: quantile(m, 0.95),
+            ttfa_uncorrected_p50_us: m.uncorrected().and_then(|m| quantile(m, 0.5)),
+            ttfa_uncorrected_p95_us: m.uncorrected().and_then(|m| quantile(m, 0.95)),
         })
         .collect()
 }

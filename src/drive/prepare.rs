@@ -1,5 +1,6 @@
 //! Before the first device: speech encoded, the target resolved, the embedded server started, one knock at the door.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::hearsay;
 use crate::audio::Sound;
 use crate::audio::chunk::encode_all;
 use crate::audio::library::Library;
-use crate::device::plan::{Plan, Spoken};
+use crate::device::plan::{Beat, Plan, Spoken};
 use crate::dialect::SessionSetup;
 use crate::event::FailureClass;
 use crate::exit::{Exit, Failure};
@@ -18,6 +19,7 @@ use crate::report::result::FixtureInfo;
 use crate::scenario::{EndOfTurn, Scenario, Secret};
 use crate::seed::Seed;
 use crate::time::{Clock, Micros};
+use crate::transport::source::{self, Sources};
 use crate::transport::tls::client_config;
 use crate::transport::websocket::Endpoint;
 use crate::transport::{Closed, Transport};
@@ -73,6 +75,7 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
         session: scenario.session.clone(),
         playback: scenario.playback,
         warmup: scenario.fleet.warmup,
+        beat: Beat::of(&scenario.fleet, audio.settings.chunk),
     };
     let at = |sample, s: &Sound| Micros::of_samples(sample, s.sample_rate).0;
     let fixtures = sounds
@@ -121,11 +124,8 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
         .await
         .map_err(|e| unreachable(&target.shown, &e.to_string(), &FailureClass::Dns))?
         .collect();
-    // One address family: `localhost` has two, and a server may listen on one of them only.
-    let addresses = match addresses.iter().find(|a| a.is_ipv4()) {
-        Some(_) => addresses.into_iter().filter(std::net::SocketAddr::is_ipv4).collect(),
-        None => addresses,
-    };
+    let addresses = of_one_family(addresses, &target.sources);
+    let sources = sources(scenario, &addresses)?;
     let tls = if parts.secure {
         let config = client_config(target, server.and_then(Child::ca_pem)).map_err(Failure::usage)?;
         let name = ServerName::try_from(parts.host.to_owned()).map_err(|_| {
@@ -144,6 +144,7 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
     }
     Ok(Endpoint {
         addresses,
+        sources,
         authority: parts.authority.to_owned(),
         path: Secret::new(parts.path),
         headers,
@@ -152,6 +153,63 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
         max_message: scenario.session.max_message as usize,
         secrets: scenario.secrets(),
     })
+}
+
+/// One address family: `localhost` has two, and a server may listen on one of them only. IPv4, unless devices are to
+/// connect from IPv6 addresses.
+fn of_one_family(addresses: Vec<SocketAddr>, from: &Sources) -> Vec<SocketAddr> {
+    let v4 = from.of(0).is_none_or(|ip| ip.is_ipv4());
+    let wanted: Vec<_> = addresses.iter().copied().filter(|a| a.is_ipv4() == v4).collect();
+    if wanted.is_empty() { addresses } else { wanted }
+}
+
+/// Where devices connect from: addresses of this machine, of the target's family, with enough ports between them.
+fn sources(scenario: &Scenario, addresses: &[SocketAddr]) -> Result<Sources, Failure> {
+    let devices = scenario.fleet.most();
+    let ports = source::local_ports();
+    let given = &scenario.target.sources;
+    let loopback = !addresses.is_empty() && addresses.iter().all(|a| a.is_ipv4() && a.ip().is_loopback());
+    let sources = if given.is_empty() { source::of_fleet(devices, ports, loopback) } else { given.clone() };
+    let refuse = |message: String| Err(Failure::usage(message));
+    if let Some((target, ip)) = addresses.iter().find_map(|a| Some((a.ip(), sources.mismatch(a.ip())?))) {
+        return refuse(format!(
+            "source address {ip} cannot connect to {target}, the address of {}\n  \
+             give addresses of the same family in target.source_ips (--source-ip)",
+            scenario.target.shown
+        ));
+    }
+    if let Some((ip, e)) = sources.stranger(devices) {
+        return refuse(not_ours(ip, &e));
+    }
+    let room = ports.map_or(u64::MAX, |ports| sources.room(ports, addresses.len() as u64));
+    if room < u64::from(devices) {
+        return refuse(too_few_ports(devices, room, &sources));
+    }
+    Ok(sources)
+}
+
+/// An address that nobody here can connect from.
+pub fn not_ours(ip: IpAddr, e: &std::io::Error) -> String {
+    if e.kind() == std::io::ErrorKind::AddrNotAvailable {
+        format!(
+            "source address {ip} is not an address of this machine\n  \
+             target.source_ips (--source-ip) takes those that `ip address` shows; on loopback, any of 127.0.0.0/8"
+        )
+    } else {
+        format!("source address {ip} cannot be used: {e}\n  see target.source_ips (--source-ip)")
+    }
+}
+
+/// More devices than connections can be told apart.
+pub fn too_few_ports(devices: u32, room: u64, sources: &Sources) -> String {
+    let from = match sources.count() {
+        0 | 1 => "one address of this machine has".to_owned(),
+        n => format!("{n} addresses of this machine have"),
+    };
+    format!(
+        "{devices} devices need as many local ports, and {from} {room} towards the server\n  \
+         connect from more addresses (--source-ip LIST), widen net.ipv4.ip_local_port_range, or use fewer devices: -u {room}"
+    )
 }
 
 /// The parts of a WebSocket URL; placeholders may stand in the path.
@@ -271,6 +329,53 @@ mod tests {
         for bad in ["http://x", "ws://", "ws://host:port/", "ws://user:pass@host/", "nothing"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_family_is_that_of_the_source_addresses() {
+        let from = |items: &[&str]| {
+            let mut sources = Sources::default();
+            items.iter().for_each(|item| sources.add(item).unwrap());
+            sources
+        };
+        let both: Vec<SocketAddr> = vec!["[::1]:9".parse().unwrap(), "127.0.0.1:9".parse().unwrap()];
+        let chosen = |items: &[&str]| of_one_family(both.clone(), &from(items));
+        assert_eq!((chosen(&[]), chosen(&["127.0.0.2"])), (vec![both[1]], vec![both[1]]));
+        assert_eq!(chosen(&["::1"]), [both[0]]);
+        assert_eq!(of_one_family(vec![both[0]], &from(&[])), [both[0]], "there is no other");
+        let text = "target = { url = \"ws://named:9/\", source_ips = [\"::1\"] }";
+        let scenario =
+            crate::scenario::load(&crate::scenario::Source::inline("named.toml", text), &[]).unwrap();
+        let refused = sources(&scenario, &[both[1]]).unwrap_err().message;
+        assert!(
+            refused.starts_with("source address ::1 cannot connect to 127.0.0.1, the address of ws://named"),
+            "{refused}"
+        );
+    }
+
+    /// 192.0.2.0/24 is for documentation (RFC 5737): it is not asked.
+    #[tokio::test]
+    async fn more_devices_than_ports_are_refused_before_they_try() {
+        let Some(ports) = source::local_ports() else { return };
+        let of = |url: &str, devices: u64, sources: &str| {
+            let text = format!(
+                "target = {{ url = \"{url}\", source_ips = [{sources}] }}\nfleet.devices = {devices}"
+            );
+            crate::scenario::load(&crate::scenario::Source::inline("ports.toml", text), &[]).unwrap()
+        };
+        let there = "ws://192.0.2.1:9/";
+        let failure = endpoint(&of(there, ports + 1, ""), None).await.err().unwrap();
+        assert_eq!(failure.exit, Exit::Usage);
+        let shown =
+            failure.message.replace(&(ports + 1).to_string(), "MORE").replace(&ports.to_string(), "PORTS");
+        insta::assert_snapshot!(shown, @r"
+        MORE devices need as many local ports, and one address of this machine has PORTS towards the server
+          connect from more addresses (--source-ip LIST), widen net.ipv4.ip_local_port_range, or use fewer devices: -u PORTS
+        ");
+        assert!(endpoint(&of(there, ports, ""), None).await.is_ok());
+        assert!(endpoint(&of(there, ports + 1, "\"127.0.0.2-127.0.0.3\""), None).await.is_ok());
+        let here = endpoint(&of("ws://127.0.0.1:9/", ports + 1, ""), None).await.unwrap();
+        assert_eq!(here.sources.text(), "127.0.0.1-127.0.0.3", "by itself on loopback");
     }
 
     #[tokio::test]

@@ -11,13 +11,15 @@ use tokio::sync::{mpsc, watch};
 use super::division::Division;
 use super::shard::{self, Control, Report};
 use crate::device::plan::Plan;
+use crate::measure::findings::ListenDrops;
 use crate::measure::health::{self, Usage};
 use crate::measure::{Distribution, Interval, Metric, Quantile, Totals, turn_row};
-use crate::report::result::ThreadResult;
+use crate::report::result::{ThreadResult, TurnRow};
 use crate::report::{HlogWriter, IntervalsCsv, StageTotals, TurnsCsv};
 use crate::scenario::{Arrivals, Scenario, arrival};
 use crate::seed::Seed;
 use crate::time::{Clock, Micros};
+use crate::transport::source::{self, Sources};
 use crate::transport::websocket::Endpoint;
 
 /// What a run is made of.
@@ -89,8 +91,14 @@ pub struct Finished {
     pub before: Usage,
     /// At the end of the run.
     pub after: Usage,
+    /// The generator under load.
+    pub load: Load,
     /// Most resident memory seen.
     pub rss_peak: u64,
+    /// Most open descriptors seen; `None` where they cannot be counted.
+    pub open_files_peak: Option<u64>,
+    /// What the listening sockets of this machine dropped, when the server is one of them.
+    pub listen: Option<ListenDrops>,
     /// Threads that shared the load.
     pub shards: u32,
     /// All threads that drove devices.
@@ -105,6 +113,56 @@ pub struct Finished {
     pub problems: Vec<String>,
 }
 
+/// The generator at both ends of the load that counts: after warm-up, until no more turns begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// How long it lasted.
+    pub span: Micros,
+    /// At its beginning.
+    pub begin: Usage,
+    /// At its end.
+    pub end: Usage,
+}
+
+/// Looks at the generator when the load that counts begins, and when it ends.
+struct LoadMarks {
+    /// When it begins and when it ends, as planned.
+    planned: [Micros; 2],
+    seen: [Option<(Micros, Usage)>; 2],
+}
+
+impl LoadMarks {
+    fn new(planned: [Micros; 2]) -> Self {
+        Self { planned, seen: [None; 2] }
+    }
+
+    /// The instant of the next look, if there is one to come.
+    fn next(&self) -> Option<Micros> {
+        if self.seen[1].is_some() {
+            return None;
+        }
+        self.seen.iter().position(Option::is_none).map(|i| self.planned[i])
+    }
+
+    fn look(&mut self, now: Micros) {
+        if let Some(mark) = self.seen.iter_mut().find(|m| m.is_none()) {
+            *mark = Some((now, Usage::now()));
+        }
+    }
+
+    /// No more turns begin, earlier than planned or as planned.
+    fn over(&mut self, now: Micros) {
+        self.seen[1].get_or_insert_with(|| (now, Usage::now()));
+    }
+
+    /// A run that ends during warm-up has been nothing else.
+    fn load(self, before: Usage, after: (Micros, Usage)) -> Load {
+        let (from, begin) = self.seen[0].unwrap_or((Micros::ZERO, before));
+        let (until, end) = self.seen[1].unwrap_or(after);
+        Load { span: until - from, begin, end }
+    }
+}
+
 /// Runs to the end.
 pub async fn run(run: Run<'_>) -> Finished {
     let Run { scenario, plan, endpoint, clock, sinks, progress } = run;
@@ -114,6 +172,12 @@ pub async fn run(run: Run<'_>) -> Finished {
     let division = Division::new(scenario, health::cores());
     let count = division.threads();
     let before = usage_without_devices(count);
+    let listed = health::list_open_files();
+    // Another machine's listening sockets count for themselves.
+    let server_is_here = endpoint.addresses.iter().all(|a| source::is_ours(a.ip()));
+    let listen = server_is_here.then(ListenDrops::now).flatten();
+    let sources = endpoint.sources.clone();
+    let mut marks = LoadMarks::new([fleet.warmup, fleet.duration]);
     let there = Arc::new(AtomicU32::new(0));
     let threads: Vec<JoinHandle<()>> = (0..count)
         .filter_map(|index| {
@@ -150,6 +214,8 @@ pub async fn run(run: Run<'_>) -> Finished {
         sinks,
         rss_peak: before.rss,
         cpu_seen: before.cpu,
+        open_files_peak: before.open_files,
+        sources,
         progress,
         end: fleet.duration,
         warmup: fleet.warmup,
@@ -162,7 +228,9 @@ pub async fn run(run: Run<'_>) -> Finished {
     loop {
         let patience =
             if aborted { std::time::Duration::from_secs(3600) } else { (deadline - clock.now()).to_std() };
+        let look = marks.next().map(|at| (at - clock.now()).to_std());
         tokio::select! {
+            () = tokio::time::sleep(look.unwrap_or_default()), if look.is_some() => marks.look(clock.now()),
             report = reports.recv() => match report {
                 Some((index, report)) => collector.take(index, report, clock.now()),
                 // Every shard has ended.
@@ -170,6 +238,7 @@ pub async fn run(run: Run<'_>) -> Finished {
             },
             () = signals.next() => {
                 let now = clock.now();
+                marks.over(now);
                 if collector.stopping.replace(Phase::Interrupted) == Some(Phase::Interrupted) {
                     aborted = true;
                     let _ = order.send(Control::Abort { owed: false });
@@ -185,8 +254,9 @@ pub async fn run(run: Run<'_>) -> Finished {
             }
         }
     }
-    collector.rest();
     let after = Usage::now();
+    let load = marks.load(before, (clock.now(), after));
+    collector.rest();
     for t in threads {
         if t.join().is_err() {
             collector.lost += 1;
@@ -196,18 +266,25 @@ pub async fn run(run: Run<'_>) -> Finished {
     collector.sinks.flush();
     let threads = collector.threads(division);
     Finished {
-        totals: collector.totals,
-        stages: collector.stages,
         duration: clock.now(),
         before,
         after,
+        load,
         rss_peak: collector.rss_peak.max(after.rss),
+        // Counted at intervals; devices that came and went between two had one each, besides those that were there
+        // before.
+        open_files_peak: collector.open_files_peak.max(
+            listed.map(|n| n + collector.totals.peak_connected.clamp(0, fleet.most().into()).unsigned_abs()),
+        ),
+        listen: listen.and_then(|before| Some(ListenDrops::now()?.since(before))),
         shards: division.shards(),
         threads,
         probe: collector.probe.map(|(_, ttfa)| ttfa),
         interrupted: collector.stopping == Some(Phase::Interrupted),
         lost_shards: collector.lost,
         problems: collector.sinks.problems,
+        totals: collector.totals,
+        stages: collector.stages,
     }
 }
 
@@ -235,6 +312,8 @@ struct Collector<'a> {
     rss_peak: u64,
     /// CPU time up to the last interval.
     cpu_seen: Micros,
+    open_files_peak: Option<u64>,
+    sources: Sources,
     progress: Box<dyn FnMut(&Progress<'_>) + 'a>,
     end: Micros,
     warmup: Micros,
@@ -301,8 +380,9 @@ impl Collector<'_> {
         all.counts.rss = usage.rss;
         self.cpu_seen = usage.cpu;
         let row = self.totals.add(start, self.interval, &all);
-        self.sinks.write(start, self.interval, &row, &all, &mut self.stages);
+        self.sinks.write(start, self.interval, &row, &all, &mut self.stages, &self.sources);
         self.rss_peak = self.rss_peak.max(usage.rss);
+        self.open_files_peak = self.open_files_peak.max(usage.open_files);
         let phase = match self.stopping {
             Some(phase) => phase,
             None if now >= self.end => Phase::Draining,
@@ -347,10 +427,11 @@ impl Sinks {
         row: &crate::report::result::IntervalPoint,
         interval: &Interval,
         stages: &mut StageTotals,
+        sources: &Sources,
     ) {
         let mut outcomes = Vec::new();
         for t in &interval.turns {
-            let row = turn_row(t, &self.fixtures);
+            let row = TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &self.fixtures) };
             stages.add(&row);
             outcomes.push(self.turns.write(&row));
         }
@@ -398,4 +479,40 @@ async fn heard(signal: &mut Option<Signal>) {
         return;
     }
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: fn(i64) -> Micros = Micros::from_secs;
+
+    fn span(marks: LoadMarks) -> Micros {
+        marks.load(Usage::default(), (S(40), Usage::default())).span
+    }
+
+    #[test]
+    fn load_is_what_lies_between_warm_up_and_the_last_turn_that_began() {
+        let mut marks = LoadMarks::new([S(5), S(30)]);
+        assert_eq!(marks.next(), Some(S(5)));
+        marks.look(S(5));
+        assert_eq!(marks.next(), Some(S(30)));
+        marks.look(S(30));
+        assert_eq!(marks.next(), None);
+        marks.over(S(33));
+        assert_eq!(span(marks), S(25));
+    }
+
+    #[test]
+    fn load_that_is_cut_short_ends_there() {
+        let mut marks = LoadMarks::new([S(5), S(30)]);
+        marks.look(S(5));
+        marks.over(S(12));
+        assert_eq!(span(marks), S(7));
+        let mut early = LoadMarks::new([S(5), S(30)]);
+        early.over(S(3));
+        assert_eq!(early.next(), None, "there is no load to look at any more");
+        assert_eq!(span(early), S(3), "nothing but warm-up");
+        assert_eq!(span(LoadMarks::new([S(50), S(90)])), S(40), "all devices had left before");
+    }
 }

@@ -574,6 +574,8 @@ mod tests {
                 media_us: 9_900_000,
                 ttfa_p50_us: None,
                 ttfa_p95_us: None,
+                ttfa_uncorrected_p50_us: None,
+                ttfa_uncorrected_p95_us: None,
             }],
             barge_in: BargeInCounts::default(),
             ..empty_run()

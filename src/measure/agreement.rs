@@ -27,7 +27,11 @@ pub fn compare(turns: &Path, truth: &Path) -> Result<Agreement, String> {
         let row = row.map_err(|e| wrong(&e))?;
         let Some(first_byte) = row.ttfa_first_byte_us else { continue };
         let candidates = log.get(&(row.local_port, row.session_turn)).map_or(&[][..], Vec::as_slice);
-        let ours = |t: &&truth::Row| (row.planned_start_us..=row.ended_us).contains(&t.turn_end_in_us.0);
+        let ours = |t: &&truth::Row| {
+            // Devices on several addresses use the same ports.
+            row.source_ip.is_none_or(|ip| t.peer_ip == Some(ip))
+                && (row.planned_start_us..=row.ended_us).contains(&t.turn_end_in_us.0)
+        };
         let Some(theirs) = candidates.iter().rev().find(ours) else {
             unmatched += 1;
             continue;

@@ -55,6 +55,8 @@ metrics! {
     Ttft = "ttft", Micros;
     /// Time to first audio, first byte: end of speech → first decodable audio. Failures are +∞.
     TtfaFirstByte = "ttfa_first_byte", Micros;
+    /// TTFA, first byte, without correction: clocks restart at late sends, failures are absent.
+    TtfaFirstByteUncorrected = "ttfa_first_byte_uncorrected", Micros;
     /// Diagnostic: last send written → first audible sample. Hides the chunk size; failures are absent.
     TtfaFromLastSend = "ttfa_from_last_send", Micros;
     /// TTFA without correction: clocks restart at late sends, failures are absent. What coordinated omission shows.
@@ -93,12 +95,22 @@ metrics! {
     TtfaAt120 = "ttfa@120ms", Micros;
     /// TTFA at a prebuffer of 200 ms. Failures are +∞.
     TtfaAt200 = "ttfa@200ms", Micros;
+    /// TTFA at prebuffer 0 without correction: clocks restart at late sends, failures are absent.
+    TtfaUncorrectedAt0 = "ttfa_uncorrected@0ms", Micros;
+    /// TTFA at a prebuffer of 60 ms without correction.
+    TtfaUncorrectedAt60 = "ttfa_uncorrected@60ms", Micros;
+    /// TTFA at a prebuffer of 120 ms without correction.
+    TtfaUncorrectedAt120 = "ttfa_uncorrected@120ms", Micros;
+    /// TTFA at a prebuffer of 200 ms without correction.
+    TtfaUncorrectedAt200 = "ttfa_uncorrected@200ms", Micros;
     /// Planned onset of an interruption → last audible agent sample played.
     BargeInStop = "barge_in_stop", Micros;
     /// Planned onset of an interruption → last audio of the old reply received.
     BargeInLastByte = "barge_in_last_byte", Micros;
     /// Planned connection attempt → upgraded: from here on the device may speak.
     Connect = "connect", Micros;
+    /// Connecting without correction: the attempt as it really began → upgraded.
+    ConnectUncorrected = "connect_uncorrected", Micros;
     /// TCP handshake.
     ConnectTcp = "connect_tcp", Micros;
     /// TLS handshake.
@@ -141,6 +153,22 @@ impl Metric {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|m| m.name() == name)
     }
+
+    /// The same latency as a tool without a plan would print it: its clock restarts at the late send, and it leaves
+    /// failures out.
+    pub const fn uncorrected(self) -> Option<Self> {
+        Some(match self {
+            Self::Ttfa => Self::TtfaUncorrected,
+            Self::Ttft => Self::TtftUncorrected,
+            Self::TtfaFirstByte => Self::TtfaFirstByteUncorrected,
+            Self::TtfaAt0 => Self::TtfaUncorrectedAt0,
+            Self::TtfaAt60 => Self::TtfaUncorrectedAt60,
+            Self::TtfaAt120 => Self::TtfaUncorrectedAt120,
+            Self::TtfaAt200 => Self::TtfaUncorrectedAt200,
+            Self::Connect => Self::ConnectUncorrected,
+            _ => return None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +179,18 @@ mod tests {
     fn names_are_unique_and_found() {
         for &m in Metric::ALL {
             assert_eq!(Metric::from_name(m.name()), Some(m));
+        }
+    }
+
+    #[test]
+    fn uncorrected_twins_are_named_after_their_metric() {
+        for m in Metric::ALL {
+            if let Some(twin) = m.uncorrected() {
+                let name = m.name();
+                let (stem, at) =
+                    name.split_once('@').map_or((name, String::new()), |(s, at)| (s, format!("@{at}")));
+                assert_eq!(twin.name(), format!("{stem}_uncorrected{at}"));
+            }
         }
     }
 }

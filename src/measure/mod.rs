@@ -6,6 +6,7 @@
 
 pub mod agreement;
 mod distribution;
+pub mod findings;
 pub mod health;
 mod metric;
 pub mod probe;

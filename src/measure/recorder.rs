@@ -239,6 +239,7 @@ impl Recorder {
                 self.connected += 1;
                 c.most_connected = c.most_connected.max(self.connected);
                 i.record(Metric::Connect, total);
+                i.record(Metric::ConnectUncorrected, times.tcp + times.tls + times.upgrade);
                 i.record(Metric::ConnectTcp, times.tcp);
                 i.record(Metric::ConnectUpgrade, times.upgrade);
                 if times.tls > Micros::ZERO {
@@ -339,8 +340,6 @@ impl Interval {
             (Metric::Ttfa, t.ttfa()),
             (Metric::Ttft, t.ttft()),
             (Metric::TtfaFirstByte, t.ttfa_first_byte()),
-            (Metric::TtfaUncorrected, t.ttfa().map(|v| v - uncorrected)),
-            (Metric::TtftUncorrected, t.ttft().map(|v| v - uncorrected)),
             (Metric::TtfaFromLastSend, t.judged.first_audible.zip(t.last_send_done).map(|(a, b)| a - b)),
             (Metric::TtfaAt0, late(t.playout[0].first_audible)),
             (Metric::TtfaAt60, late(t.playout[1].first_audible)),
@@ -353,6 +352,9 @@ impl Interval {
         ] {
             if let Some(value) = value {
                 self.record(m, value);
+                if let Some(twin) = m.uncorrected() {
+                    self.record(twin, value - uncorrected);
+                }
             }
         }
     }

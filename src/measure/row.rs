@@ -7,6 +7,8 @@ use crate::time::Micros;
 /// The row of a turn; `fixtures` are the names of the run's fixtures.
 pub fn turn_row(t: &TurnRecord, fixtures: &[String]) -> TurnRow {
     let us = |t: Option<Micros>| t.map(|t| t.0);
+    // Empty where the speech was never out: the clock of a tool without a plan has not begun.
+    let uncorrected = |latency: Option<Micros>| latency.zip(t.send_delay()).map(|(l, late)| (l - late).0);
     let late = |at: Option<Micros>| at.map(|at| (at - t.end_of_speech).0);
     let (outcome, detail) = match &t.outcome {
         Outcome::Succeeded => ("ok".to_owned(), String::new()),
@@ -19,6 +21,7 @@ pub fn turn_row(t: &TurnRecord, fixtures: &[String]) -> TurnRow {
         turn: t.turn,
         session_turn: t.session_turn,
         local_port: t.local_port,
+        source_ip: None,
         fixture: fixtures.get(usize::from(t.fixture)).cloned().unwrap_or_default(),
         warmup: t.warmup,
         outcome,
@@ -27,8 +30,11 @@ pub fn turn_row(t: &TurnRecord, fixtures: &[String]) -> TurnRow {
         last_send_planned_us: t.last_send_planned.0,
         last_send_done_us: us(t.last_send_done),
         ttft_us: us(t.ttft()),
+        ttft_uncorrected_us: uncorrected(t.ttft()),
         ttfa_us: us(t.ttfa()),
+        ttfa_uncorrected_us: uncorrected(t.ttfa()),
         ttfa_first_byte_us: us(t.ttfa_first_byte()),
+        ttfa_first_byte_uncorrected_us: uncorrected(t.ttfa_first_byte()),
         ttfa_from_last_send_us: t.judged.first_audible.zip(t.last_send_done).map(|(a, b)| (a - b).0),
         endpoint_delay_us: late(t.endpoint),
         first_partial_us: late(t.first_partial),

@@ -37,6 +37,8 @@ struct Point {
     counts: Counts,
     ttfa: Packed,
     ttft: Packed,
+    ttfa_uncorrected: Packed,
+    ttft_uncorrected: Packed,
     lateness: Packed,
 }
 
@@ -65,6 +67,8 @@ impl Totals {
             counts: interval.counts,
             ttfa: interval.metric(Metric::Ttfa).pack(),
             ttft: interval.metric(Metric::Ttft).pack(),
+            ttfa_uncorrected: interval.metric(Metric::TtfaUncorrected).pack(),
+            ttft_uncorrected: interval.metric(Metric::TtftUncorrected).pack(),
             lateness: interval.metric(Metric::SendLateness).pack(),
         };
         let row = point.row(width);
@@ -124,6 +128,8 @@ impl Point {
         for (mine, theirs) in [
             (&mut self.ttfa, &later.ttfa),
             (&mut self.ttft, &later.ttft),
+            (&mut self.ttfa_uncorrected, &later.ttfa_uncorrected),
+            (&mut self.ttft_uncorrected, &later.ttft_uncorrected),
             (&mut self.lateness, &later.lateness),
         ] {
             let mut d = mine.unpack();
@@ -134,6 +140,8 @@ impl Point {
 
     fn row(&self, width: Micros) -> IntervalPoint {
         let (ttfa, ttft, lateness) = (self.ttfa.unpack(), self.ttft.unpack(), self.lateness.unpack());
+        let (ttfa_uncorrected, ttft_uncorrected) =
+            (self.ttfa_uncorrected.unpack(), self.ttft_uncorrected.unpack());
         // A picture of a moment, not a claim: printed from whatever there is.
         let at = |d: &Distribution, q| d.quantile(q).and_then(Quantile::finite).map(|t| t.0);
         let c = &self.counts;
@@ -154,8 +162,13 @@ impl Point {
             ttfa_p50_us: at(&ttfa, 0.5),
             ttfa_p95_us: at(&ttfa, 0.95),
             ttfa_max_us: ttfa.max().map(|t| t.0),
+            ttfa_uncorrected_p50_us: at(&ttfa_uncorrected, 0.5),
+            ttfa_uncorrected_p95_us: at(&ttfa_uncorrected, 0.95),
+            ttfa_uncorrected_max_us: ttfa_uncorrected.max().map(|t| t.0),
             ttft_p50_us: at(&ttft, 0.5),
             ttft_p95_us: at(&ttft, 0.95),
+            ttft_uncorrected_p50_us: at(&ttft_uncorrected, 0.5),
+            ttft_uncorrected_p95_us: at(&ttft_uncorrected, 0.95),
             send_lateness_p99_us: at(&lateness, 0.99),
             stalls: c.stalls,
         }

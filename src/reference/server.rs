@@ -314,10 +314,10 @@ async fn welcome(tcp: TcpStream, peer: SocketAddr, local: Rc<Local>) {
     let _ = tcp.set_nodelay(true);
     // Boxed, so that the state of the handshakes does not live as long as the connection.
     let connection: Pin<Box<dyn Future<Output = Option<Life>>>> = match &local.secure {
-        None => Box::pin(upgrade(tcp, peer.port(), &local)),
+        None => Box::pin(upgrade(tcp, peer, &local)),
         Some(acceptor) => Box::pin(async {
             let io = acceptor.accept(tcp).await.ok()?;
-            upgrade(io, peer.port(), &local).await
+            upgrade(io, peer, &local).await
         }),
     };
     // Else refused, not what it should be, or too slow.
@@ -327,7 +327,7 @@ async fn welcome(tcp: TcpStream, peer: SocketAddr, local: Rc<Local>) {
 }
 
 /// Upgrades the connection, unless it is refused.
-async fn upgrade<S: Socket + 'static>(io: S, peer_port: u16, local: &Local) -> Option<Life> {
+async fn upgrade<S: Socket + 'static>(io: S, peer: SocketAddr, local: &Local) -> Option<Life> {
     let world = &local.world;
     let mut authorised = world.plan.token.is_none();
     let check = |request: &Request| {
@@ -336,7 +336,7 @@ async fn upgrade<S: Socket + 'static>(io: S, peer_port: u16, local: &Local) -> O
     };
     let ws = accept(io, world.plan.max_message as usize, check).await.ok()?;
     let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let session = Session::new(Rc::clone(world), peer_port, authorised, local.clock.now(), waker);
+    let session = Session::new(Rc::clone(world), peer, authorised, local.clock.now(), waker);
     Some(connection::serve(ws, session, local.timers.timer(), local.clock))
 }
 

@@ -12,6 +12,7 @@
 //! is not asked for more until the socket has taken some.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -76,7 +77,7 @@ const DONE: u8 = 16;
 pub(super) struct Session {
     world: Rc<World>,
     waker: Waker,
-    peer_port: u16,
+    peer: SocketAddr,
     number: u64,
     authorised: bool,
     dialect: Box<dyn ServerDialect>,
@@ -132,14 +133,20 @@ struct Replying {
 
 impl Session {
     /// A connection was upgraded. `authorised`: the token in its header was right, or none is needed.
-    pub(super) fn new(world: Rc<World>, peer_port: u16, authorised: bool, now: Micros, waker: Waker) -> Self {
+    pub(super) fn new(
+        world: Rc<World>,
+        peer: SocketAddr,
+        authorised: bool,
+        now: Micros,
+        waker: Waker,
+    ) -> Self {
         let number = world.stats.sessions.fetch_add(1, Ordering::Relaxed);
         let idle = world.plan.idle_timeout;
         let mut session = Self {
             dialect: world.plan.dialect.server(),
             world,
             waker,
-            peer_port,
+            peer,
             number,
             authorised,
             talk: None,
@@ -429,7 +436,8 @@ impl Session {
         let reply = replies.get(which).map(Arc::clone);
         let silent = fault == Some(Fault::Silence);
         self.rows.push_back(Box::new(Row {
-            peer_port: self.peer_port,
+            peer_ip: Some(self.peer.ip().to_canonical()),
+            peer_port: self.peer.port(),
             session: self.number,
             session_turn: turn,
             speech_us: heard.media - quiet,

@@ -82,7 +82,13 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(world: &Rc<World>) -> Self {
-        let session = Session::new(Rc::clone(world), 40_000, false, MS(0), Waker::noop().clone());
+        let session = Session::new(
+            Rc::clone(world),
+            ([127, 0, 0, 1], 40_000).into(),
+            false,
+            MS(0),
+            Waker::noop().clone(),
+        );
         let mut rig = Self { session, now: MS(0), written: Vec::new(), reads: true };
         rig.flush();
         rig

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -21,7 +22,9 @@ const WAITING: usize = 16_384;
 /// One turn, as the server saw it. Columns stand in this order in `reference-truth.csv`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// The device's port, as the server saw it.
+    /// The device's address, as the server saw it.
+    pub peer_ip: Option<IpAddr>,
+    /// The device's port, likewise.
     pub peer_port: u16,
     /// The session, in the order in which connections were accepted.
     pub session: u64,
@@ -176,8 +179,9 @@ impl Row {
     }
 
     /// The column names, in order.
-    pub const fn columns() -> [&'static str; 22] {
+    pub const fn columns() -> [&'static str; 23] {
         [
+            "peer_ip",
             "peer_port",
             "session",
             "session_turn",
@@ -223,6 +227,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("reference-truth.csv");
         let full = Row {
+            peer_ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
             peer_port: 40_000,
             session: 7,
             session_turn: 3,
@@ -241,7 +246,7 @@ mod tests {
         assert_eq!(writer.finish().unwrap(), 0);
         assert_eq!(read(&path).unwrap(), rows);
         let text = std::fs::read_to_string(&path).unwrap();
-        insta::assert_snapshot!(text.lines().nth(1).unwrap(), @"40000,7,3,1200000,-5,,99,,,,123,,,,,,,,,,true,stall_mid_reply");
+        insta::assert_snapshot!(text.lines().nth(1).unwrap(), @"127.0.0.1,40000,7,3,1200000,-5,,99,,,,123,,,,,,,,,,true,stall_mid_reply");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use askama::Template;
 
+use super::BUDGET;
 use super::chart::{Chart, dark_css};
 use super::result::{RunResult, Status, TurnRow};
 use super::text::{Cell, Shown, bytes, chosen, count, one_line, share, span};
@@ -33,6 +34,8 @@ struct Tile {
     value: String,
     unit: &'static str,
     note: String,
+    /// The same number without correction, with its unit; empty where there is none.
+    naive: String,
 }
 
 /// An inlined chart.
@@ -47,11 +50,18 @@ struct WorstTurn {
     fixture: String,
     outcome: String,
     ended: String,
-    ttft: String,
-    first_byte: String,
-    ttfa: String,
+    ttft: Both,
+    first_byte: Both,
+    ttfa: Both,
     stalled: String,
     detail: String,
+}
+
+/// A latency in both views.
+struct Both {
+    planned: String,
+    /// Empty where there is none.
+    naive: String,
 }
 
 /// Renders the page.
@@ -98,7 +108,11 @@ fn tiles(view: &View<'_>) -> Vec<Tile> {
         ("TTFT, p95", Metric::Ttft, 0.95, "end of speech → first token"),
     ] {
         let (value, unit) = quantile(metric, q);
-        tiles.push(Tile { label, value, unit, note: note.to_owned() });
+        let naive = match metric.uncorrected().map(|m| quantile(m, q)) {
+            Some((value, "ms")) => format!("uncorrected {value} ms"),
+            _ => String::new(),
+        };
+        tiles.push(Tile { label, value, unit, note: note.to_owned(), naive });
     }
     let (within, of) = view.within_budget().unwrap_or_default();
     tiles.push(Tile {
@@ -106,6 +120,9 @@ fn tiles(view: &View<'_>) -> Vec<Tile> {
         value: share(within, of),
         unit: "",
         note: format!("{} of {} turns", count(within), count(of)),
+        naive: view.distribution(Metric::TtfaUncorrected).map_or_else(String::new, |d| {
+            format!("uncorrected {}", share(d.count() - d.count_above(BUDGET), d.count()))
+        }),
     });
     let failed = r.turns.failed + r.turns.timed_out;
     tiles.push(Tile {
@@ -116,6 +133,7 @@ fn tiles(view: &View<'_>) -> Vec<Tile> {
             0 => "none begun".to_owned(),
             n => format!("{} of {} begun", share(failed, n), count(n)),
         },
+        naive: String::new(),
     });
     tiles
 }
@@ -126,9 +144,9 @@ fn worst(t: &TurnRow) -> WorstTurn {
         fixture: one_line(&t.fixture),
         outcome: one_line(&t.outcome),
         ended: Micros(t.ended_us).to_string(),
-        ttft: span(t.ttft_us),
-        first_byte: span(t.ttfa_first_byte_us),
-        ttfa: span(t.ttfa_us),
+        ttft: both(t.ttft_us, t.ttft_uncorrected_us),
+        first_byte: both(t.ttfa_first_byte_us, t.ttfa_first_byte_uncorrected_us),
+        ttfa: both(t.ttfa_us, t.ttfa_uncorrected_us),
         stalled: if t.stalls == 0 {
             "–".to_owned()
         } else {
@@ -136,6 +154,11 @@ fn worst(t: &TurnRow) -> WorstTurn {
         },
         detail: one_line(&t.detail),
     }
+}
+
+fn both(planned: Option<i64>, naive: Option<i64>) -> Both {
+    let naive = naive.map_or_else(String::new, |us| Micros(us).to_string());
+    Both { planned: span(planned), naive }
 }
 
 fn audio(r: &RunResult) -> Vec<Fact> {

@@ -1,4 +1,4 @@
-//! `junit.xml`: for the test view of a CI server. One case a threshold, one for validity, one for the verdict.
+//! `junit.xml`: for the test view of a CI server. One case for validity, one a threshold, one for the verdict.
 
 use std::time::Duration;
 
@@ -12,16 +12,19 @@ pub(super) fn render(view: &View<'_>) -> Result<String, String> {
     let result = view.result;
     let mut suite = TestSuite::new(format!("voxload {}", result.name));
     suite.set_time(Duration::from_micros(result.duration_us.max(0) as u64));
+    suite.add_test_case(validity(view));
     for t in &result.thresholds {
+        let note = view.threshold_note(t);
+        let said = format!("{}: {} {note}", t.expression, t.actual_text).trim_end().to_owned();
         let status = if t.passed {
             TestCaseStatus::success()
         } else {
-            let text = format!("{}: {} {}", t.expression, t.actual_text, t.note);
-            not(NonSuccessKind::Failure, "threshold", text.trim_end().to_owned(), None)
+            not(NonSuccessKind::Failure, "threshold", said.clone(), None)
         };
-        suite.add_test_case(case(result, format!("threshold {}", t.expression), status));
+        let mut case = case(result, format!("threshold {}", t.expression), status);
+        case.set_system_out(said);
+        suite.add_test_case(case);
     }
-    suite.add_test_case(case(result, "validity".to_owned(), validity(view)));
     suite.add_test_case(case(result, "verdict".to_owned(), verdict(view)));
     let mut report = Report::new("voxload");
     report.add_test_suite(suite);
@@ -43,11 +46,18 @@ fn not(kind: NonSuccessKind, what: &str, message: String, more: Option<String>) 
     status
 }
 
-/// An invalid run is an error, not a failure: the server was not judged.
-fn validity(view: &View<'_>) -> TestCaseStatus {
-    if view.result.validity.valid {
-        return TestCaseStatus::success();
-    }
+/// The first case. An invalid run is an error, not a failure: the server was not judged.
+fn validity(view: &View<'_>) -> TestCase {
+    let (loosened, tightened) = view.changed_limits();
+    let said = format!("{}: {}", view.validity_word(), view.validity());
+    let out: Vec<String> = std::iter::once(said.clone()).chain(loosened).chain(tightened).collect();
+    let status = if view.result.validity.valid { TestCaseStatus::success() } else { invalid(view, said) };
+    let mut case = case(view.result, "validity".to_owned(), status);
+    case.set_system_out(out.join("\n"));
+    case
+}
+
+fn invalid(view: &View<'_>, said: String) -> TestCaseStatus {
     let lines: Vec<String> = view
         .result
         .validity
@@ -56,7 +66,7 @@ fn validity(view: &View<'_>) -> TestCaseStatus {
         .filter(|c| !c.ok)
         .map(|c| format!("{}: {}, limit {}; {}; try: {}", c.name, c.seen, c.limit, c.cause, c.try_this))
         .collect();
-    not(NonSuccessKind::Error, "invalid", view.validity(), Some(lines.join("\n")))
+    not(NonSuccessKind::Error, "invalid", said, Some(lines.join("\n")))
 }
 
 fn verdict(view: &View<'_>) -> TestCaseStatus {

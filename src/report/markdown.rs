@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::result::Status;
-use super::text::{count, one_line};
+use super::text::{count, harmless, one_line};
 use super::view::{Fact, View};
 
 /// The summary.
@@ -22,15 +22,32 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
         Status::Invalid => "⚠️",
         Status::Interrupted => "⏹️",
     };
-    writeln!(out, "# {sign} {}: {}\n", view.word(), escape(&r.name))?;
-    writeln!(out, "**{}**\n", escape(&view.headline()))?;
+    // The first line says whether the rest is worth reading.
+    let word = match r.verdict.status {
+        Status::Invalid => String::new(),
+        _ => format!(", {}", view.word()),
+    };
+    writeln!(out, "# {sign} {}{word}: {}\n", view.validity_word(), escape(&r.name))?;
+    writeln!(out, "{}: {}\n", view.validity_word(), escape(&view.validity()))?;
+    let (loosened, tightened) = view.changed_limits();
+    for line in &loosened {
+        writeln!(out, "- ⚠️ **{}**", escape(line))?;
+    }
+    for line in &tightened {
+        writeln!(out, "- {}", escape(line))?;
+    }
+    if !loosened.is_empty() || !tightened.is_empty() {
+        writeln!(out)?;
+    }
+    if r.verdict.status != Status::Invalid {
+        writeln!(out, "**{}: {}**\n", view.word(), escape(&view.headline()))?;
+    }
     for reason in &r.verdict.reasons {
-        writeln!(out, "- {}", escape(reason))?;
+        writeln!(out, "- {}", escape_all(reason))?;
     }
     if !r.verdict.reasons.is_empty() {
         writeln!(out)?;
     }
-    writeln!(out, "{}  ", escape(&view.validity()))?;
     writeln!(out, "{}  ", escape(&view.setting()))?;
     writeln!(out, "{}, seed {}, voxload {}\n", escape(&r.started_at), r.seed, escape(&r.voxload_version))?;
 
@@ -46,7 +63,7 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
                 "| {mark} | {} | {} | {} |",
                 code(&t.expression),
                 escape(&t.actual_text),
-                escape(&t.note)
+                escape(&view.threshold_note(t))
             )?;
         }
         writeln!(out)?;
@@ -62,7 +79,8 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
         writeln!(out, "|---|{}", "---:|".repeat(headings.len()))?;
         for l in lines {
             let cells = l.cells.join(" | ");
-            writeln!(out, "| {} | {} | {cells} | {} |", l.name, l.count, count(l.infinite))?;
+            let name = if l.twin { "↳ uncorrected" } else { &l.name };
+            writeln!(out, "| {name} | {} | {cells} | {} |", l.count, count(l.infinite))?;
         }
         writeln!(out)?;
         for note in view.latency_notes() {
@@ -73,7 +91,11 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
 
     writeln!(out, "## Turns and failures\n")?;
     writeln!(out, "- turns: {}", escape(&view.turns()))?;
-    writeln!(out, "- connections: {}\n", escape(&view.connections()))?;
+    writeln!(out, "- connections: {}", escape(&view.connections()))?;
+    if let Some(connect) = view.connect() {
+        writeln!(out, "- connect: {}", escape(&connect))?;
+    }
+    writeln!(out)?;
     let failures = view.failures();
     if !failures.is_empty() {
         writeln!(out, "| class | affected | meaning | first one |\n|---|---:|---|---|")?;
@@ -91,14 +113,27 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
         writeln!(out)?;
     }
 
+    let notes = view.notes();
+    if !notes.is_empty() {
+        writeln!(out, "## Notes\n")?;
+        for note in &notes {
+            writeln!(out, "- {}", escape_all(note))?;
+        }
+        writeln!(out)?;
+    }
+
     facts(out, "Audio", &view.audio())?;
     facts(out, "Barge-in", &view.barge_in())?;
-    facts(out, "Load generator", &view.generator())?;
+    facts(out, "Generator", &view.generator())?;
     if !r.validity.checks.is_empty() {
         writeln!(out, "| | check | seen | limit | likely cause | try |\n|---|---|---:|---:|---|---|")?;
     }
     for c in &r.validity.checks {
-        let mark = if c.ok { "✅" } else { "❌" };
+        let mark = match (c.ok, View::measured(c)) {
+            (false, _) => "❌",
+            (true, true) => "✅",
+            (true, false) => "–",
+        };
         writeln!(
             out,
             "| {mark} | {} | {} | {} | {} | {} |",
@@ -129,8 +164,13 @@ fn facts(out: &mut String, title: &str, facts: &[Fact]) -> std::fmt::Result {
 
 /// Text that Markdown must not read as its own, on one line and fit for a cell.
 fn escape(text: &str) -> String {
+    escape_all(&one_line(text))
+}
+
+/// The same in full.
+fn escape_all(text: &str) -> String {
     let mut escaped = String::new();
-    for c in one_line(text).chars() {
+    for c in harmless(text).chars() {
         match c {
             '<' => escaped.push_str("&lt;"),
             '&' => escaped.push_str("&amp;"),

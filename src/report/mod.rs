@@ -91,17 +91,19 @@ impl Format {
 }
 
 /// Metrics that have a file in `percentiles/`.
-const PERCENTILES: [Metric; 11] = [
+const PERCENTILES: [Metric; 13] = [
     Metric::Ttfa,
     Metric::Ttft,
     Metric::TtfaUncorrected,
     Metric::TtftUncorrected,
     Metric::TtfaFirstByte,
+    Metric::TtfaFirstByteUncorrected,
     Metric::TtfaFromLastSend,
     Metric::FinalTranscript,
     Metric::EndpointDelay,
     Metric::BargeInStop,
     Metric::Connect,
+    Metric::ConnectUncorrected,
     Metric::SendLateness,
 ];
 

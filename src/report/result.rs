@@ -4,6 +4,7 @@
 //! not support is `null`, never a guess. The JSON Schema in `docs/schema/result.json` is made from these types.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,13 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct RunResult {
     /// The version of this document's layout.
     pub schema_version: u32,
+    /// Whether the numbers can be trusted: read it before any of them.
+    pub validity: Validity,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// What else to know before the numbers are believed, or the server blamed.
+    #[serde(default)]
+    pub notes: Vec<Note>,
     /// The version of voxload that measured.
     pub voxload_version: String,
     /// The scenario's name.
@@ -28,10 +36,6 @@ pub struct RunResult {
     pub duration_us: i64,
     /// Part of it that was not counted.
     pub warmup_us: i64,
-    /// What came of it.
-    pub verdict: Verdict,
-    /// Whether the numbers can be trusted.
-    pub validity: Validity,
     /// The thresholds, judged.
     pub thresholds: Vec<ThresholdResult>,
     /// The server under test, without secrets.
@@ -104,6 +108,12 @@ pub struct Validity {
     pub checks: Vec<ValidityCheck>,
     /// The fleet against its probe; `null` when there was none.
     pub probe: Option<ProbeResult>,
+    /// Limits that are looser than voxload's own, in words: a run that is valid by them need not be valid by those.
+    #[serde(default)]
+    pub loosened: Vec<String>,
+    /// Limits that are tighter than voxload's own, in words.
+    #[serde(default)]
+    pub tightened: Vec<String>,
 }
 
 /// The fleet's TTFA against that of a few of its devices that have a quiet thread to themselves.
@@ -117,10 +127,9 @@ pub struct ProbeResult {
     pub ttfa_p50_interval_us: Option<[Option<i64>; 2]>,
     /// Median TTFA of the whole fleet.
     pub fleet_ttfa_p50_us: Option<i64>,
-    /// How far the fleet's median may lie outside of the interval.
-    pub margin_us: i64,
-    /// False: the fleet measures the harness. `null`: too few turns to tell.
-    pub agrees: Option<bool>,
+    /// How far the fleet's median lies outside of that interval; 0 within it, a day where one of them is infinite.
+    /// `null`: too few turns to tell.
+    pub outside_us: Option<i64>,
 }
 
 /// One check of the generator's own health.
@@ -138,6 +147,15 @@ pub struct ValidityCheck {
     pub cause: String,
     /// What to try, with the flag, when not ok.
     pub try_this: String,
+}
+
+/// Something that was found out about the run, which makes it neither invalid nor failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Note {
+    /// What it is about, for programs, for example `accept_queue`.
+    pub name: String,
+    /// What was seen, what it means, what to try.
+    pub text: String,
 }
 
 /// A threshold, judged.
@@ -326,6 +344,12 @@ pub struct PlaybackResult {
     pub ttfa_p50_us: Option<i64>,
     /// Likewise.
     pub ttfa_p95_us: Option<i64>,
+    /// The same without correction.
+    #[serde(default)]
+    pub ttfa_uncorrected_p50_us: Option<i64>,
+    /// Likewise.
+    #[serde(default)]
+    pub ttfa_uncorrected_p95_us: Option<i64>,
 }
 
 /// Interruptions.
@@ -358,9 +382,12 @@ pub struct Generator {
     pub bytes_sent: u64,
     /// Payload bytes received.
     pub bytes_received: u64,
-    /// User and system time of the harness process while load was applied.
+    /// The part of the run that shares are of: after warm-up, until no more turns began.
+    #[serde(default)]
+    pub load_us: i64,
+    /// User and system time of the harness process, from the first device to the last.
     pub cpu_us: i64,
-    /// The same, as a share of all its cores.
+    /// User and system time under load, as a share of all its cores.
     pub cpu_share: f64,
     /// CPU time per message, sent and received.
     pub cpu_us_per_message: f64,
@@ -370,10 +397,29 @@ pub struct Generator {
     pub rss_peak_bytes: u64,
     /// (peak − base) / devices.
     pub rss_bytes_per_device: u64,
-    /// CPU time taken by other guests of the same hardware, share; `null` when it cannot be read.
+    /// CPU time taken by other guests of the same hardware under load, share; `null` when it cannot be read.
     pub steal_share: Option<f64>,
     /// The threads that drive devices, one by one; the probe's, where there is one, comes last.
     pub threads: Vec<ThreadResult>,
+    /// Share of the time under load in which something on this machine waited for a CPU (`some` of
+    /// `/proc/pressure/cpu`); `null` when it cannot be read.
+    #[serde(default)]
+    pub pressure_share: Option<f64>,
+    /// Most open descriptors of the harness process; `null` when they cannot be counted.
+    #[serde(default)]
+    pub open_files_peak: Option<u64>,
+    /// The limit of open descriptors in force; `null`: none.
+    #[serde(default)]
+    pub open_files_limit: Option<u64>,
+    /// Addresses that devices connected from: 1 where the kernel chose.
+    #[serde(default)]
+    pub source_addresses: u64,
+    /// Most local ports in use by the fleet, per source address.
+    #[serde(default)]
+    pub ports_peak: u64,
+    /// Local ports that one address has towards the server; `null` when it cannot be read.
+    #[serde(default)]
+    pub ports_limit: Option<u64>,
 }
 
 /// One thread that drives devices.
@@ -432,10 +478,25 @@ pub struct IntervalPoint {
     pub ttfa_p95_us: Option<i64>,
     /// Largest finite.
     pub ttfa_max_us: Option<i64>,
+    /// Median TTFA without correction.
+    #[serde(default)]
+    pub ttfa_uncorrected_p50_us: Option<i64>,
+    /// 95th percentile.
+    #[serde(default)]
+    pub ttfa_uncorrected_p95_us: Option<i64>,
+    /// Largest.
+    #[serde(default)]
+    pub ttfa_uncorrected_max_us: Option<i64>,
     /// Median TTFT.
     pub ttft_p50_us: Option<i64>,
     /// 95th percentile.
     pub ttft_p95_us: Option<i64>,
+    /// Median TTFT without correction.
+    #[serde(default)]
+    pub ttft_uncorrected_p50_us: Option<i64>,
+    /// 95th percentile.
+    #[serde(default)]
+    pub ttft_uncorrected_p95_us: Option<i64>,
     /// Send lateness, 99th percentile.
     pub send_lateness_p99_us: Option<i64>,
     /// Stalls at the scenario's prebuffer.
@@ -453,6 +514,9 @@ pub struct TurnRow {
     pub session_turn: u32,
     /// The connection's local port.
     pub local_port: u16,
+    /// The connection's local address, where it was chosen (`target.source_ips`) and not left to the kernel.
+    #[serde(default)]
+    pub source_ip: Option<IpAddr>,
     /// The fixture spoken.
     pub fixture: String,
     /// True: during warm-up, not counted.
@@ -469,10 +533,19 @@ pub struct TurnRow {
     pub last_send_done_us: Option<i64>,
     /// First token − end of speech.
     pub ttft_us: Option<i64>,
+    /// The same without correction: the lateness of the last send is taken off.
+    #[serde(default)]
+    pub ttft_uncorrected_us: Option<i64>,
     /// First audible sample played − end of speech.
     pub ttfa_us: Option<i64>,
+    /// The same without correction.
+    #[serde(default)]
+    pub ttfa_uncorrected_us: Option<i64>,
     /// First audio arrived − end of speech.
     pub ttfa_first_byte_us: Option<i64>,
+    /// The same without correction.
+    #[serde(default)]
+    pub ttfa_first_byte_uncorrected_us: Option<i64>,
     /// First audible sample played − last send written.
     pub ttfa_from_last_send_us: Option<i64>,
     /// Server's end-of-turn event − end of speech.

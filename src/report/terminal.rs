@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anstyle::{AnsiColor, Color, Style as Ansi};
 
 use super::result::{RunResult, Status};
-use super::text::{one_line, wrap};
+use super::text::{harmless, one_line, wrap};
 use super::view::{Fact, MetricLine, View};
 
 /// Narrowest and widest lines. Tables and paths are not broken, and may be wider than a narrow terminal.
@@ -104,9 +104,10 @@ impl Summary<'_> {
         self.thresholds();
         self.latency();
         self.failures();
+        self.notes();
         self.facts("Audio", &self.view.audio());
         self.facts("Barge-in", &self.view.barge_in());
-        self.facts("Load generator", &self.view.generator());
+        self.facts("Generator", &self.view.generator());
         self.checks();
         let agreement = self.view.agreement();
         self.facts("Agreement with the reference server's own log", &agreement);
@@ -152,20 +153,50 @@ impl Summary<'_> {
     }
 
     fn verdict(&mut self) {
-        let word = self.view.word();
-        let painted = match self.view.result.verdict.status {
-            Status::Pass => self.style.paint(word, fg(AnsiColor::Green).bold()),
-            Status::Fail | Status::Invalid => self.style.bad(word),
-            Status::Interrupted => self.style.paint(word, fg(AnsiColor::Yellow).bold()),
-        };
-        let indent = word.len() + 2;
-        let headline = format!("{}: {}", one_line(&self.view.result.name), self.view.headline());
-        self.beside(&format!("{painted}  "), indent, &headline);
-        for reason in &self.view.result.verdict.reasons {
-            self.beside(&format!("{:indent$}- ", ""), indent + 2, &one_line(reason));
+        let (validity, word) = (self.view.validity_word(), self.view.word());
+        let good = self.style.paint(validity, fg(AnsiColor::Green).bold());
+        let painted = if self.view.result.validity.valid { good } else { self.style.bad(validity) };
+        // Both words in one column.
+        let indent = validity.len().max(word.len()) + 2;
+        let gap = |word: &str| " ".repeat(indent - word.len());
+        let headline = format!("{}: {}", one_line(&self.view.result.name), self.view.validity());
+        self.beside(&format!("{painted}{}", gap(validity)), indent, &headline);
+        let (loosened, tightened) = self.view.changed_limits();
+        for line in loosened {
+            let head = self.style.paint("! ", fg(AnsiColor::Yellow).bold());
+            self.beside(&format!("{:indent$}{head}", ""), indent + 2, &line);
         }
-        for text in [self.view.validity(), self.view.setting()] {
-            self.beside(&" ".repeat(indent), indent, &text);
+        for line in tightened {
+            for part in wrap(&line, self.style.width - indent) {
+                let part = self.style.faint(&part);
+                self.line(&format!("{:indent$}{part}", ""));
+            }
+        }
+        let painted = match self.view.result.verdict.status {
+            Status::Pass => Some(self.style.paint(word, fg(AnsiColor::Green).bold())),
+            Status::Fail => Some(self.style.bad(word)),
+            // Said already.
+            Status::Invalid => None,
+            Status::Interrupted => Some(self.style.paint(word, fg(AnsiColor::Yellow).bold())),
+        };
+        if let Some(painted) = painted {
+            let headline = self.view.headline();
+            self.beside(&format!("{painted}{}", gap(word)), indent, &headline);
+        }
+        for reason in &self.view.result.verdict.reasons {
+            self.beside(&format!("{:indent$}- ", ""), indent + 2, &harmless(reason));
+        }
+        let setting = self.view.setting();
+        self.beside(&" ".repeat(indent), indent, &setting);
+    }
+
+    fn notes(&mut self) {
+        let notes = self.view.notes();
+        if !notes.is_empty() {
+            self.section("Notes");
+        }
+        for note in notes {
+            self.beside("  - ", 4, &note);
         }
     }
 
@@ -179,8 +210,9 @@ impl Summary<'_> {
         for t in thresholds {
             let mark = if t.passed { self.style.good("✓") } else { self.style.bad("✗") };
             let mut text = t.actual_text.clone();
-            if !t.note.is_empty() {
-                let _ = write!(text, "  ({})", one_line(&t.note));
+            let note = self.view.threshold_note(t);
+            if !note.is_empty() {
+                let _ = write!(text, "  ({})", one_line(&note));
             }
             let head = format!("  {mark} {:<width$}  ", one_line(&t.expression));
             self.beside(&head, width + 6, &text);
@@ -210,6 +242,9 @@ impl Summary<'_> {
         let (turns, connections) = (self.view.turns(), self.view.connections());
         self.item("turns", &turns);
         self.item("connections", &connections);
+        if let Some(connect) = self.view.connect() {
+            self.item("connect", &connect);
+        }
         for f in self.view.failures() {
             let class = self.style.bad(&f.class);
             self.beside(&format!("  {class}  "), f.class.chars().count() + 4, &f.affected);
@@ -266,7 +301,8 @@ fn table(lines: &[MetricLine], width: usize) -> Vec<String> {
             .collect::<Vec<_>>(),
     ];
     rows.extend(lines.iter().map(|l| {
-        let mut row = vec![l.name.clone(), l.count.clone()];
+        let name = if l.twin { "  uncorrected".to_owned() } else { l.name.clone() };
+        let mut row = vec![name, l.count.clone()];
         row.extend(l.cells.iter().cloned());
         row.push(super::text::count(l.infinite));
         row

@@ -128,7 +128,7 @@ pub(super) fn millis(us: i64) -> String {
 }
 
 /// A count with thousands apart: `100,000`.
-pub(super) fn count(n: u64) -> String {
+pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, c) in digits.chars().enumerate() {
@@ -194,16 +194,22 @@ pub(crate) fn chosen(us: i64) -> String {
 
 /// Text from outside on one line: no control characters (a server must not steer the reader's terminal), and cut.
 pub(crate) fn one_line(text: &str) -> String {
+    let mut line = harmless(text);
+    if line.chars().count() > DETAIL_LENGTH {
+        line = line.chars().take(DETAIL_LENGTH).collect();
+        line.push('…');
+    }
+    line
+}
+
+/// The same in full: for text that voxload itself has written into the document.
+pub(crate) fn harmless(text: &str) -> String {
     let mut line = String::new();
     for word in text.split_whitespace() {
         if !line.is_empty() {
             line.push(' ');
         }
         line.extend(word.chars().map(|c| if is_steering(c) { '\u{fffd}' } else { c }));
-    }
-    if line.chars().count() > DETAIL_LENGTH {
-        line = line.chars().take(DETAIL_LENGTH).collect();
-        line.push('…');
     }
     line
 }

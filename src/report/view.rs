@@ -3,20 +3,28 @@
 use std::collections::BTreeMap;
 
 use super::BUDGET;
-use super::result::{Difference, FailureGroup, PlaybackResult, RunResult, Status};
-use super::text::{Cell, QUANTILES, Shown, bytes, chosen, count, counted, one_line, percent, share, span};
+use super::result::{FailureGroup, PlaybackResult, RunResult, Status, ThresholdResult};
+use super::text::{Cell, QUANTILES, Shown, chosen, count, counted, harmless, one_line, share, span};
+use crate::gate::{Subject, Threshold};
 use crate::measure::{Distribution, Metric, fewest_samples};
 use crate::time::Micros;
 
 /// The metrics of the first table: planned time, and beside it what a naive tool would print.
-const LATENCY: [Metric; 6] = [
+const LATENCY: [Metric; 7] = [
     Metric::Ttfa,
     Metric::TtfaUncorrected,
     Metric::TtfaFirstByte,
+    Metric::TtfaFirstByteUncorrected,
     Metric::TtfaFromLastSend,
     Metric::Ttft,
     Metric::TtftUncorrected,
 ];
+
+/// What "uncorrected" means, once a report.
+const UNCORRECTED: &str = "uncorrected: the clock restarts at the late send, and failures are left out: what a naive tool would \
+                           report. Where the two differ, believe the other";
+
+mod generator;
 
 /// A label and its value.
 pub(super) struct Fact {
@@ -27,6 +35,8 @@ pub(super) struct Fact {
 /// A line of the table of metrics.
 pub(super) struct MetricLine {
     pub(super) name: String,
+    /// True for the uncorrected view of the line above.
+    pub(super) twin: bool,
     pub(super) doc: &'static str,
     pub(super) unit: &'static str,
     pub(super) count: String,
@@ -89,9 +99,7 @@ impl<'a> View<'a> {
     pub(super) fn headline(&self) -> String {
         match self.result.verdict.status {
             Status::Pass | Status::Fail => self.answered(),
-            Status::Invalid => {
-                "the load generator was the bottleneck; these numbers say nothing about the server".to_owned()
-            }
+            Status::Invalid => NOTHING.to_owned(),
             Status::Interrupted => format!("stopped by the user. Until then, {}", self.answered()),
         }
     }
@@ -114,11 +122,16 @@ impl<'a> View<'a> {
         let p95 = self.result.metrics.get(Metric::Ttfa.name());
         match p95.map(|m| Cell::quantile(m, 0.95)) {
             Some(Cell::Value(us)) if us <= BUDGET.0 => {
-                format!("95 % of turns answered within {} of the last word, budget {BUDGET}", Micros(us))
+                format!(
+                    "95 % of turns answered within {}{} of the last word, budget {BUDGET}",
+                    Micros(us),
+                    self.uncorrected_p95()
+                )
             }
             Some(Cell::Value(us)) => format!(
-                "95 % of turns answered within {} of the last word, only {} within the budget of {BUDGET}",
+                "95 % of turns answered within {}{} of the last word, only {} within the budget of {BUDGET}",
                 Micros(us),
+                self.uncorrected_p95(),
                 share(within, of)
             ),
             Some(Cell::Infinite) => format!(
@@ -134,20 +147,61 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether the numbers can be trusted, in a sentence.
-    pub(super) fn validity(&self) -> String {
-        let v = &self.result.validity;
-        let (checks, bad) = (v.checks.len() as u64, v.checks.iter().filter(|c| !c.ok).count());
-        match (v.valid, bad) {
-            (true, 0) => format!("valid: the load generator kept up ({})", counted(checks, "check")),
-            (true, _) => format!("valid, with remarks: {bad} of {} not met", counted(checks, "check")),
-            (false, _) => format!("not valid: {bad} of {} not met", counted(checks, "check")),
+    /// ` (uncorrected 224 ms)`, where there is such a number.
+    fn uncorrected_p95(&self) -> String {
+        let twin = self.result.metrics.get(Metric::TtfaUncorrected.name());
+        match twin.map(|m| Cell::quantile(m, 0.95)) {
+            Some(Cell::Value(us)) => format!(" (uncorrected {})", Micros(us)),
+            _ => String::new(),
         }
     }
 
-    /// The same as a sentence of its own.
-    pub(super) fn validity_sentence(&self) -> String {
-        sentence(&self.validity())
+    /// Whether the numbers can be trusted, in a word.
+    pub(super) const fn validity_word(&self) -> &'static str {
+        if self.result.validity.valid { "VALID" } else { "INVALID" }
+    }
+
+    /// Whether the numbers can be trusted, in a sentence: the first thing that a report says.
+    pub(super) fn validity(&self) -> String {
+        let v = &self.result.validity;
+        let (checks, bad) = (v.checks.len() as u64, v.checks.iter().filter(|c| !c.ok).count());
+        let by = if v.loosened.is_empty() { "" } else { ", by loosened limits" };
+        match (v.valid, bad) {
+            (true, 0) => format!("the load generator kept up{by} ({})", counted(checks, "check")),
+            (true, _) => format!("with remarks: {bad} of {} not met{by}", counted(checks, "check")),
+            (false, _) => format!("{NOTHING} ({bad} of {} not met{by})", counted(checks, "check")),
+        }
+    }
+
+    /// Limits that are not voxload's own: the looser ones, which everybody must see, and the tighter ones.
+    pub(super) fn changed_limits(&self) -> (Vec<String>, Vec<String>) {
+        let lines = |what: &str, all: &[String]| {
+            all.iter().map(|l| format!("validity {what}: {}", one_line(l))).collect()
+        };
+        let v = &self.result.validity;
+        (lines("loosened", &v.loosened), lines("tightened", &v.tightened))
+    }
+
+    /// The note beside a threshold, with what a tool without a plan would have judged.
+    pub(super) fn threshold_note(&self, t: &ThresholdResult) -> String {
+        let uncorrected = || {
+            let Subject::Metric(metric) = Threshold::parse(&t.expression).ok()?.subject() else {
+                return None;
+            };
+            let twin = t.expression.replacen(metric.name(), metric.uncorrected()?.name(), 1);
+            let judged = Threshold::parse(&twin).ok()?.evaluate(self.result);
+            judged.actual.map(|_| format!("uncorrected {}", judged.actual_text))
+        };
+        [Some(t.note.clone()).filter(|n| !n.is_empty()), uncorrected()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
+    /// What was found out besides.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.result.notes.iter().map(|n| harmless(&n.text)).collect()
     }
 
     /// What was run against what.
@@ -186,9 +240,12 @@ impl<'a> View<'a> {
 
     /// The share of turns within the budget, in a sentence.
     fn budget(&self) -> Option<String> {
+        let uncorrected = self.distribution(Metric::TtfaUncorrected).map_or_else(String::new, |d| {
+            format!("; uncorrected {}", share(d.count() - d.count_above(BUDGET), d.count()))
+        });
         self.within_budget().map(|(within, of)| {
             format!(
-                "{} of {} answered within {BUDGET} ({})",
+                "{} of {} answered within {BUDGET} ({}{uncorrected})",
                 count(within),
                 counted(of, "turn"),
                 share(within, of)
@@ -240,6 +297,7 @@ impl<'a> View<'a> {
         cells.push(Cell::max(m));
         Some(MetricLine {
             name: metric.name().to_owned(),
+            twin: LATENCY.iter().any(|m| m.uncorrected() == Some(metric)),
             doc: metric.doc(),
             unit: shown.unit(),
             count: count(m.count),
@@ -265,7 +323,8 @@ impl<'a> View<'a> {
 
     /// What to know beside the table of latencies.
     pub(super) fn latency_notes(&self) -> Vec<String> {
-        let notes = [self.budget(), self.interval(), self.insufficient(), Some(self.granularity())];
+        let naive = self.distribution(Metric::TtfaUncorrected).map(|_| UNCORRECTED.to_owned());
+        let notes = [naive, self.budget(), self.interval(), self.insufficient(), Some(self.granularity())];
         notes.into_iter().flatten().collect()
     }
 
@@ -302,6 +361,24 @@ impl<'a> View<'a> {
             }
         }
         parts.join(", ")
+    }
+
+    /// How long connecting took, both views.
+    pub(super) fn connect(&self) -> Option<String> {
+        let quantiles = |metric: Metric| {
+            let m = self.result.metrics.get(metric.name()).filter(|m| m.count > 0)?;
+            let cell = |q| Cell::quantile(m, q);
+            let known: Vec<_> =
+                [("p50", cell(0.5)), ("p95", cell(0.95)), ("p99", cell(0.99)), ("max", Cell::max(m))]
+                    .into_iter()
+                    .filter(|(_, c)| !matches!(c, Cell::Insufficient { .. }))
+                    .map(|(label, c)| format!("{label} {}", c.spoken(Shown::Millis)))
+                    .collect();
+            Some(known.join(", "))
+        };
+        let planned = quantiles(Metric::Connect)?;
+        let naive = quantiles(Metric::ConnectUncorrected).map(|q| format!("; uncorrected {q}"));
+        Some(format!("{planned} (planned attempt → upgraded{})", naive.unwrap_or_default()))
     }
 
     /// Failure classes, most frequent first.
@@ -377,74 +454,10 @@ impl<'a> View<'a> {
         }
         facts
     }
-
-    /// The generator's health.
-    pub(super) fn generator(&self) -> Vec<Fact> {
-        let r = self.result;
-        let g = &r.generator;
-        let mut facts = vec![
-            (
-                "CPU",
-                format!(
-                    "{} of all cores, {:.1} µs a message ({} sent, {} received)",
-                    percent(g.cpu_share),
-                    g.cpu_us_per_message,
-                    count(g.messages_sent),
-                    count(g.messages_received)
-                ),
-            ),
-            (
-                "memory",
-                format!(
-                    "{} a device over a base of {} (peak {})",
-                    bytes(g.rss_bytes_per_device),
-                    bytes(g.rss_base_bytes),
-                    bytes(g.rss_peak_bytes)
-                ),
-            ),
-        ];
-        if let Some(m) = r.metrics.get(Metric::SendLateness.name()).filter(|m| m.count > 0) {
-            let cell = |q| Cell::quantile(m, q).spoken(Shown::Millis);
-            facts.insert(
-                1,
-                (
-                    "send lateness",
-                    format!(
-                        "p50 {}, p99 {}, max {} (planned → written)",
-                        cell(0.5),
-                        cell(0.99),
-                        Cell::max(m).spoken(Shown::Millis)
-                    ),
-                ),
-            );
-        }
-        if let Some(steal) = g.steal_share {
-            facts.push(("CPU steal", percent(steal)));
-        }
-        facts.into_iter().map(|(label, value)| Fact { label: label.to_owned(), value }).collect()
-    }
-
-    /// Agreement with the reference server's own log.
-    pub(super) fn agreement(&self) -> Vec<Fact> {
-        let Some(a) = &self.result.agreement else {
-            return Vec::new();
-        };
-        let mut facts = vec![Fact {
-            label: "turns compared".to_owned(),
-            value: format!(
-                "{}, {} not found in the server's log; differences are harness − server",
-                count(a.turns),
-                count(a.unmatched)
-            ),
-        }];
-        for (label, d) in [("first token", &a.ttft), ("first audio", &a.ttfa)] {
-            if d.count > 0 {
-                facts.push(Fact { label: label.to_owned(), value: difference(d) });
-            }
-        }
-        facts
-    }
 }
+
+/// What an invalid run is worth.
+const NOTHING: &str = "the load generator was the bottleneck; these numbers say nothing about the server";
 
 /// With a capital at its beginning and a full stop at its end.
 fn sentence(text: &str) -> String {
@@ -481,23 +494,17 @@ fn stalls(r: &RunResult, p: &PlaybackResult) -> String {
         Some(Cell::Infinite) => "∞".to_owned(),
         _ => span(us),
     };
+    let naive = match (p.ttfa_uncorrected_p50_us, p.ttfa_uncorrected_p95_us) {
+        (None, None) => String::new(),
+        (p50, p95) => format!(" (uncorrected {}, {})", span(p50), span(p95)),
+    };
     format!(
-        "{} of {} replies stalled ({}), {} of playback; TTFA p50 {}, p95 {}",
+        "{} of {} replies stalled ({}), {} of playback; TTFA p50 {}, p95 {}{naive}",
         count(p.stalled_replies),
         count(p.replies),
         share(p.stalled_replies, p.replies),
         share(p.stalled_us.max(0) as u64, played),
         ttfa(0.5, p.ttfa_p50_us),
         ttfa(0.95, p.ttfa_p95_us)
-    )
-}
-
-fn difference(d: &Difference) -> String {
-    format!(
-        "p50 {}; largest either way: p99 {}, max {}; {} within 5 ms",
-        span(d.p50_us),
-        span(d.p99_abs_us),
-        span(d.max_abs_us),
-        d.within_5ms.map_or_else(|| "–".to_owned(), percent)
     )
 }

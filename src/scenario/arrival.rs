@@ -86,6 +86,7 @@ mod tests {
             graceful_stop: Micros::ZERO,
             stages,
             arrivals,
+            phase: crate::scenario::Phase::Spread,
         }
     }
 

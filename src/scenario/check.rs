@@ -11,7 +11,7 @@ use super::template::{Text, placeholders, shown_url};
 use super::units::{format_duration, nearest};
 use super::value::Value;
 use super::{
-    Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush,
+    Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush, Phase,
     Pipeline, PlaybackPlan, ReferencePlan, ReportPlan, Scenario, Secret, SessionPlan, Stage, Target,
     TurnPlan, ValidityLimits,
 };
@@ -20,6 +20,7 @@ use crate::dialect::{Dialect, Encoding, TextGranularity};
 use crate::gate::{Subject, Threshold};
 use crate::measure::Metric;
 use crate::time::Micros;
+use crate::transport::source::{self, Sources};
 
 /// Opus runs at these rates and with these frames (RFC 6716).
 const OPUS_RATES: [u32; 5] = [8_000, 12_000, 16_000, 24_000, 48_000];
@@ -85,6 +86,7 @@ impl Check<'_> {
                 ticker_lag_p99: self.time("validity.ticker_lag_p99"),
                 probe: self.u32("validity.probe"),
                 probe_margin: self.time("validity.probe_margin"),
+                pressure: self.share("validity.pressure"),
             },
             report: ReportPlan {
                 dir: self.path("report.dir"),
@@ -217,6 +219,7 @@ impl Check<'_> {
         for path in ["target.ca", "target.client_cert", "target.client_key"] {
             self.file_exists(path);
         }
+        let sources = self.sources(url.as_ref());
         let values = self.device_values();
         let complete = values.is_some();
         let values = values.unwrap_or_default();
@@ -241,6 +244,7 @@ impl Check<'_> {
             ca: self.path("target.ca"),
             client_cert: cert.zip(key),
             secure: self.bool("target.secure"),
+            sources,
             values: Arc::new(values),
         }
     }
@@ -279,6 +283,30 @@ impl Check<'_> {
             );
         }
         scheme == Some("wss")
+    }
+
+    /// Where devices connect from. An address in the URL must be of the same family.
+    fn sources(&mut self, url: Option<&Text>) -> Sources {
+        let mut sources = Sources::default();
+        let parts = self.setting("target.source_ips").map(|s| s.parts.clone()).unwrap_or_default();
+        let mut places = parts.into_iter();
+        for item in self.list("target.source_ips") {
+            let place = places.next();
+            if let Err(e) = sources.add(&item.value) {
+                self.out.push(place, format!("`target.source_ips`: {e}"), source::EXPECTED);
+            }
+        }
+        let host = url.map_or("127.0.0.1", |url| url_host(&url.value));
+        if let Ok(target) = host.parse()
+            && let Some(ip) = sources.mismatch(target)
+        {
+            self.fail(
+                &["target.source_ips"],
+                format!("`target.source_ips`: {ip} cannot connect to {target}"),
+                "addresses of the same family as the target's: IPv4 to IPv4, IPv6 to IPv6",
+            );
+        }
+        sources
     }
 
     fn placeholders(&mut self, text: &Text, place: Option<Place>, columns: &[&str]) {
@@ -600,6 +628,10 @@ impl Check<'_> {
             graceful_stop: self.time("fleet.graceful_stop"),
             arrivals,
             stages,
+            phase: match self.choice("fleet.phase").as_str() {
+                "lockstep" => Phase::Lockstep,
+                _ => Phase::Spread,
+            },
         }
     }
 
@@ -838,6 +870,16 @@ impl Check<'_> {
         for path in ["audio.fixtures", "turn.backchannel.sounds"] {
             self.settings.resolve(path, self.base, looks_like_path);
         }
+    }
+}
+
+/// The host of a URL, without port and brackets.
+pub(super) fn url_host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or(""),
+        None => authority.split(':').next().unwrap_or(""),
     }
 }
 

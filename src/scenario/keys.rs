@@ -238,6 +238,17 @@ pub const SECTIONS: &[Section] = &[
             ),
             shown(
                 key(
+                    "target.source_ips",
+                    List,
+                    Toml("[]"),
+                    "Addresses of this machine to connect from: addresses, ranges (`127.0.0.2-127.0.0.9`) and networks (`127.1.0.0/28`); \
+                     device n uses address n, and starts over. One address has some 28,000 ports, and so many devices. Empty: the kernel \
+                     chooses; a fleet that is too large for that uses several addresses of 127.0.0.0/8 when the server is on loopback.",
+                ),
+                "[\"10.0.0.5\", \"10.0.0.8-10.0.0.11\"]",
+            ),
+            shown(
+                key(
                     "target.ca",
                     File,
                     Unset,
@@ -356,6 +367,22 @@ pub const SECTIONS: &[Section] = &[
                 ]),
                 Toml("\"poisson\""),
                 "Open arrivals: how they are spread.",
+            ),
+            key(
+                "fleet.phase",
+                Choice(&[
+                    (
+                        "spread",
+                        "each device at its own instants, drawn by the seed; open arrivals as `fleet.spacing` says",
+                    ),
+                    (
+                        "lockstep",
+                        "every utterance begins at a multiple of the chunk period: all devices send at the same instants",
+                    ),
+                ]),
+                Toml("\"spread\""),
+                "When devices send within a chunk period. People do not speak in step; lockstep is the worst case for a server, and \
+                 for voxload.",
             ),
         ],
     },
@@ -773,6 +800,14 @@ pub const SECTIONS: &[Section] = &[
                 Duration(Micros(100), seconds(60)),
                 Toml("\"10ms\""),
                 "How far the fleet's median TTFA may lie outside of the probe's 99.9 % confidence interval.",
+            ),
+            key(
+                "validity.pressure",
+                Share,
+                Toml("1.0"),
+                "Time in which something on this machine waited for a CPU (`some` of `/proc/pressure/cpu`). The default, everything, \
+                 never objects: a server on the same cores makes pressure, and what pressure does to the run is judged by its lateness. \
+                 On a machine of its own, `0.2` is a good limit.",
             ),
         ],
     },

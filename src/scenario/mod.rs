@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::audio::{AudioFormat, CodecSettings};
 use crate::dialect::{Dialect, Encoding};
 use crate::time::Micros;
+use crate::transport::source::Sources;
 
 pub mod arrival;
 mod check;
@@ -198,8 +199,19 @@ pub struct Target {
     pub client_cert: Option<(PathBuf, PathBuf)>,
     /// With the embedded server: speak wss, with a certificate made on the spot.
     pub secure: bool,
+    /// Where devices connect from; none: decided when it is known where they connect to.
+    pub sources: Sources,
     /// Values per device for the placeholders.
     pub values: Arc<DeviceValues>,
+}
+
+impl Target {
+    /// True when the server is on IPv4 loopback, as far as the URL tells.
+    pub fn on_loopback(&self) -> bool {
+        let host = self.url.as_ref().map_or("127.0.0.1", |url| check::url_host(url.reveal()));
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse().is_ok_and(|ip: std::net::Ipv4Addr| ip.is_loopback())
+    }
 }
 
 /// A table of values per device, from CSV: device n uses row n modulo the number of rows. `{device}` always exists.
@@ -244,6 +256,8 @@ pub struct Fleet {
     pub stages: Vec<Stage>,
     /// Closed loop, or arrivals at a rate.
     pub arrivals: Arrivals,
+    /// When devices send within a chunk period.
+    pub phase: Phase,
 }
 
 impl Fleet {
@@ -260,6 +274,15 @@ pub struct Stage {
     pub duration: Micros,
     /// The number of devices at its end.
     pub devices: u32,
+}
+
+/// When devices send within a chunk period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Each at its own instants, drawn by the seed.
+    Spread,
+    /// All at the same instants.
+    Lockstep,
 }
 
 /// When devices come.
@@ -400,6 +423,29 @@ pub struct ValidityLimits {
     pub probe: u32,
     /// How far the fleet's median TTFA may be from the probe's.
     pub probe_margin: Micros,
+    /// CPU pressure, share of the time; 1: never objects.
+    pub pressure: f64,
+}
+
+impl ValidityLimits {
+    /// Those of a scenario that says nothing about them.
+    pub fn defaults() -> Self {
+        let nothing = Source::inline("defaults", "");
+        match load_in(&nothing, &[], &Environment::default()) {
+            Ok(scenario) => scenario.validity,
+            // Cannot be: a test holds it to that. Then every limit that somebody set counts as loosened.
+            Err(_) => Self {
+                send_lateness_p99: Micros::ZERO,
+                send_lateness_max: Micros::ZERO,
+                cpu: 0.0,
+                steal: 0.0,
+                pressure: 0.0,
+                ticker_lag_p99: Micros::ZERO,
+                probe: 0,
+                probe_margin: Micros::ZERO,
+            },
+        }
+    }
 }
 
 /// Which report files to write; `result.json`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.

@@ -412,3 +412,31 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn limits_of_validity_have_defaults() {
+    let defaults = ValidityLimits::defaults();
+    let path = |path: &str| keys::find(path).map(|k| k.default);
+    assert_eq!(path("validity.cpu"), Some(keys::Fallback::Toml("0.9")));
+    assert_eq!((defaults.cpu, defaults.steal, defaults.pressure), (0.9, 0.05, 1.0));
+    assert_eq!(defaults.send_lateness_p99, Micros::from_millis(5));
+    assert_eq!(defaults.send_lateness_max, Micros::from_millis(250));
+}
+
+#[test]
+fn hosts_on_loopback_are_known_by_their_url() {
+    let of = |url: &str| {
+        let text = if url.is_empty() { String::new() } else { format!("target.url = \"{url}\"") };
+        load_in(&Source::inline("a.toml", text), &[], &Environment::default()).unwrap().target.on_loopback()
+    };
+    for (url, here) in [
+        ("", true),
+        ("ws://localhost:8765/x", true),
+        ("wss://127.3.2.1", true),
+        ("ws://[::1]:80/", false),
+        ("ws://example.com:80/?a=127.0.0.1", false),
+        ("ws://10.0.0.1/", false),
+    ] {
+        assert_eq!(of(url), here, "{url}");
+    }
+}

@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::WebSocketStream;
@@ -21,6 +20,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
+use super::source::{self, Sources};
 use super::{Closed, ConnectTimes, Frame, Transport};
 use crate::event::FailureClass;
 use crate::scenario::{DeviceValues, Secret, Secrets};
@@ -36,6 +36,8 @@ const MAX_UNSENT: usize = 4 * 1024 * 1024;
 pub struct Endpoint {
     /// Resolved addresses; device n uses address n modulo their number.
     pub addresses: Vec<SocketAddr>,
+    /// Where devices connect from.
+    pub sources: Sources,
     /// Host (and port, where it is not the default) for the `Host` header.
     pub authority: String,
     /// Path and query; may hold `{placeholders}`.
@@ -69,7 +71,7 @@ impl Endpoint {
                 detail: "the host name has no address".to_owned(),
             });
         };
-        let tcp = TcpStream::connect(address).await.map_err(|e| connecting(&e))?;
+        let tcp = source::connect(self.sources.of(device), address).await.map_err(|e| connecting(&e))?;
         tcp.set_nodelay(true).map_err(|e| connecting(&e))?;
         times.local_port = tcp.local_addr().map_or(0, |a| a.port());
         let connected = clock.now();
@@ -266,7 +268,15 @@ fn connecting(e: &io::Error) -> Closed {
         Some(Errno::CONNRESET | Errno::PIPE) => FailureClass::Reset,
         _ => FailureClass::Network,
     };
-    Closed { class, detail: format!("connecting: {e}") }
+    // `bind` says the same of an address that has gone; it names that address.
+    let hint = match e.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::ADDRNOTAVAIL) => {
+            ": every local port towards the server is taken (--source-ip gives more)"
+        }
+        Some(Errno::MFILE) => ": the limit of open files is reached (ulimit -n)",
+        _ => "",
+    };
+    Closed { class, detail: format!("connecting: {e}{hint}") }
 }
 
 /// Why a connection (or the upgrade on it) ended.

@@ -341,6 +341,15 @@ impl Ran {
         fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}\n{}", path.display(), self.stderr))
     }
 
+    /// Fails unless the summary begins with this verdict of validity, and goes on with this one of the run.
+    #[track_caller]
+    pub fn verdict(&self, validity: &str, word: &str) -> &Self {
+        assert!(self.stdout.starts_with(&format!("{validity} ")), "not {validity}:\n{}", self.stdout);
+        let found = self.stdout.lines().any(|l| l.split(' ').next() == Some(word));
+        assert!(found, "not {word}:\n{}", self.stdout);
+        self
+    }
+
     /// Fails unless this was said on standard error.
     #[track_caller]
     pub fn said(&self, text: &str) -> &Self {

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use voxload::measure::findings::ListenDrops;
 
 /// Samples per second of everything this server says and hears.
 const RATE: u32 = 16_000;
@@ -39,7 +40,17 @@ pub struct Rogue {
 impl Rogue {
     /// Answers every connection with `script`, on a thread of its own; its errors are how connections end.
     pub fn start(script: impl Fn(Call) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self::listening(|_| (), || (), script)
+    }
+
+    /// Likewise on a listener that is prepared, with something to do between two connections.
+    fn listening(
+        prepare: impl FnOnce(&TcpListener),
+        mut between: impl FnMut() + Send + 'static,
+        script: impl Fn(Call) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        prepare(&listener);
         let (stopped, heads) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<String>>>::default());
         let rogue = Self { address: listener.local_addr().unwrap(), stopped, heads };
         let (stopped, heads) = (Arc::clone(&rogue.stopped), Arc::clone(&rogue.heads));
@@ -56,9 +67,30 @@ impl Rogue {
                     tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
                     let _ = script(Call { tcp, number, heads });
                 });
+                between();
             }
         });
         rogue
+    }
+
+    /// Treats every device well, in the end: after the one that knocks, nobody is accepted until the accept queue has
+    /// overflowed. It holds two.
+    pub fn reluctant() -> Self {
+        let overflows = || ListenDrops::now().unwrap().overflows;
+        let held = Arc::<AtomicBool>::default();
+        Self::listening(
+            |listener| rustix::net::listen(listener, 1).unwrap(),
+            move || {
+                if held.swap(true, Ordering::SeqCst) {
+                    return;
+                }
+                let before = overflows();
+                while overflows() == before {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            },
+            |call| call.upgrade()?.serve(),
+        )
     }
 
     /// Treats devices as `script` says, except device 0, which is treated well.

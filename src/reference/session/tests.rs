@@ -44,6 +44,7 @@ fn a_turn_is_answered_and_logged() {
     // The turn ended at 500 ms: 100 + 200 ms later the first token, two words and 50 ms later the first audio.
     let end = MS(500);
     let expected = Row {
+        peer_ip: Some([127, 0, 0, 1].into()),
         peer_port: 40_000,
         session: 0,
         session_turn: 0,

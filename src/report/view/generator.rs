@@ -1,0 +1,104 @@
+//! The generator in words: what it used, what it was short of, and how it agrees with the reference server.
+
+use super::super::result::{Difference, ValidityCheck};
+use super::super::text::{Cell, Shown, bytes, count, percent, span};
+use super::{Fact, View};
+use crate::measure::{Metric, validity};
+
+impl View<'_> {
+    /// Whether a check had something to look at: what was not measured has not held either.
+    pub(in crate::report) fn measured(c: &ValidityCheck) -> bool {
+        c.seen != validity::NOT_MEASURED
+    }
+
+    /// The generator's health.
+    pub(in crate::report) fn generator(&self) -> Vec<Fact> {
+        let r = self.result;
+        let g = &r.generator;
+        let mut facts = vec![(
+            "CPU",
+            format!(
+                "{} of all cores under load, {:.1} µs a message ({} sent, {} received)",
+                percent(g.cpu_share),
+                g.cpu_us_per_message,
+                count(g.messages_sent),
+                count(g.messages_received)
+            ),
+        )];
+        if let Some(steal) = g.steal_share {
+            facts.push(("CPU steal", format!("{} taken by other guests", percent(steal))));
+        }
+        if let Some(pressure) = g.pressure_share {
+            let text =
+                format!("{} of the time something on this machine waited for a CPU", percent(pressure));
+            facts.push(("CPU pressure", text));
+        }
+        for (label, metric, meaning) in [
+            ("send lateness", Metric::SendLateness, "planned → written"),
+            (
+                "our own lateness",
+                Metric::OwnLateness,
+                "woken late, or slow: the generator's; validity is judged by it",
+            ),
+            ("socket blocked", Metric::SocketBlocked, "the server's or the network's"),
+        ] {
+            if let Some(m) = r.metrics.get(metric.name()).filter(|m| m.count > 0) {
+                let cell = |q| Cell::quantile(m, q).spoken(Shown::Millis);
+                let max = Cell::max(m).spoken(Shown::Millis);
+                facts.push((label, format!("p50 {}, p99 {}, max {max} ({meaning})", cell(0.5), cell(0.99))));
+            }
+        }
+        facts.push((
+            "memory",
+            format!(
+                "{} a device over a base of {} (peak {})",
+                bytes(g.rss_bytes_per_device),
+                bytes(g.rss_base_bytes),
+                bytes(g.rss_peak_bytes)
+            ),
+        ));
+        let of = |limit: Option<u64>| limit.map_or_else(String::new, |n| format!(" of {}", count(n)));
+        if let Some(peak) = g.open_files_peak {
+            facts.push(("open files", format!("{}{}", count(peak), of(g.open_files_limit))));
+        }
+        if g.source_addresses > 0 {
+            let addresses = match g.source_addresses {
+                1 => "from one address".to_owned(),
+                n => format!("from each of {} addresses", count(n)),
+            };
+            facts.push(("local ports", format!("{}{} {addresses}", count(g.ports_peak), of(g.ports_limit))));
+        }
+        facts.into_iter().map(|(label, value)| Fact { label: label.to_owned(), value }).collect()
+    }
+
+    /// Agreement with the reference server's own log.
+    pub(in crate::report) fn agreement(&self) -> Vec<Fact> {
+        let Some(a) = &self.result.agreement else {
+            return Vec::new();
+        };
+        let mut facts = vec![Fact {
+            label: "turns compared".to_owned(),
+            value: format!(
+                "{}, {} not found in the server's log; differences are harness − server",
+                count(a.turns),
+                count(a.unmatched)
+            ),
+        }];
+        for (label, d) in [("first token", &a.ttft), ("first audio", &a.ttfa)] {
+            if d.count > 0 {
+                facts.push(Fact { label: label.to_owned(), value: difference(d) });
+            }
+        }
+        facts
+    }
+}
+
+fn difference(d: &Difference) -> String {
+    format!(
+        "p50 {}; largest either way: p99 {}, max {}; {} within 5 ms",
+        span(d.p50_us),
+        span(d.p99_abs_us),
+        span(d.max_abs_us),
+        d.within_5ms.map_or_else(|| "–".to_owned(), percent)
+    )
+}
