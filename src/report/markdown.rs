@@ -128,7 +128,7 @@ fn facts(out: &mut String, title: &str, facts: &[Fact]) -> std::fmt::Result {
 }
 
 /// Text that Markdown must not read as its own, on one line and fit for a cell.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in one_line(text).chars() {
         match c {

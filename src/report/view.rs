@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::BUDGET;
 use super::result::{Difference, FailureGroup, PlaybackResult, RunResult, Status};
 use super::text::{Cell, QUANTILES, Shown, bytes, chosen, count, counted, one_line, percent, share, span};
+use crate::calibrate::quote;
 use crate::measure::{Distribution, Metric, fewest_samples};
 use crate::time::Micros;
 
@@ -420,6 +421,9 @@ impl<'a> View<'a> {
         }
         if let Some(steal) = g.steal_share {
             facts.push(("CPU steal", percent(steal)));
+        }
+        if let Some(quote) = &r.calibration {
+            facts.push(("this machine", quote::sentence(quote)));
         }
         facts.into_iter().map(|(label, value)| Fact { label: label.to_owned(), value }).collect()
     }
