@@ -28,9 +28,6 @@ const OWN_DESCRIPTORS: u64 = 100;
 /// A size's share of turns or devices that may fail without the embedded server being the bottleneck.
 const FAILURES: f64 = 0.01;
 
-/// Other programs that use more than this share of the CPU are worth a remark.
-const OTHERS_SHARE: f64 = 0.1;
-
 /// A chunk size, the runs that it may take, and where to begin: devices per core, or a multiple of what 60 ms came to.
 struct Size {
     chunk: Micros,
@@ -62,13 +59,13 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Option<Capacity>, String>
         }
     }
     points.sort_by_key(|p| p.chunk_us);
-    bench.remarks.extend(others(&points));
     Ok(Some(Capacity {
         probe_us: (RAMP + JUDGED).0,
         judged_us: JUDGED.0,
         speaking_share: SPEAKING_SHARE,
         most,
         most_because,
+        others_share: others(&points),
         points,
     }))
 }
@@ -189,16 +186,10 @@ fn point(chunk: Micros, search: &Search, probes: Vec<Probe>, most_because: &str)
     })
 }
 
-/// What to know when the machine was not idle.
-fn others(points: &[CapacityPoint]) -> Option<String> {
+/// The mean of what other programs used of the machine.
+fn others(points: &[CapacityPoint]) -> Option<f64> {
     let shares: Vec<f64> = points.iter().flat_map(|p| &p.probes).filter_map(|p| p.others_share).collect();
-    let mean = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
-    (mean > OTHERS_SHARE).then(|| {
-        format!(
-            "other programs used {} of this machine's CPU while devices were counted: an idle machine drives more",
-            percent(mean)
-        )
-    })
+    (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
 }
 
 /// CPU time so far, in ticks of the kernel.
@@ -308,8 +299,8 @@ mod tests {
             probes: vec![Probe { others_share: Some(share), ..probe(10, true) }],
             ..told(1, 10, &[(10, true)]).unwrap()
         };
-        assert_eq!(others(&[point(0.05), point(0.10)]), None);
-        assert!(others(&[point(0.05), point(0.5)]).unwrap().contains("used 27.5 % of this machine's CPU"));
+        assert!((others(&[point(0.05), point(0.15)]).unwrap() - 0.1).abs() < 1e-9);
+        assert_eq!(others(&[]), None);
     }
 
     fn probe(devices: u32, fits: bool) -> Probe {

@@ -142,6 +142,8 @@ pub struct Capacity {
     pub most: u32,
     /// Why not.
     pub most_because: String,
+    /// Mean share of all cores that other programs used meanwhile; `null` where it cannot be known.
+    pub others_share: Option<f64>,
     /// By chunk size, smallest first.
     pub points: Vec<CapacityPoint>,
 }
@@ -233,7 +235,15 @@ impl Calibration {
     }
 }
 
+/// Other programs that use more than this share of the CPU are worth a remark.
+const BUSY: f64 = 0.1;
+
 impl Capacity {
+    /// True: other programs used so much of the machine that an idle one drives more.
+    pub fn is_busy(&self) -> bool {
+        self.others_share.is_some_and(|s| s > BUSY)
+    }
+
     /// Devices at a chunk size: measured, or on the line between its two neighbours; `None` outside of what was
     /// measured.
     pub fn at(&self, chunk_us: i64) -> Option<u32> {

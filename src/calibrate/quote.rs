@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 
-use super::document::{BUILD, Calibration};
+use super::document::{BUILD, Calibration, Capacity};
 use super::files::{FILE, FOLDER, read};
 use crate::audio::Codec;
 use crate::dialect::Encoding;
@@ -106,6 +106,7 @@ pub fn quote(c: &Calibration, here: &Here, planned: &Planned) -> Result<Calibrat
         error_ttfa_p99_us: error.and_then(|e| e.ttfa.p99_us),
         wakeup_p99_us: c.wakeups.as_ref().and_then(|w| w.rounds.last()).and_then(|r| r.timer.p99_us),
         devices: c.capacity.as_ref().and_then(|k| k.at(planned.chunk.0)),
+        busy: c.capacity.as_ref().is_some_and(Capacity::is_busy),
         ..quote
     })
 }
@@ -148,7 +149,9 @@ pub fn sentence(q: &CalibrationQuote) -> String {
     match q.devices {
         Some(n) => {
             let way = if q.as_measured { "" } else { ", measured with Opus in binary over ws" };
-            parts.push(format!("can drive ≈ {} devices at {chunk}{way}", count(n.into())));
+            let about = if q.busy { "at least" } else { "≈" };
+            let why = if q.busy { ", other programs being busy" } else { "" };
+            parts.push(format!("can drive {about} {} devices at {chunk}{way}{why}", count(n.into())));
         }
         None => parts.push(format!("number of devices at {chunk} not measured")),
     }
@@ -163,8 +166,9 @@ pub fn warning(q: &CalibrationQuote) -> Option<String> {
     overloaded(q).then(|| {
         let n = q.devices.unwrap_or(0);
         let fewer = if n > 0 { format!("fewer devices (-u {n}), ") } else { String::new() };
+        let busy = if q.busy { " and busy programs" } else { "" };
         format!(
-            "{} devices are planned, and this machine was calibrated for about {} at {} (with the embedded server on the \
+            "{} devices are planned, and this machine was calibrated for about {} at {} (with the embedded server{busy} on the \
              same cores): the run may end INVALID; try {fewer}larger chunks or another machine",
             count(q.devices_planned.into()),
             count(n.into()),
@@ -220,6 +224,13 @@ mod tests {
         insta::assert_snapshot!(sentence(&of(1_000, 120)), @"floor TTFA 420 µs, error p99 240 µs, number of devices at 120 ms not measured (calibrated 2 h ago)");
         let other = CalibrationQuote { as_measured: false, ..of(10, 60) };
         insta::assert_snapshot!(sentence(&other), @"floor TTFA 420 µs, error p99 240 µs, can drive ≈ 4,200 devices at 60 ms, measured with Opus in binary over ws (calibrated 2 h ago)");
+        let busy = CalibrationQuote { busy: true, ..of(5_000, 60) };
+        insta::assert_snapshot!(sentence(&busy), @"floor TTFA 420 µs, error p99 240 µs, can drive at least 4,200 devices at 60 ms, other programs being busy, 5,000 were planned (calibrated 2 h ago)");
+        assert!(
+            warning(&busy)
+                .unwrap()
+                .contains("(with the embedded server and busy programs on the same cores)")
+        );
         let part = Calibration { floor: None, error: None, capacity: None, ..sample::calibration() };
         let part = quote(&part, &here(), &planned(10, 60)).unwrap();
         insta::assert_snapshot!(sentence(&part), @"timers late by p99 410 µs, number of devices at 60 ms not measured (calibrated 2 h ago)");

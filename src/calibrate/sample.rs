@@ -41,6 +41,7 @@ pub fn calibration() -> Calibration {
             speaking_share: 0.34,
             most: 10_000,
             most_because: "a calibration drives no more".to_owned(),
+            others_share: Some(0.012),
             points: vec![
                 point(20, 1_800, Some(2_500)),
                 point(60, 4_200, Some(5_700)),

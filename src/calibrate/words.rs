@@ -158,6 +158,12 @@ fn capacity(c: &Capacity) -> Section {
     });
     let mut notes: Vec<_> =
         c.points.iter().map(|p| format!("bound at {} by: {}", chosen(p.chunk_us), p.bound_by)).collect();
+    if let (true, Some(share)) = (c.is_busy(), c.others_share) {
+        notes.push(format!(
+            "other programs used {} of this machine's CPU meanwhile: an idle machine drives more",
+            percent(share)
+        ));
+    }
     notes.push(format!(
         "an estimate, by runs of {} of which {} were judged, with {} of the time speaking (Opus at 24 kbit/s, ws); the \
          embedded server shares the cores, so it is a lower bound",
@@ -167,7 +173,7 @@ fn capacity(c: &Capacity) -> Section {
     ));
     Section {
         title: "Devices before the harness would call itself invalid",
-        headings: vec!["chunk", "devices", "a core", "too many", "CPU a message", "CPU", "lateness p99"],
+        headings: vec!["chunk", "devices", "a core", "too many", "CPU/message sent", "CPU", "lateness p99"],
         rows: rows.collect(),
         notes,
     }

@@ -597,6 +597,9 @@ pub struct CalibrationQuote {
     /// Devices that this machine can drive at that chunk size, the embedded server on the same cores: an estimate, on
     /// the line between the two sizes that were measured; `null` outside of them.
     pub devices: Option<u32>,
+    /// True: other programs were busy when devices were counted; an idle machine drives more.
+    #[serde(default)]
+    pub busy: bool,
     /// Devices that this run planned.
     pub devices_planned: u32,
     /// True: this run sends as the calibration did: Opus, binary, without TLS.

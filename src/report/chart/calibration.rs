@@ -22,7 +22,7 @@ const HEIGHT: i32 = 250;
 const POINTS: u32 = 25;
 
 const MARKS: [(&str, f64); 5] =
-    [("0 %", 0.0), ("50 %", 0.301_03), ("90 %", 1.0), ("99 %", 2.0), ("99.9 %", 3.0)];
+    [("0 %", 0.0), ("50 %", std::f64::consts::LOG10_2), ("90 %", 1.0), ("99 %", 2.0), ("99.9 %", 3.0)];
 
 /// The chart; `None` when neither was measured.
 pub(crate) fn calibration(c: &Calibration) -> Result<Option<Chart>, String> {
