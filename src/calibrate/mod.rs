@@ -8,7 +8,7 @@
 //!                                                                └─▶ Quote ─▶ the reports of `voxload run`
 //! ```
 //!
-//! A sub-run is a process of its own ([`subrun`]), so that its CPU and memory are counted as those of any run.
+//! A sub-run is a process of its own (`subrun`), so that its CPU and memory are counted as those of any run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

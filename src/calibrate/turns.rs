@@ -19,7 +19,7 @@ const FLOOR: [u32; 2] = [5, 100];
 
 /// Known delays, and the devices of each.
 const DELAYS: [Micros; 2] = [Micros::from_millis(50), Micros::from_millis(300)];
-const DELAYED: u32 = 250;
+const DELAYED: u32 = 300;
 
 fn plan(devices: u32, delay: Micros, judged: Micros) -> SubRun {
     SubRun { devices, ramp: RAMP, judged, chunk: CHUNK, fixture: FIXTURE, listens: LISTENS, delay }

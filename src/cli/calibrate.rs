@@ -78,6 +78,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let empty = c.wakeups.is_none() && c.floor.is_none() && c.error.is_none() && c.capacity.is_none();
     let mut files = Vec::new();
     if empty {
+        // Fails when there is an earlier one in it, as it should.
+        let _ = std::fs::remove_dir(&dir);
         say("nothing was measured, and nothing written");
     } else {
         let written = calibrate::write(&c, &dir);
