@@ -17,6 +17,7 @@
 //! [`drive`] and [`transport`].
 
 pub mod audio;
+pub mod calibrate;
 pub mod cli;
 pub mod device;
 pub mod dialect;

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::exit::{Exit, Failure};
 
+mod calibrate;
 mod debug;
 mod fixtures;
 mod init;
@@ -45,6 +46,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Run(run::Args),
+    Calibrate(calibrate::Args),
     Inspect(inspect::Args),
     Serve(serve::Args),
     Debug(debug::Args),
@@ -65,6 +67,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.verb {
         Verb::Run(args) => run::run(&args),
+        Verb::Calibrate(args) => calibrate::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Debug(args) => debug::run(&args),

@@ -6,13 +6,14 @@ use std::time::SystemTime;
 
 use super::progress::Reporter;
 use super::scenario_args::ScenarioArgs;
+use crate::calibrate::quote::{self, Here, Planned};
 use crate::drive::outcome::{self, Context};
 use crate::drive::prepare::{self, Speech};
 use crate::drive::run::{self, Run, Sinks};
 use crate::exit::{Exit, Failure};
 use crate::measure::{agreement, health};
 use crate::reference::child::Child;
-use crate::report::result::RunResult;
+use crate::report::result::{CalibrationQuote, RunResult};
 use crate::report::terminal::{self, Style};
 use crate::report::{self, HlogWriter, IntervalsCsv, TurnsCsv};
 use crate::scenario::Scenario;
@@ -20,7 +21,7 @@ use crate::time::{Clock, Micros};
 use crate::transport::websocket::Endpoint;
 
 /// Where reports go, unless the scenario says otherwise.
-const REPORTS: &str = "reports";
+pub(super) const REPORTS: &str = "reports";
 
 /// The embedded server's own log.
 const TRUTH: &str = "reference-truth.csv";
@@ -60,6 +61,14 @@ pub(super) struct Args {
     /// Print the result as JSON instead of the summary
     #[arg(long)]
     json: bool,
+
+    /// Quote this calibration instead of the one beside the reports (docs/CALIBRATE.md)
+    #[arg(long, value_name = "FILE", env = "VOXLOAD_CALIBRATION")]
+    calibration: Option<PathBuf>,
+
+    /// Quote no calibration
+    #[arg(long)]
+    no_calibration: bool,
 
     /// Write one more copy of a result file: json=FILE, csv=FILE (turns), md=FILE, html=FILE, junit=FILE; repeatable
     #[arg(long = "out", value_name = "KIND=FILE", value_parser = parse_out)]
@@ -134,6 +143,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     if let Some(said) = several_sources(&target.endpoint) {
         say(&said);
     }
+    let calibration = calibration(args, &scenario, say);
     let mut reporter = Reporter::new(args.quiet);
     let started = SystemTime::now();
     let sinks = sinks(&scenario, &speech, &target.dir, started)?;
@@ -167,7 +177,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         sources: &endpoint.sources,
         agreement,
     };
-    let result = outcome::result(context, &finished);
+    let result = RunResult { calibration, ..outcome::result(context, &finished) };
     publish(args, &scenario, &dir, &result, problems)
 }
 
@@ -348,6 +358,31 @@ fn announcement(scenario: &Scenario, server: Option<&Child>) -> String {
     };
     let devices = scenario.fleet.most();
     format!("{devices} devices for {} against {target}", scenario.fleet.duration)
+}
+
+/// What the calibration of this machine says about the run, said before it starts.
+fn calibration(args: &Args, scenario: &Scenario, say: impl Fn(&str)) -> Option<CalibrationQuote> {
+    if args.no_calibration {
+        return None;
+    }
+    let found = || quote::find(scenario.report.dir.as_deref(), Path::new(REPORTS));
+    let file = args.calibration.clone().or_else(found)?;
+    match quote::from_file(&file, &Here::now(SystemTime::now()), &Planned::of(scenario)) {
+        Ok(quote) => {
+            say(&format!("this machine: {}", quote::sentence(&quote)));
+            if let Some(warning) = quote::warning(&quote) {
+                say(&format!("warning: {warning}"));
+            }
+            Some(quote)
+        }
+        Err(e) => {
+            say(&format!(
+                "warning: the calibration is not quoted: {e}\n  \
+                 make one with `voxload calibrate`, or leave it out with --no-calibration"
+            ));
+            None
+        }
+    }
 }
 
 /// Stops the embedded server and compares its log with ours.

@@ -95,6 +95,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         scenario: scenario.effective.clone(),
         command,
         agreement,
+        calibration: None,
     };
     result.thresholds = gate::evaluate_all(&scenario.thresholds, &result);
     result.verdict = verdict(&result, run.interrupted);

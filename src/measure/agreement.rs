@@ -12,8 +12,27 @@ use crate::report::result::{Agreement, Difference, TurnRow};
 /// Within this, the two sides agree.
 const CLOSE: i64 = 5_000;
 
+/// Both sides' instants of the same turns, subtracted: harness − server, in microseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Pairs {
+    /// Turns found in both logs.
+    pub matched: u64,
+    /// Turns of the harness (with a first audio) that the server's log does not have.
+    pub unmatched: u64,
+    /// First tokens.
+    pub ttft: Vec<i64>,
+    /// First audible samples.
+    pub ttfa: Vec<i64>,
+}
+
 /// Compares `turns.csv` with `reference-truth.csv`. Turns during warm-up are compared, too.
 pub fn compare(turns: &Path, truth: &Path) -> Result<Agreement, String> {
+    let Pairs { matched, unmatched, ttft, ttfa } = pairs(turns, truth)?;
+    Ok(Agreement { turns: matched, unmatched, ttft: difference(ttft), ttfa: difference(ttfa) })
+}
+
+/// The turns that both files have, each with its difference.
+pub fn pairs(turns: &Path, truth: &Path) -> Result<Pairs, String> {
     // A port is used again by a later connection: the turn of the server that began last before ours ended is ours.
     let mut log: HashMap<(u16, u32), Vec<truth::Row>> = HashMap::new();
     for row in truth::read(truth)? {
@@ -21,8 +40,7 @@ pub fn compare(turns: &Path, truth: &Path) -> Result<Agreement, String> {
     }
     let wrong = |e: &dyn std::fmt::Display| format!("cannot read {} back: {e}", turns.display());
     let mut reader = csv::Reader::from_path(turns).map_err(|e| wrong(&e))?;
-    let (mut ttft, mut ttfa) = (Vec::new(), Vec::new());
-    let (mut matched, mut unmatched) = (0, 0);
+    let mut pairs = Pairs::default();
     for row in reader.deserialize::<TurnRow>() {
         let row = row.map_err(|e| wrong(&e))?;
         let Some(first_byte) = row.ttfa_first_byte_us else { continue };
@@ -33,22 +51,22 @@ pub fn compare(turns: &Path, truth: &Path) -> Result<Agreement, String> {
                 && (row.planned_start_us..=row.ended_us).contains(&t.turn_end_in_us.0)
         };
         let Some(theirs) = candidates.iter().rev().find(ours) else {
-            unmatched += 1;
+            pairs.unmatched += 1;
             continue;
         };
-        matched += 1;
+        pairs.matched += 1;
         let eos = row.end_of_speech_us;
         if let (Some(us), Some(them)) = (row.ttft_us, theirs.first_token_out_us) {
-            ttft.push(eos + us - them.0);
+            pairs.ttft.push(eos + us - them.0);
         }
         // First bytes on both sides, and the leading silence on both sides: what was audible when.
         if let (Some(them), Some(silence), Some(lead)) =
             (theirs.first_audio_out_us, theirs.first_audible_offset_us, row.lead_silence_us)
         {
-            ttfa.push((eos + first_byte + lead) - (them.0 + silence.0));
+            pairs.ttfa.push((eos + first_byte + lead) - (them.0 + silence.0));
         }
     }
-    Ok(Agreement { turns: matched, unmatched, ttft: difference(ttft), ttfa: difference(ttfa) })
+    Ok(pairs)
 }
 
 fn difference(mut all: Vec<i64>) -> Difference {

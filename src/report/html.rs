@@ -87,10 +87,8 @@ pub(super) fn render(view: &View<'_>, charts: &[Chart]) -> Result<String, String
     .map_err(|e| e.to_string())
 }
 
-/// The drawing without fixed size (the page scales it) and with words for those who cannot see it.
 fn figure(chart: &Chart) -> Figure<'_> {
-    let label = format!("<svg role=\"img\" aria-label=\"{}\" ", chart.title);
-    Figure { caption: &chart.caption, svg: chart.svg.replacen("<svg ", &label, 1) }
+    Figure { caption: &chart.caption, svg: chart.inlined() }
 }
 
 fn tiles(view: &View<'_>) -> Vec<Tile> {

@@ -163,7 +163,7 @@ fn facts(out: &mut String, title: &str, facts: &[Fact]) -> std::fmt::Result {
 }
 
 /// Text that Markdown must not read as its own, on one line and fit for a cell.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     escape_all(&one_line(text))
 }
 

@@ -17,14 +17,14 @@ use crate::measure::Metric;
 use crate::scenario::ReportPlan;
 use crate::time::Micros;
 
-mod chart;
+pub(crate) mod chart;
 mod dir;
 mod hgrm;
 mod hlog;
 mod html;
 pub mod json;
 mod junit;
-mod markdown;
+pub(crate) mod markdown;
 pub mod result;
 #[doc(hidden)]
 pub mod sample;

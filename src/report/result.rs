@@ -72,6 +72,9 @@ pub struct RunResult {
     pub command: String,
     /// How harness and reference server agree about the same turns, when the embedded server ran.
     pub agreement: Option<Agreement>,
+    /// What `voxload calibrate` found this machine to be capable of; `null` when there is no calibration.
+    #[serde(default)]
+    pub calibration: Option<CalibrationQuote>,
 }
 
 /// What came of a run.
@@ -683,4 +686,41 @@ pub struct Difference {
     pub max_abs_us: Option<i64>,
     /// Share of pairs within 5 ms.
     pub within_5ms: Option<f64>,
+}
+
+/// What a calibration says about this run. Numbers are `null` when it was not made here, or lacks that step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CalibrationQuote {
+    /// The file.
+    pub file: String,
+    /// When it was made, RFC 3339, UTC.
+    pub made_at: String,
+    /// How old it was when the run started.
+    pub age_us: i64,
+    /// True: made on this machine, by this voxload.
+    pub host_match: bool,
+    /// What differs, for people, when it was not.
+    pub mismatch: Vec<String>,
+    /// Median TTFT against a server that answers at once, without what its definition asks for.
+    pub floor_ttft_us: Option<i64>,
+    /// Median TTFA, likewise.
+    pub floor_ttfa_us: Option<i64>,
+    /// |harness − known| of TTFT, 99th percentile.
+    pub error_ttft_p99_us: Option<i64>,
+    /// |harness − known| of TTFA, 99th percentile.
+    pub error_ttfa_p99_us: Option<i64>,
+    /// How late timers wake under load, 99th percentile.
+    pub wakeup_p99_us: Option<i64>,
+    /// The chunk size of this run.
+    pub chunk_us: i64,
+    /// Devices that this machine can drive at that chunk size, the embedded server on the same cores: an estimate, on
+    /// the line between the two sizes that were measured; `null` outside of them.
+    pub devices: Option<u32>,
+    /// True: other programs were busy when devices were counted; an idle machine drives more.
+    #[serde(default)]
+    pub busy: bool,
+    /// Devices that this run planned.
+    pub devices_planned: u32,
+    /// True: this run sends as the calibration did: Opus, binary, without TLS.
+    pub as_measured: bool,
 }

@@ -352,6 +352,7 @@ fn result(
             .to_owned(),
         command: "voxload run scenarios/sample.toml --seed 7".to_owned(),
         agreement: (kind == Kind::Good).then(|| agreement(succeeded)),
+        calibration: None,
     }
 }
 

@@ -62,6 +62,11 @@ impl Style {
         }
     }
 
+    /// Characters in a line.
+    pub(crate) const fn width(self) -> usize {
+        self.width
+    }
+
     fn paint(self, text: &str, style: Ansi) -> String {
         if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }

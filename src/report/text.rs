@@ -154,7 +154,7 @@ pub(super) fn share(part: u64, whole: u64) -> String {
 }
 
 /// A share as a percentage, likewise.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     match share * 100.0 {
         p if p == 0.0 || p == 100.0 => format!("{p:.0} %"),
         p if p < 0.01 => "<0.01 %".to_owned(),

@@ -10,21 +10,32 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::view::View;
 
+mod calibration;
 mod percentiles;
 mod stages;
 mod stalls;
 mod timeline;
 
+pub(crate) use calibration::calibration;
+
 /// A finished chart.
-pub(super) struct Chart {
+pub(crate) struct Chart {
     /// File name without extension.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Heading.
-    pub(super) title: &'static str,
+    pub(crate) title: &'static str,
     /// What one sees, for a caption and for those who cannot see it.
-    pub(super) caption: String,
+    pub(crate) caption: String,
     /// The drawing.
-    pub(super) svg: String,
+    pub(crate) svg: String,
+}
+
+impl Chart {
+    /// The drawing without fixed size (the page scales it) and with words for those who cannot see it.
+    pub(crate) fn inlined(&self) -> String {
+        let label = format!("<svg role=\"img\" aria-label=\"{}\" ", self.title);
+        self.svg.replacen("<svg ", &label, 1)
+    }
 }
 
 /// Every chart that the run has data for.
@@ -66,7 +77,7 @@ const PURPLE: Ink = ink(0xa3, 0x3d, 0x7d, "#f29ccf");
 const PALETTE: [Ink; 8] = [GROUND, TEXT, FAINT, GRID, BLUE, ORANGE, GREEN, PURPLE];
 
 /// Rules that turn an inlined chart dark, for elements inside `scope`.
-pub(super) fn dark_css(scope: &str) -> String {
+pub(crate) fn dark_css(scope: &str) -> String {
     PALETTE
         .iter()
         .map(|ink| {

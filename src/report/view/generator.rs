@@ -3,6 +3,7 @@
 use super::super::result::{Difference, ValidityCheck};
 use super::super::text::{Cell, Shown, bytes, count, percent, span};
 use super::{Fact, View};
+use crate::calibrate::quote;
 use crate::measure::{Metric, validity};
 
 impl View<'_> {
@@ -48,6 +49,24 @@ impl View<'_> {
                 facts.push((label, format!("p50 {}, p99 {}, max {max} ({meaning})", cell(0.5), cell(0.99))));
             }
         }
+        for t in &g.threads {
+            if t.ticker_lag_p99_us.is_some() {
+                facts.push((
+                    "thread",
+                    format!(
+                        "{}: {} devices, {} messages sent, timer served late p99 {}, max {}",
+                        t.name,
+                        count(t.devices.into()),
+                        count(t.messages_sent),
+                        span(t.ticker_lag_p99_us),
+                        span(t.ticker_lag_max_us)
+                    ),
+                ));
+            }
+        }
+        if let Some(probe) = self.probe() {
+            facts.push(("probe", probe));
+        }
         facts.push((
             "memory",
             format!(
@@ -68,7 +87,27 @@ impl View<'_> {
             };
             facts.push(("local ports", format!("{}{} {addresses}", count(g.ports_peak), of(g.ports_limit))));
         }
+        if let Some(quote) = &r.calibration {
+            facts.push(("this machine", quote::sentence(quote)));
+        }
         facts.into_iter().map(|(label, value)| Fact { label: label.to_owned(), value }).collect()
+    }
+
+    /// The fleet against its probe, where there was one.
+    fn probe(&self) -> Option<String> {
+        let p = self.result.validity.probe.as_ref()?;
+        let time = |us: Option<i64>| us.map_or_else(|| "∞".to_owned(), |us| span(Some(us)));
+        let Some([low, high]) = p.ttfa_p50_interval_us else {
+            return Some(format!("{} turns on a quiet thread: too few to compare", count(p.turns)));
+        };
+        Some(format!(
+            "median TTFA {} in {} turns on a quiet thread ({} to {} with 99.9 % confidence), {} in the fleet",
+            time(p.ttfa_p50_us),
+            count(p.turns),
+            time(low),
+            time(high),
+            time(p.fleet_ttfa_p50_us)
+        ))
     }
 
     /// Agreement with the reference server's own log.
