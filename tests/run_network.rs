@@ -90,5 +90,5 @@ fn loosened_limits_are_named() {
         assert!(text.contains("validity tightened: CPU steal ≤ 4 % (default ≤ 5 %)"), "{text}");
     }
     let validity = ran.result().validity;
-    assert_eq!((validity.loosened.len(), validity.tightened.len()), (3, 2), "{validity:?}");
+    assert_eq!((validity.loosened.len(), validity.tightened.len()), (4, 2), "{validity:?}");
 }

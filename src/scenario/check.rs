@@ -83,7 +83,6 @@ impl Check<'_> {
                 send_lateness_max: self.time("validity.send_lateness_max"),
                 cpu: self.share("validity.cpu"),
                 steal: self.share("validity.steal"),
-                ticker_lag_p99: self.time("validity.ticker_lag_p99"),
                 probe: self.u32("validity.probe"),
                 probe_margin: self.time("validity.probe_margin"),
                 pressure: self.share("validity.pressure"),

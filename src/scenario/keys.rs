@@ -766,7 +766,8 @@ pub const SECTIONS: &[Section] = &[
                 "validity.send_lateness_p99",
                 Duration(Micros(100), seconds(60)),
                 Toml("\"5ms\""),
-                "Chunks sent late (99th percentile), without the time in which the socket was not writable.",
+                "How late chunks are sent (99th percentile), without the time in which the socket was not writable; and how late a thread \
+                 serves its timer, because what arrives is noticed as late.",
             ),
             key(
                 "validity.send_lateness_max",
@@ -780,13 +781,6 @@ pub const SECTIONS: &[Section] = &[
                 Share,
                 Toml("0.05"),
                 "CPU time taken by other guests of the same hardware.",
-            ),
-            key(
-                "validity.ticker_lag_p99",
-                Duration(Micros(100), seconds(60)),
-                Toml("\"5ms\""),
-                "How late a thread of the harness serves its timer (99th percentile, the worst thread). What arrives is \
-                 noticed as late.",
             ),
             key(
                 "validity.probe",

@@ -409,7 +409,7 @@ pub struct PlaybackPlan {
 /// When the run is INVALID.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ValidityLimits {
-    /// Send lateness, p99, without the time in which the socket was not writable.
+    /// Send lateness, p99, without the time in which the socket was not writable; and lag of a thread's timer, p99.
     pub send_lateness_p99: Micros,
     /// Send lateness, worst.
     pub send_lateness_max: Micros,
@@ -417,8 +417,6 @@ pub struct ValidityLimits {
     pub cpu: f64,
     /// CPU steal, share.
     pub steal: f64,
-    /// Lag of a thread's timer, p99.
-    pub ticker_lag_p99: Micros,
     /// Devices of the probe.
     pub probe: u32,
     /// How far the fleet's median TTFA may be from the probe's.
@@ -440,7 +438,6 @@ impl ValidityLimits {
                 cpu: 0.0,
                 steal: 0.0,
                 pressure: 0.0,
-                ticker_lag_p99: Micros::ZERO,
                 probe: 0,
                 probe_margin: Micros::ZERO,
             },
