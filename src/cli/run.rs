@@ -26,7 +26,8 @@ const REPORTS: &str = "reports";
 const TRUTH: &str = "reference-truth.csv";
 
 /// Files that are written while the run lasts.
-const STREAMED: [&str; 4] = ["turns.csv", "intervals.csv", "histograms.hlog", TRUTH];
+const STREAMED: [&str; 6] =
+    ["turns.csv", "intervals.csv", "histograms.hlog", TRUTH, "reference-chunks.csv", "reference-freezes.csv"];
 
 /// Files that are rendered at its end.
 const RENDERED: [&str; 5] = ["result.json", "summary.md", "report.html", "junit.xml", "scenario.toml"];
