@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::REPORTS;
 use super::progress::Reporter;
 use super::scenario_args::ScenarioArgs;
 use crate::drive::outcome::{self, Context};
@@ -18,9 +19,6 @@ use crate::report::{self, HlogWriter, IntervalsCsv, TurnsCsv};
 use crate::scenario::Scenario;
 use crate::time::{Clock, Micros};
 use crate::transport::websocket::Endpoint;
-
-/// Where reports go, unless the scenario says otherwise.
-const REPORTS: &str = "reports";
 
 /// The embedded server's own log.
 const TRUTH: &str = "reference-truth.csv";

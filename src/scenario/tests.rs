@@ -341,7 +341,7 @@ fn values_per_device_come_from_csv() {
 fn a_freeze_is_shorter_than_its_period_and_has_one() {
     let s = read("reference.freeze = { every = \"20s\", length = \"2s\" }").unwrap();
     let secs = Micros::from_secs;
-    assert_eq!(s.reference.freeze, Some(super::Freeze { every: secs(20), length: secs(2) }));
+    assert_eq!(s.reference.freeze, Some(Freeze { every: secs(20), length: secs(2) }));
     assert_eq!(read("").unwrap().reference.freeze, None);
     for (toml, wrong) in [
         ("reference.freeze.every = \"1s\"", "`reference.freeze.every` without"),

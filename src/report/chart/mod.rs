@@ -10,10 +10,13 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::view::View;
 
+mod compared;
 mod percentiles;
 mod stages;
 mod stalls;
 mod timeline;
+
+pub use compared::{Curve, compared};
 
 /// A finished chart.
 pub(super) struct Chart {
