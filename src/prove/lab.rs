@@ -187,8 +187,9 @@ impl Lab {
                 None => {}
             }
             if n <= TRIES {
-                self.step(&format!("{} again: INVALID, {reasons}", order.name));
-                let name = format!("{}-again-{n}", order.name);
+                let name = format!("{}again-{n}", if order.name.is_empty() { "" } else { "-" });
+                let name = format!("{}{name}", order.name);
+                self.step(&format!("{name}: INVALID, {reasons}"));
                 ran = self.run(&[Order { name, ..order.clone() }])?.pop();
             }
         }
