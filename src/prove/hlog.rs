@@ -37,7 +37,7 @@ pub(super) fn prove(lab: &mut Lab) -> Result<Finding, Trouble> {
         ))?;
     }
     let runs = lab.all_runs().to_vec();
-    lab.step(&format!("reading the logs of {} runs back", runs.len()));
+    lab.step(&format!("reading back: {} logs", runs.len()));
     let mut finding = Finding::default();
     let (mut compared, mut wrong) = (0, Vec::new());
     for dir in &runs {
@@ -59,7 +59,7 @@ pub(super) fn prove(lab: &mut Lab) -> Result<Finding, Trouble> {
             ));
             continue;
         }
-        lab.step(&format!("{name}: {} runs", runs.len()));
+        lab.step(&format!("{name}: {} logs", runs.len()));
         finding.checks.push(port(name, program, &scripts.join(script), &runs));
     }
     Ok(finding)
@@ -68,7 +68,7 @@ pub(super) fn prove(lab: &mut Lab) -> Result<Finding, Trouble> {
 fn verdict(reader: &str, runs: usize, compared: usize, wrong: &[String]) -> Check {
     let first = wrong.first().map_or_else(String::new, |w| format!("; {w}"));
     Check::new(
-        format!("counts and quantiles of {runs} runs, by {reader}"),
+        format!("counts and quantiles in {runs} logs, by {reader}"),
         "as in result.json, to 0.1 %",
         format!("{} of {compared} differ{first}", wrong.len()),
         wrong.is_empty() && compared > 0,
@@ -147,10 +147,10 @@ fn port(name: &str, program: &str, script: &Path, runs: &[PathBuf]) -> Check {
         }
     }
     Check::new(
-        format!("counts and quantiles of {} runs, by HdrHistogram's {name}", runs.len()),
+        format!("counts and quantiles in {} logs, by HdrHistogram's {name}", runs.len()),
         "as in result.json, to 0.1 %",
         format!(
-            "{} runs differ{}",
+            "{} logs differ{}",
             wrong.len(),
             wrong.first().map_or_else(String::new, |w| format!("; {w}"))
         ),
