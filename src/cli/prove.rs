@@ -14,7 +14,7 @@ use crate::report;
 /// Prove on this machine that the numbers are true.
 ///
 /// Each proof plays short runs against the embedded reference server, which behaves in a way that is known on paper, and
-/// compares what was measured with that. See docs/ACCURACY.md. All of them take about six minutes, with --quick about
+/// compares what was measured with that. See docs/ACCURACY.md. All of them take about five minutes, with --quick about
 /// one and a half. The machine should be idle: a proof whose runs come out INVALID is undecided.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

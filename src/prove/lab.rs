@@ -115,7 +115,7 @@ impl Lab {
                 .filter_map(|k| signal(k).ok())
                 .collect()
         });
-        // Children are started in folders of their own: relative paths would mean something else there.
+        // Children are started in it: relative paths would mean something else there.
         let dir = dir.canonicalize().map_err(|e| format!("{}: {e}", dir.display()))?;
         write_fixture(&dir.join("fixture"))
             .map_err(|e| format!("cannot write into {}: {e}", dir.display()))?;
@@ -237,6 +237,8 @@ impl Lab {
         let mut command = Command::new(program);
         command.arg("run").arg(&file).arg("--quiet").arg("--report-dir").arg(&dir);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // Else `reports/latest` of the folder that we were started in would point at it.
+        command.current_dir(&self.dir);
         // What the user has set for runs of their own is no part of a proof.
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with(VARIABLE_PREFIX) {
