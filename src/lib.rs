@@ -26,6 +26,7 @@ pub mod event;
 pub mod exit;
 pub mod gate;
 pub mod measure;
+pub mod prove;
 pub mod reference;
 pub mod report;
 pub mod scenario;

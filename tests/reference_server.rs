@@ -22,8 +22,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use voxload::audio::{AudioFormat, Codec};
 use voxload::dialect::Dialect;
 use voxload::reference::child::{Child, Order};
-use voxload::reference::{Options, Server, Spoken, truth};
-use voxload::scenario::{Dist, Fault, ReferencePlan, Secret};
+use voxload::reference::truth::{self, FreezeRow};
+use voxload::reference::{Options, Server, Spoken};
+use voxload::scenario::{Dist, Fault, Freeze, ReferencePlan, Secret};
 use voxload::time::{Clock, Micros};
 
 const PCM: AudioFormat = AudioFormat { codec: Codec::Pcm16, sample_rate: 16_000 };
@@ -433,6 +434,42 @@ fn as_a_child_it_answers_with_real_speech_and_says_farewell() {
     let heard = rows[0].turn_end_in_us;
     assert!(heard > Micros::ZERO && heard < now, "on the parent's clock: {heard:?}");
     assert!(rows[0].first_audible_offset_us.is_some(), "the shipped replies are audible");
+}
+
+#[test]
+fn a_server_that_freezes_does_nothing_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("truth.csv");
+    let clock = Clock::start();
+    let freeze = Some(Freeze { every: Micros::from_millis(150), length: Micros::from_millis(100) });
+    let plan = ReferencePlan { freeze, threads: 2, ..ReferencePlan::instant() };
+    let server = Server::start(Options { truth: Some(path.clone()), clock, ..options(plan) }).unwrap();
+    server.set_zero(Micros::ZERO);
+    let freezes = || truth::read_rows::<FreezeRow>(&path.with_file_name("freezes.csv")).unwrap_or_default();
+    run(async {
+        // Connections and turns, one after the other, until both threads have stood still a few times.
+        while [0, 1].iter().any(|n| freezes().iter().filter(|f| f.thread == *n).count() < 3) {
+            let mut ws = dial(&server.url(), None).await.unwrap();
+            for turn in 0..2 {
+                speak(&mut ws, turn).await;
+                assert_eq!(listen(&mut ws).await.last().unwrap(), "turn_end");
+            }
+        }
+    });
+    server.stop().unwrap();
+    for f in freezes() {
+        assert_eq!(f.planned_until_us.0 % 150_000, 0, "counted from zero: {f:?}");
+        assert!(f.from_us >= f.planned_from_us && f.until_us >= f.planned_until_us, "{f:?}");
+    }
+    // Whatever was done was done by a thread that moved: no instant lies within the freezes of both.
+    for r in truth::read(&path).unwrap() {
+        for at in
+            [r.first_audio_in_us, r.last_audio_in_us, r.final_out_us, r.done_out_us].into_iter().flatten()
+        {
+            let frozen = |n| freezes().iter().any(|f| f.thread == n && f.from_us < at && at < f.until_us);
+            assert!(!(frozen(0) && frozen(1)), "{at:?}");
+        }
+    }
 }
 
 #[test]

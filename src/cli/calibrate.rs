@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         super::print(&calibrate::schema())?;
         return Ok(Exit::Good);
     }
-    let dir = args.report_dir.clone().unwrap_or_else(|| Path::new(super::run::REPORTS).join(FOLDER));
+    let dir = args.report_dir.clone().unwrap_or_else(|| Path::new(super::REPORTS).join(FOLDER));
     std::fs::create_dir_all(&dir).map_err(|e| {
         Failure::usage(format!(
             "cannot create {}: {e}; choose another folder with --report-dir",

@@ -15,10 +15,14 @@ mod fixtures;
 mod init;
 mod inspect;
 mod progress;
+mod prove;
 mod report;
 mod run;
 mod scenario_args;
 mod serve;
+
+/// Where reports go, unless somebody says otherwise.
+const REPORTS: &str = "reports";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -52,6 +56,7 @@ enum Verb {
     Debug(debug::Args),
     Init(init::Args),
     Report(report::Args),
+    Prove(prove::Args),
     Fixtures(fixtures::Args),
 }
 
@@ -73,6 +78,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Debug(args) => debug::run(&args),
         Verb::Init(args) => init::run(&args),
         Verb::Report(args) => report::run(&args),
+        Verb::Prove(args) => prove::run(&args),
         Verb::Fixtures(args) => fixtures::run(&args),
     };
     match result {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::REPORTS;
 use super::progress::Reporter;
 use super::scenario_args::ScenarioArgs;
 use crate::calibrate::quote::{self, Here, Planned};
@@ -20,14 +21,12 @@ use crate::scenario::Scenario;
 use crate::time::{Clock, Micros};
 use crate::transport::websocket::Endpoint;
 
-/// Where reports go, unless the scenario says otherwise.
-pub(super) const REPORTS: &str = "reports";
-
 /// The embedded server's own log.
 const TRUTH: &str = "reference-truth.csv";
 
 /// Files that are written while the run lasts.
-const STREAMED: [&str; 4] = ["turns.csv", "intervals.csv", "histograms.hlog", TRUTH];
+const STREAMED: [&str; 6] =
+    ["turns.csv", "intervals.csv", "histograms.hlog", TRUTH, "reference-chunks.csv", "reference-freezes.csv"];
 
 /// Files that are rendered at its end.
 const RENDERED: [&str; 5] = ["result.json", "summary.md", "report.html", "junit.xml", "scenario.toml"];

@@ -8,7 +8,7 @@ use crate::exit::{Exit, Failure};
 use crate::measure::health;
 use crate::reference::{Options, Server, child, shipped};
 use crate::scenario::{self, Override, ReferencePlan, Secret, Source};
-use crate::time::Clock;
+use crate::time::{Clock, Micros};
 
 /// Run the reference voice server.
 ///
@@ -85,6 +85,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         clock: Clock::start(),
     })
     .map_err(Failure::usage)?;
+    server.set_zero(Micros::ZERO);
     if let (Some(path), Some(pem)) = (&args.ca, server.ca_pem()) {
         std::fs::write(path, pem)
             .map_err(|e| Failure::usage(format!("cannot write the certificate {}: {e}", path.display())))?;

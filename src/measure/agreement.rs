@@ -33,40 +33,68 @@ pub fn compare(turns: &Path, truth: &Path) -> Result<Agreement, String> {
 
 /// The turns that both files have, each with its difference.
 pub fn pairs(turns: &Path, truth: &Path) -> Result<Pairs, String> {
-    // A port is used again by a later connection: the turn of the server that began last before ours ended is ours.
-    let mut log: HashMap<(u16, u32), Vec<truth::Row>> = HashMap::new();
-    for row in truth::read(truth)? {
-        log.entry((row.peer_port, row.session_turn)).or_default().push(row);
-    }
-    let wrong = |e: &dyn std::fmt::Display| format!("cannot read {} back: {e}", turns.display());
-    let mut reader = csv::Reader::from_path(turns).map_err(|e| wrong(&e))?;
+    let log = Log::new(truth::read(truth)?);
     let mut pairs = Pairs::default();
-    for row in reader.deserialize::<TurnRow>() {
-        let row = row.map_err(|e| wrong(&e))?;
-        let Some(first_byte) = row.ttfa_first_byte_us else { continue };
-        let candidates = log.get(&(row.local_port, row.session_turn)).map_or(&[][..], Vec::as_slice);
-        let ours = |t: &&truth::Row| {
-            // Devices on several addresses use the same ports.
-            row.source_ip.is_none_or(|ip| t.peer_ip == Some(ip))
-                && (row.planned_start_us..=row.ended_us).contains(&t.turn_end_in_us.0)
-        };
-        let Some(theirs) = candidates.iter().rev().find(ours) else {
+    for_each_turn(turns, |us| {
+        if us.ttfa_first_byte_us.is_none() {
+            return;
+        }
+        let Some(them) = log.find(&us) else {
             pairs.unmatched += 1;
-            continue;
+            return;
         };
         pairs.matched += 1;
-        let eos = row.end_of_speech_us;
-        if let (Some(us), Some(them)) = (row.ttft_us, theirs.first_token_out_us) {
-            pairs.ttft.push(eos + us - them.0);
-        }
-        // First bytes on both sides, and the leading silence on both sides: what was audible when.
-        if let (Some(them), Some(silence), Some(lead)) =
-            (theirs.first_audio_out_us, theirs.first_audible_offset_us, row.lead_silence_us)
-        {
-            pairs.ttfa.push((eos + first_byte + lead) - (them.0 + silence.0));
-        }
-    }
+        pairs.ttft.extend(ttft_error(&us, them));
+        pairs.ttfa.extend(ttfa_error(&us, them));
+    })?;
     Ok(pairs)
+}
+
+/// Reads `turns.csv` back, row by row.
+pub fn for_each_turn(turns: &Path, mut each: impl FnMut(TurnRow)) -> Result<(), String> {
+    let wrong = |e: &dyn std::fmt::Display| format!("cannot read {} back: {e}", turns.display());
+    let mut reader = csv::Reader::from_path(turns).map_err(|e| wrong(&e))?;
+    for row in reader.deserialize() {
+        each(row.map_err(|e| wrong(&e))?);
+    }
+    Ok(())
+}
+
+/// The server's log, to look turns up in.
+pub struct Log(HashMap<(u16, u32), Vec<truth::Row>>);
+
+impl Log {
+    /// Of these rows.
+    pub fn new(rows: Vec<truth::Row>) -> Self {
+        let mut log = HashMap::<_, Vec<truth::Row>>::new();
+        for row in rows {
+            log.entry((row.peer_port, row.session_turn)).or_default().push(row);
+        }
+        Self(log)
+    }
+
+    /// The server's row of a turn. A port is used again by a later connection: the turn of the server that began last
+    /// before ours ended is ours.
+    pub fn find(&self, us: &TurnRow) -> Option<&truth::Row> {
+        let candidates = self.0.get(&(us.local_port, us.session_turn))?;
+        let ours = |t: &&truth::Row| {
+            // Devices on several addresses use the same ports.
+            us.source_ip.is_none_or(|ip| t.peer_ip == Some(ip))
+                && (us.planned_start_us..=us.ended_us).contains(&t.turn_end_in_us.0)
+        };
+        candidates.iter().rev().find(ours)
+    }
+}
+
+/// First token: harness − server, µs.
+pub fn ttft_error(us: &TurnRow, them: &truth::Row) -> Option<i64> {
+    Some(us.end_of_speech_us + us.ttft_us? - them.first_token_out_us?.0)
+}
+
+/// First audible sample: harness − server, µs. First bytes on both sides, and the leading silence on both sides.
+pub fn ttfa_error(us: &TurnRow, them: &truth::Row) -> Option<i64> {
+    let ours = us.end_of_speech_us + us.ttfa_first_byte_us? + us.lead_silence_us?;
+    Some(ours - (them.first_audio_out_us? + them.first_audible_offset_us?).0)
 }
 
 fn difference(mut all: Vec<i64>) -> Difference {

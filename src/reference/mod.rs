@@ -14,6 +14,7 @@ pub mod child;
 mod connection;
 mod ears;
 mod fault;
+mod freeze;
 mod pipeline;
 mod plan;
 mod replies;

@@ -33,6 +33,8 @@ impl ReferencePlan {
             max_message: 1024 * 1024,
             max_backlog: 256 * 1024,
             threads: 1,
+            freeze: None,
+            log_chunks: false,
             faults: Vec::new(),
         }
     }

@@ -31,7 +31,7 @@ use super::pipeline::Stages;
 use super::replies::{Replies, Spoken};
 use super::session::Session;
 use super::world::{Stats, World};
-use super::{fault, tls, truth};
+use super::{fault, freeze, tls, truth};
 use crate::audio::AudioFormat;
 use crate::dialect::Dialect;
 use crate::drive::timer::Timers;
@@ -90,6 +90,7 @@ pub struct Server {
     ca_pem: Option<String>,
     stats: Arc<Stats>,
     stop: watch::Sender<bool>,
+    zero: watch::Sender<Option<Micros>>,
     threads: Vec<JoinHandle<()>>,
     log: Option<truth::Writer>,
 }
@@ -109,13 +110,14 @@ impl Server {
             replies.get(*format)?;
         }
         let (truth, log) = match &options.truth {
-            Some(path) => truth::Writer::start(path).map(|(t, w)| (t, Some(w)))?,
+            Some(path) => truth::Writer::start(path, &plan).map(|(t, w)| (t, Some(w)))?,
             None => (truth::Truth::default(), None),
         };
         let listener = listen(options.listen)
             .map_err(|e| format!("cannot listen on {}: {e}; choose another address", options.listen))?;
         let address = listener.local_addr().map_err(|e| e.to_string())?;
         let (stop, stopped) = watch::channel(false);
+        let (zero, zero_set) = watch::channel(None);
         let shared = Shared {
             stages: Stages::new(&plan),
             plan: Arc::new(plan),
@@ -125,16 +127,17 @@ impl Server {
             clock,
             secure,
             stopped,
+            zero: zero_set,
         };
-        let mut server =
-            Self { address, ca_pem, stats: Arc::clone(&shared.stats), stop, threads: Vec::new(), log };
+        let stats = Arc::clone(&shared.stats);
+        let mut server = Self { address, ca_pem, stats, stop, zero, threads: Vec::new(), log };
         let (ready, started) = mpsc::channel();
         for n in 0..shared.plan.threads.max(1) {
             let (shared, ready) = (shared.clone(), ready.clone());
             let listener = listener.try_clone().map_err(|e| e.to_string())?;
             let thread = std::thread::Builder::new()
                 .name(format!("reference-{n}"))
-                .spawn(move || thread(shared, listener, ready))
+                .spawn(move || thread(n, shared, listener, ready))
                 .map_err(|e| format!("cannot start a thread: {e}"))?;
             server.threads.push(thread);
         }
@@ -145,8 +148,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Counts the truth log's instants from `zero` on the server's clock.
+    /// Counts the truth log's instants and the freezes from `zero` on the server's clock. Before, it never freezes.
     pub fn set_zero(&self, zero: Micros) {
+        // Fails only when every thread has ended.
+        let _ = self.zero.send(Some(zero));
         if let Some(log) = &self.log {
             log.set_zero(zero);
         }
@@ -215,6 +220,7 @@ struct Shared {
     clock: Clock,
     secure: Option<TlsAcceptor>,
     stopped: watch::Receiver<bool>,
+    zero: watch::Receiver<Option<Micros>>,
 }
 
 /// What the connections of one thread need.
@@ -235,7 +241,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(fd.into())
 }
 
-fn thread(shared: Shared, listener: TcpListener, ready: mpsc::Sender<Result<(), String>>) {
+fn thread(number: u32, shared: Shared, listener: TcpListener, ready: mpsc::Sender<Result<(), String>>) {
     let cannot = |e: std::io::Error| format!("cannot start serving: {e}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime.map_err(cannot) {
@@ -266,6 +272,10 @@ fn thread(shared: Shared, listener: TcpListener, ready: mpsc::Sender<Result<(), 
         });
         let ticker = local.timers.clone();
         tokio::task::spawn_local(async move { ticker.run().await });
+        if let Some(plan) = local.world.plan.freeze {
+            let (timer, clock, truth) = (local.timers.timer(), local.clock, local.world.truth.clone());
+            tokio::task::spawn_local(freeze::freeze(number, plan, timer, clock, shared.zero, truth));
+        }
         let mut stopped = shared.stopped;
         let _ = ready.send(Ok(()));
         drop(ready);

@@ -24,7 +24,7 @@ use super::ears::Ear;
 use super::fault;
 use super::pipeline::{Draws, Pipeline};
 use super::replies::ReplySet;
-use super::truth::Row;
+use super::truth::{ChunkRow, Entry, Row};
 use super::vad::Vad;
 use super::world::World;
 use crate::audio::{AudioFormat, Codec};
@@ -117,6 +117,8 @@ struct Heard {
     first: Option<Micros>,
     last: Option<Micros>,
     next_partial: Micros,
+    /// Messages of it.
+    chunks: u32,
     /// Some of it came during a reply, without detection at the server: it may be a cough.
     over_reply: bool,
     /// Something that is not audio of the agreed format came: the device has been told.
@@ -367,6 +369,13 @@ impl Session {
         }
         talk.heard.first.get_or_insert(now);
         talk.heard.last = Some(now);
+        if self.world.plan.log_chunks {
+            let (peer_port, session) = (self.peer.port(), self.number);
+            let (session_turn, chunk) = (talk.next_turn, talk.heard.chunks);
+            let row = ChunkRow { peer_port, session, session_turn, chunk, in_us: now };
+            self.world.truth.add(|| Entry::Chunk(row));
+        }
+        talk.heard.chunks += 1;
         talk.heard.media += heard.duration;
         let Some(vad) = &mut talk.vad else {
             talk.heard.over_reply |= talk.reply.is_some();

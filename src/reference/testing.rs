@@ -10,7 +10,7 @@ use super::ears::Memory;
 use super::pipeline::Stages;
 use super::replies::{Replies, Reply, Spoken};
 use super::session::{Out, Session};
-use super::truth::{Row, Truth};
+use super::truth::{ChunkRow, Entry, Row, Truth};
 use super::world::{Stats, World};
 use crate::audio::{AudioFormat, Codec};
 use crate::dialect::plain;
@@ -56,8 +56,28 @@ pub(super) fn reply(plan: &ReferencePlan) -> Arc<Reply> {
     Arc::clone(&set.replies[0])
 }
 
+/// What was logged so far.
+pub(super) struct Kept(Receiver<Entry>);
+
+impl Kept {
+    /// The turns.
+    pub(super) fn try_iter(&self) -> impl Iterator<Item = Row> {
+        self.0.try_iter().filter_map(|e| if let Entry::Turn(row) = e { Some(*row) } else { None })
+    }
+
+    /// The next turn.
+    pub(super) fn try_recv(&self) -> Option<Row> {
+        self.try_iter().next()
+    }
+
+    /// The messages of audio.
+    pub(super) fn chunks(&self) -> Vec<ChunkRow> {
+        self.0.try_iter().filter_map(|e| if let Entry::Chunk(row) = e { Some(row) } else { None }).collect()
+    }
+}
+
 /// A world whose truth log can be read.
-pub(super) fn world(plan: ReferencePlan) -> (Rc<World>, Receiver<Row>) {
+pub(super) fn world(plan: ReferencePlan) -> (Rc<World>, Kept) {
     let (truth, rows) = Truth::kept();
     let world = World {
         stages: Stages::new(&plan),
@@ -67,7 +87,7 @@ pub(super) fn world(plan: ReferencePlan) -> (Rc<World>, Receiver<Row>) {
         memory: RefCell::new(Memory::new(plan.vad_level)),
         plan: Arc::new(plan),
     };
-    (Rc::new(world), rows)
+    (Rc::new(world), Kept(rows))
 }
 
 /// One session with a device that reads as fast as it is told.

@@ -1,10 +1,11 @@
-//! The server's own log: one row per turn, when it heard and said what, on the clock of the run.
+//! The server's own log: one row per turn, when it heard and said what, on the clock of the run. Where the plan asks
+//! for them, also one row per message of audio and one per freeze, in files beside it.
 //!
 //! The frame path only puts a row into a bounded channel; a thread of its own writes the file. Instants are
 //! microseconds since the start of the run, spans are microseconds; an empty field means that it did not happen.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::ReferencePlan;
 use crate::time::Micros;
 
 /// Rows that may wait for the disk before rows are lost (and counted).
@@ -71,18 +74,61 @@ pub struct Row {
     pub fault: String,
 }
 
+/// A message of audio, as it was read. Columns stand in this order in `reference-chunks.csv`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRow {
+    /// The device's port.
+    pub peer_port: u16,
+    /// The session.
+    pub session: u64,
+    /// The turn's id on its connection.
+    pub session_turn: u32,
+    /// Which message of the turn, from 0.
+    pub chunk: u32,
+    /// When it was read.
+    pub in_us: Micros,
+}
+
+/// A freeze of one thread. Columns stand in this order in `reference-freezes.csv`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezeRow {
+    /// The thread, from 0.
+    pub thread: u32,
+    /// When it was to begin.
+    pub planned_from_us: Micros,
+    /// When it was to end.
+    pub planned_until_us: Micros,
+    /// When it began.
+    pub from_us: Micros,
+    /// When it ended.
+    pub until_us: Micros,
+}
+
+/// Something for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    Turn(Box<Row>),
+    Chunk(ChunkRow),
+    Freeze(FreezeRow),
+}
+
 /// Where finished turns go; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Truth {
-    rows: Option<SyncSender<Row>>,
+    rows: Option<SyncSender<Entry>>,
     lost: Arc<AtomicU64>,
 }
 
 impl Truth {
     /// Logs a turn; never blocks.
     pub(super) fn log(&self, row: Row) {
+        self.add(|| Entry::Turn(Box::new(row)));
+    }
+
+    /// Likewise, anything.
+    pub(super) fn add(&self, entry: impl FnOnce() -> Entry) {
         if let Some(rows) = &self.rows
-            && rows.try_send(row).is_err()
+            && rows.try_send(entry()).is_err()
         {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -90,7 +136,7 @@ impl Truth {
 
     /// A log that keeps rows for whoever holds the other end.
     #[cfg(test)]
-    pub(super) fn kept() -> (Self, Receiver<Row>) {
+    pub(super) fn kept() -> (Self, Receiver<Entry>) {
         let (rows, kept) = sync_channel(WAITING);
         let truth = Self { rows: Some(rows), lost: Arc::default() };
         (truth, kept)
@@ -107,16 +153,21 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Creates the file and starts the thread.
-    pub(super) fn start(path: &Path) -> Result<(Truth, Self), String> {
+    /// Creates the files and starts the thread.
+    pub(super) fn start(path: &Path, plan: &ReferencePlan) -> Result<(Truth, Self), String> {
         let cannot = |e| format!("cannot write the truth log {}: {e}", path.display());
-        let file = File::create(path).map_err(cannot)?;
+        let beside = |kind, wanted: bool| wanted.then(|| File::create(sibling(path, kind))).transpose();
+        let files = Files {
+            turns: File::create(path).map_err(cannot)?,
+            chunks: beside(CHUNKS, plan.log_chunks).map_err(cannot)?,
+            freezes: beside(FREEZES, plan.freeze.is_some()).map_err(cannot)?,
+        };
         let (rows, waiting) = sync_channel(WAITING);
         let zero = Arc::<AtomicI64>::default();
         let zero_of_thread = Arc::clone(&zero);
         let thread = std::thread::Builder::new()
             .name("truth".to_owned())
-            .spawn(move || write(file, &waiting, &zero_of_thread))
+            .spawn(move || write(files, &waiting, &zero_of_thread))
             .map_err(cannot)?;
         let lost = Arc::<AtomicU64>::default();
         let truth = Truth { rows: Some(rows), lost: Arc::clone(&lost) };
@@ -142,21 +193,76 @@ impl Writer {
     }
 }
 
-fn write(file: File, rows: &Receiver<Row>, zero: &AtomicI64) -> std::io::Result<()> {
-    let since_zero = |row: Row| row.since(Micros(zero.load(Ordering::Relaxed)));
+/// The files of a log.
+struct Files {
+    turns: File,
+    chunks: Option<File>,
+    freezes: Option<File>,
+}
+
+/// The file beside the truth log that holds something else: `reference-truth.csv` → `reference-chunks.csv`.
+pub fn sibling(path: &Path, kind: &str) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let head = stem.strip_suffix("truth").map_or_else(|| format!("{stem}-"), str::to_owned);
+    path.with_file_name(format!("{head}{kind}.csv"))
+}
+
+/// The messages of audio.
+pub const CHUNKS: &str = "chunks";
+/// The freezes.
+pub const FREEZES: &str = "freezes";
+
+type Csv = csv::Writer<BufWriter<File>>;
+
+fn open(file: File, columns: &[&str]) -> std::io::Result<Csv> {
     let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(BufWriter::new(file));
-    csv.write_record(Row::columns())?;
+    csv.write_record(columns)?;
     // The head is there at once, so that a reader never meets an empty file.
     csv.flush()?;
-    while let Ok(row) = rows.recv() {
-        csv.serialize(since_zero(row))?;
+    Ok(csv)
+}
+
+fn write(files: Files, entries: &Receiver<Entry>, zero: &AtomicI64) -> std::io::Result<()> {
+    let mut turns = open(files.turns, &Row::columns())?;
+    let mut chunks = files.chunks.map(|f| open(f, &ChunkRow::COLUMNS)).transpose()?;
+    let mut freezes = files.freezes.map(|f| open(f, &FreezeRow::COLUMNS)).transpose()?;
+    while let Ok(first) = entries.recv() {
         // Drain what waits, then flush: whole rows on the disk whenever the server is quiet.
-        while let Ok(row) = rows.try_recv() {
-            csv.serialize(since_zero(row))?;
+        for entry in std::iter::once(first).chain(std::iter::from_fn(|| entries.try_recv().ok())) {
+            let zero = Micros(zero.load(Ordering::Relaxed));
+            match (entry, &mut chunks, &mut freezes) {
+                (Entry::Turn(row), ..) => turns.serialize(row.since(zero))?,
+                (Entry::Chunk(row), Some(csv), _) => {
+                    csv.serialize(ChunkRow { in_us: row.in_us - zero, ..row })?;
+                }
+                (Entry::Freeze(row), _, Some(csv)) => csv.serialize(row.since(zero))?,
+                (Entry::Chunk(_) | Entry::Freeze(_), ..) => {}
+            }
         }
-        csv.flush()?;
+        for csv in [Some(&mut turns), chunks.as_mut(), freezes.as_mut()].into_iter().flatten() {
+            csv.flush()?;
+        }
     }
-    csv.into_inner().map_err(|e| std::io::Error::other(e.to_string()))?.flush()
+    Ok(())
+}
+
+impl ChunkRow {
+    /// The column names, in order.
+    const COLUMNS: [&str; 5] = ["peer_port", "session", "session_turn", "chunk", "in_us"];
+}
+
+impl FreezeRow {
+    /// The column names, in order.
+    const COLUMNS: [&str; 5] = ["thread", "planned_from_us", "planned_until_us", "from_us", "until_us"];
+
+    fn since(mut self, zero: Micros) -> Self {
+        for t in
+            [&mut self.planned_from_us, &mut self.planned_until_us, &mut self.from_us, &mut self.until_us]
+        {
+            *t -= zero;
+        }
+        self
+    }
 }
 
 impl Row {
@@ -210,6 +316,11 @@ impl Row {
 
 /// Reads a truth log back.
 pub fn read(path: &Path) -> Result<Vec<Row>, String> {
+    read_rows(path)
+}
+
+/// Reads a file beside it back.
+pub fn read_rows<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("cannot read the truth log {}: {e}", path.display());
     let file = File::open(path).map_err(|e| wrong(&e))?;
     csv::Reader::from_reader(BufReader::new(file))
@@ -239,7 +350,7 @@ mod tests {
             fault: "stall_mid_reply".to_owned(),
             ..Row::default()
         };
-        let (truth, writer) = Writer::start(&path).unwrap();
+        let (truth, writer) = Writer::start(&path, &ReferencePlan::instant()).unwrap();
         let rows = [full, Row::default()];
         rows.iter().for_each(|r| truth.log(r.clone()));
         drop(truth);
@@ -251,15 +362,45 @@ mod tests {
 
     #[test]
     fn columns_are_the_fields_in_order() {
-        let mut csv = csv::Writer::from_writer(Vec::new());
-        csv.serialize(Row::default()).unwrap();
-        let text = String::from_utf8(csv.into_inner().unwrap()).unwrap();
-        assert_eq!(text.lines().next().unwrap(), Row::columns().join(","));
+        fn head(row: impl Serialize) -> String {
+            let mut csv = csv::Writer::from_writer(Vec::new());
+            csv.serialize(row).unwrap();
+            let text = String::from_utf8(csv.into_inner().unwrap()).unwrap();
+            text.lines().next().unwrap().to_owned()
+        }
+        assert_eq!(head(Row::default()), Row::columns().join(","));
+        assert_eq!(head(ChunkRow::default()), ChunkRow::COLUMNS.join(","));
+        assert_eq!(head(FreezeRow::default()), FreezeRow::COLUMNS.join(","));
+    }
+
+    #[test]
+    fn chunks_and_freezes_go_into_files_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("reference-truth.csv");
+        let freeze = Some(crate::scenario::Freeze { every: Micros(9), length: Micros(1) });
+        let plan = ReferencePlan { freeze, log_chunks: true, ..ReferencePlan::instant() };
+        let (truth, writer) = Writer::start(&path, &plan).unwrap();
+        writer.set_zero(Micros(100));
+        let chunk = ChunkRow { peer_port: 9, session: 1, session_turn: 2, chunk: 3, in_us: Micros(104) };
+        let [a, b, c, d] = [108, 109, 110, 111].map(Micros);
+        let frozen =
+            FreezeRow { thread: 1, planned_from_us: a, planned_until_us: b, from_us: c, until_us: d };
+        truth.add(|| Entry::Chunk(chunk.clone()));
+        truth.add(|| Entry::Freeze(frozen.clone()));
+        drop(truth);
+        writer.finish().unwrap();
+        assert_eq!(
+            read_rows::<ChunkRow>(&sibling(&path, CHUNKS)).unwrap(),
+            [ChunkRow { in_us: Micros(4), ..chunk }]
+        );
+        let text = std::fs::read_to_string(dir.path().join("reference-freezes.csv")).unwrap();
+        assert_eq!(text.lines().nth(1).unwrap(), "1,8,9,10,11");
+        assert_eq!(sibling(Path::new("a/log.csv"), CHUNKS), Path::new("a/log-chunks.csv"));
     }
 
     #[test]
     fn a_folder_that_does_not_exist_is_named() {
-        let e = Writer::start(Path::new("/nonexistent/truth.csv")).unwrap_err();
+        let e = Writer::start(Path::new("/nonexistent/truth.csv"), &ReferencePlan::instant()).unwrap_err();
         insta::assert_snapshot!(e, @"cannot write the truth log /nonexistent/truth.csv: No such file or directory (os error 2)");
     }
 

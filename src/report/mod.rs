@@ -34,6 +34,7 @@ pub mod terminal;
 pub(crate) mod text;
 mod view;
 
+pub use chart::{Curve, compared};
 pub use dir::{create_dir, rfc3339};
 pub use hlog::HlogWriter;
 pub use result::RunResult;

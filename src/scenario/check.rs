@@ -11,8 +11,8 @@ use super::template::{Text, placeholders, shown_url};
 use super::units::{format_duration, nearest};
 use super::value::Value;
 use super::{
-    Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush, Phase,
-    Pipeline, PlaybackPlan, ReferencePlan, ReportPlan, Scenario, Secret, SessionPlan, Stage, Target,
+    Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush, Freeze,
+    Phase, Pipeline, PlaybackPlan, ReferencePlan, ReportPlan, Scenario, Secret, SessionPlan, Stage, Target,
     TurnPlan, ValidityLimits,
 };
 use crate::audio::{AudioFormat, Codec, CodecSettings};
@@ -52,6 +52,7 @@ impl Check<'_> {
         self.fleet_rules();
         self.audio_rules(dialect);
         self.turn_rules(dialect);
+        self.freeze_rules();
         if !self.any_broken(&["session.reconnect_base", "session.reconnect_cap"])
             && self.time("session.reconnect_base") > self.time("session.reconnect_cap")
         {
@@ -753,8 +754,41 @@ impl Check<'_> {
             max_message: self.u32("reference.max_message"),
             max_backlog: self.u32("reference.max_backlog"),
             threads: self.u32("reference.threads"),
+            freeze: self.freeze(),
+            log_chunks: self.bool("reference.log_chunks"),
             faults: self.faults(),
         }
+    }
+
+    fn freeze_rules(&mut self) {
+        let (every, length) = ("reference.freeze.every", "reference.freeze.length");
+        if self.any_broken(&[every, length]) {
+            return;
+        }
+        let given = self.value(length).is_some();
+        match (self.time(every) > Micros::ZERO, given) {
+            (false, true) => self.fail(
+                &[length],
+                format!("`{length}` has no effect: `{every}` is off"),
+                format!("say how often: {every} = \"20s\""),
+            ),
+            (true, false) => self.fail(
+                &[every],
+                format!("`{every}` without `{length}`"),
+                format!("say for how long: {length} = \"2s\""),
+            ),
+            (true, true) if self.time(length) >= self.time(every) => self.fail(
+                &[length, every],
+                format!("`{length}` is not shorter than `{every}`"),
+                "the server would never move",
+            ),
+            _ => {}
+        }
+    }
+
+    fn freeze(&self) -> Option<Freeze> {
+        let every = self.time("reference.freeze.every");
+        (every > Micros::ZERO).then(|| Freeze { every, length: self.time("reference.freeze.length") })
     }
 
     fn faults(&self) -> Vec<(Fault, f64)> {

@@ -745,6 +745,12 @@ pub const SECTIONS: &[Section] = &[
                 "Reply audio that may wait for a slow device before the reply is held back.",
             ),
             key("reference.threads", Int(1, 256), Toml("1"), "Threads of the server."),
+            key(
+                "reference.log_chunks",
+                Bool,
+                Toml("false"),
+                "Beside the truth log, `reference-chunks.csv` says when each message of audio was read.",
+            ),
             shown(
                 key(
                     "reference.faults",
@@ -754,6 +760,31 @@ pub const SECTIONS: &[Section] = &[
                      copes.",
                 ),
                 "{ garbage = \"1%\", close_mid_reply = 0.005 }",
+            ),
+        ],
+    },
+    Section {
+        path: "reference.freeze",
+        doc: "The embedded server stands still from time to time: it reads, writes and accepts nothing, and goes on afterwards as if \
+              nothing had been. What a measurement makes of that shows whether it can be trusted.",
+        keys: &[
+            shown(
+                key(
+                    "reference.freeze.every",
+                    DurationOrOff(ms(10), DAY),
+                    Toml("\"off\""),
+                    "Once in each such period, counted from the start of the run (or of `voxload serve`), at its end; or `\"off\"`.",
+                ),
+                "\"20s\"",
+            ),
+            shown(
+                key(
+                    "reference.freeze.length",
+                    Duration(ms(1), seconds(3_600)),
+                    Unset,
+                    "For this long; shorter than the period.",
+                ),
+                "\"2s\"",
             ),
         ],
     },

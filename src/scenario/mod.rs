@@ -521,8 +521,30 @@ pub struct ReferencePlan {
     pub max_backlog: u32,
     /// Threads.
     pub threads: u32,
+    /// When it stands still; `None`: never.
+    pub freeze: Option<Freeze>,
+    /// Whether to log each message of audio beside the turns.
+    pub log_chunks: bool,
     /// Misbehaviour, each with its share of the turns or connections.
     pub faults: Vec<(Fault, f64)>,
+}
+
+/// A server that stands still for `length` at the end of each period `every`, counted from the start of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// The period.
+    pub every: Micros,
+    /// How long it stands still; less than the period.
+    pub length: Micros,
+}
+
+impl Freeze {
+    /// The first freeze that ends after `at`: from, until.
+    pub fn next(&self, at: Micros) -> (Micros, Micros) {
+        let every = self.every.0.max(1);
+        let until = Micros((at.0.div_euclid(every) + 1).saturating_mul(every));
+        (until - self.length, until)
+    }
 }
 
 /// What the reference server can be told to do wrong.

@@ -338,6 +338,22 @@ fn values_per_device_come_from_csv() {
 }
 
 #[test]
+fn a_freeze_is_shorter_than_its_period_and_has_one() {
+    let s = read("reference.freeze = { every = \"20s\", length = \"2s\" }").unwrap();
+    let secs = Micros::from_secs;
+    assert_eq!(s.reference.freeze, Some(Freeze { every: secs(20), length: secs(2) }));
+    assert_eq!(read("").unwrap().reference.freeze, None);
+    for (toml, wrong) in [
+        ("reference.freeze.every = \"1s\"", "`reference.freeze.every` without"),
+        ("reference.freeze = { every = \"1s\", length = \"1s\" }", "is not shorter"),
+        ("reference.freeze.length = \"1s\"", "`reference.freeze.length` has no effect"),
+    ] {
+        let e = read(toml).unwrap_err().to_string();
+        assert!(e.contains(wrong), "{e}");
+    }
+}
+
+#[test]
 fn the_error_of_a_bad_file_exits_with_2() {
     let failure = Failure::from(read("fleet.devices = 0").unwrap_err());
     assert_eq!(failure.exit, crate::exit::Exit::Usage);

@@ -90,6 +90,27 @@ fn turns_follow_each_other_with_the_ids_of_the_device() {
 }
 
 #[test]
+fn messages_of_audio_are_logged_when_asked_for() {
+    for log_chunks in [false, true] {
+        let (world, rows) = world(ReferencePlan { log_chunks, ..plan() });
+        let mut rig = Rig::opened(&world, PCM, false);
+        let began = rig.now;
+        rig.turn(0);
+        let chunks = rows.chunks();
+        let instants: Vec<_> = chunks.iter().map(|c| (c.session_turn, c.chunk, c.in_us)).collect();
+        if log_chunks {
+            assert!(instants.len() > 1, "{instants:?}");
+            for (n, (turn, chunk, at)) in instants.into_iter().enumerate() {
+                assert_eq!((turn, chunk), (0, n as u32));
+                assert!((began..=rig.now).contains(&at), "{at:?}");
+            }
+        } else {
+            assert_eq!(instants, []);
+        }
+    }
+}
+
+#[test]
 fn plain_sends_the_reply_whole_and_the_log_knows_when() {
     let plan = ReferencePlan { dialect: Dialect::Plain, ..plan() };
     let (world, rows) = world(plan);

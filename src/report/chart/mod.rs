@@ -11,12 +11,14 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::view::View;
 
 mod calibration;
+mod compared;
 mod percentiles;
 mod stages;
 mod stalls;
 mod timeline;
 
 pub(crate) use calibration::calibration;
+pub use compared::{Curve, compared};
 
 /// A finished chart.
 pub(crate) struct Chart {

@@ -39,13 +39,7 @@ pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
     };
     // Up to the largest sample: percentile 1 − 1/n.
     let end = (most as f64).log10().max(1.0);
-    let marks = MARKS.into_iter().map(|(label, above)| (-f64::log10(above), label.to_owned()));
-    let x = Axis {
-        from: 0.0,
-        to: end,
-        ticks: marks.filter(|(at, _)| *at <= end).collect(),
-        title: "percentile of turns",
-    };
+    let x = Axis { from: 0.0, to: end, ticks: marks(end), title: "percentile of turns" };
 
     let budget = BUDGET.as_millis_f64();
     let smallest = curves.iter().filter_map(|(d, ..)| d.min()).min();
@@ -86,6 +80,12 @@ pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
         caption += " A curve that leaves through the top has reached the turns that were never answered.";
     }
     Ok(Some(Chart { name: "latency-by-percentile", title, caption, svg }))
+}
+
+/// Ticks of an axis that ends at the percentile 1 − 10^−`end`.
+pub(super) fn marks(end: f64) -> Vec<(f64, String)> {
+    let all = MARKS.into_iter().map(|(label, above)| (-f64::log10(above), label.to_owned()));
+    all.filter(|(at, _)| *at <= end).collect()
 }
 
 /// The curve of a distribution: from its smallest sample to its last, or out through the top at the first failure.
