@@ -157,7 +157,7 @@ impl Server {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = Command::new(env!("CARGO_BIN_EXE_voxload"))
             .args(["serve", "--preset", "instant", "--listen", &address.to_string()])
-            .args(["--set", "reference.burst=60s", "--set", "reference.chunk=1s"])
+            .args(["--set", "reference.burst=60s", "--set", "reference.chunk=200ms"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;

@@ -213,11 +213,6 @@ pub fn embedded() -> Result<(), String> {
     // A parent that was killed leaves a pipe that ends; this is for one that left the pipe to somebody else.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
-    // Where both want the same core, the one with the clock goes first: what the server is late by is its latency, what
-    // the harness is late by makes the run invalid. Fails only where threads have no such priority.
-    if let Some(inc) = std::env::var("VNICE").ok().and_then(|s| s.parse().ok()) {
-        let _ = rustix::process::nice(inc);
-    }
     health::raise_open_files(OPEN_FILES);
     let mut stdin = std::io::stdin().lock();
     let mut order = String::new();

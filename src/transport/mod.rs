@@ -13,6 +13,7 @@ use crate::event::FailureClass;
 use crate::time::Micros;
 
 pub mod accept;
+mod direct;
 pub mod source;
 pub mod tls;
 pub mod websocket;

@@ -1,7 +1,7 @@
 //! WebSocket (RFC 6455), plain and over TLS.
 //!
-//! Buffers are small, because thousands of them exist: 2 KiB to read into, none to write from (each message goes to
-//! the socket at once, with `TCP_NODELAY`). Pings are answered, close codes are kept.
+//! Buffers are small, because thousands of them exist: 2 KiB to read into, none to write from: each message goes to
+//! the socket at once, with `TCP_NODELAY` and past the library's buffers (see `direct.rs`). Pings are answered, close codes are kept.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::WebSocketStream;
@@ -20,6 +19,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
+use super::direct::{Direct, Wire, Written};
 use super::source::{self, Sources};
 use super::{Closed, ConnectTimes, Frame, Transport};
 use crate::event::FailureClass;
@@ -77,7 +77,7 @@ impl Endpoint {
         let connected = clock.now();
         times.tcp = connected - start;
         let Some((config, name)) = &self.tls else {
-            let ws = self.upgrade(request, tcp).await?;
+            let ws = self.upgrade(request, Direct::new(tcp)).await?;
             times.upgrade = clock.now() - connected;
             return Ok((Box::new(ws), times));
         };
@@ -116,11 +116,7 @@ impl Endpoint {
         Ok(request)
     }
 
-    async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        request: Request,
-        io: S,
-    ) -> Result<WebSocket<S>, Closed> {
+    async fn upgrade<S: Wire>(&self, request: Request, io: S) -> Result<WebSocket<S>, Closed> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -128,7 +124,7 @@ impl Endpoint {
             .max_message_size(Some(self.max_message))
             .max_frame_size(Some(self.max_message));
         match Box::pin(tokio_tungstenite::client_async_with_config(request, io, Some(config))).await {
-            Ok((stream, _)) => Ok(WebSocket { stream, closing: false }),
+            Ok((stream, _)) => Ok(WebSocket { stream, closing: false, flushed: true }),
             Err(Error::Http(response)) => {
                 Err(refused_upgrade(response.status().as_u16(), response.body().as_deref()))
             }
@@ -141,9 +137,11 @@ impl Endpoint {
 struct WebSocket<S> {
     stream: WebSocketStream<S>,
     closing: bool,
+    /// Everything that was handed over has been written.
+    flushed: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
+impl<S: Wire> Transport for WebSocket<S> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Closed>> {
         Poll::Ready(match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
             Some(Ok(Message::Text(text))) => Ok(Frame::Text(text)),
@@ -163,10 +161,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        if self.flushed {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_ready(cx).map_err(|e| ended(&e))
     }
 
     fn start_send(&mut self, frame: Frame) -> Result<(), Closed> {
+        let written = self.stream.get_mut().write_frame(&frame).map_err(|e| ended(&Error::Io(e)))?;
+        self.flushed = written == Written::Whole;
+        if written != Written::No {
+            return Ok(());
+        }
         let message = match frame {
             Frame::Text(text) => Message::Text(text),
             Frame::Binary(bytes) => Message::Binary(bytes),
@@ -177,7 +183,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        Pin::new(&mut self.stream).poll_flush(cx).map_err(|e| ended(&e))
+        if !self.flushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|e| ended(&e))?;
+            self.flushed = true;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, code: u16) -> Poll<()> {
@@ -320,5 +330,79 @@ mod tests {
         assert_eq!(closed_by_peer(close(4401)).class, FailureClass::Auth);
         assert_eq!(closed_by_peer(close(1011)).class, FailureClass::Closed(1011));
         assert!(excerpt(&"ä".repeat(500)).chars().count() <= 201);
+    }
+
+    /// Reads frames slowly, pings now and then; counts what came: messages in order, and answers to pings.
+    fn slow_server(listener: &std::net::TcpListener) -> (u32, u32) {
+        let (tcp, _) = listener.accept().unwrap();
+        let mut ws = tokio_tungstenite::tungstenite::accept(tcp).unwrap();
+        let (mut messages, mut pongs) = (0_u32, 0);
+        loop {
+            match ws.read() {
+                Ok(Message::Binary(payload)) => {
+                    assert_eq!(payload[..4], messages.to_be_bytes());
+                    assert!(payload[4..].iter().all(|b| *b == messages as u8), "message {messages} is torn");
+                    messages += 1;
+                    if messages % 7 == 0 {
+                        ws.send(Message::Ping(messages.to_be_bytes().to_vec().into())).unwrap();
+                    }
+                    if messages % 500 == 0 {
+                        std::thread::sleep(std::time::Duration::from_millis(20));
+                    }
+                }
+                Ok(Message::Pong(_)) => pongs += 1,
+                Ok(_) => {}
+                Err(_) => return (messages, pongs),
+            }
+        }
+    }
+
+    #[test]
+    fn frames_stay_whole_and_in_order_when_the_socket_is_full() {
+        const MESSAGES: u32 = 3_000;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || slow_server(&listener));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (direct, waited) = runtime.block_on(async {
+            let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+            let config = WebSocketConfig::default().write_buffer_size(0);
+            let url = format!("ws://{address}/");
+            let (stream, _) =
+                tokio_tungstenite::client_async_with_config(url, Direct::new(tcp), Some(config))
+                    .await
+                    .unwrap();
+            let mut ws = WebSocket { stream, closing: false, flushed: true };
+            let (mut sent, mut direct, mut waited) = (0_u32, 0, 0);
+            std::future::poll_fn(|cx| {
+                loop {
+                    while let Poll::Ready(frame) = ws.poll_recv(cx) {
+                        assert!(matches!(frame, Ok(Frame::Ping(_))), "{frame:?}");
+                    }
+                    if ws.poll_flush(cx).is_pending() || ws.poll_ready(cx).is_pending() {
+                        waited += 1;
+                        return Poll::Pending;
+                    }
+                    if sent == MESSAGES {
+                        return Poll::Ready(());
+                    }
+                    let mut payload = vec![sent as u8; 10_000];
+                    payload[..4].copy_from_slice(&sent.to_be_bytes());
+                    ws.start_send(Frame::Binary(payload.into())).unwrap();
+                    direct += u32::from(ws.flushed);
+                    sent += 1;
+                }
+            })
+            .await;
+            std::future::poll_fn(|cx| ws.poll_close(cx, 1000)).await;
+            (direct, waited)
+        });
+        let (messages, pongs) = server.join().unwrap();
+        assert_eq!(messages, MESSAGES);
+        assert!(pongs > 0, "pings were answered between frames of ours");
+        assert!(
+            direct > 0 && waited > 0,
+            "{direct} at once, waited {waited} times: the test tests both ways"
+        );
     }
 }
