@@ -108,6 +108,16 @@ impl Samples {
         }
     }
 
+    /// At a resolution of 1 %; nothing when there is no sample.
+    pub(super) fn coarse(&self) -> Option<Histogram<u64>> {
+        let fine = self.histogram()?;
+        let mut coarse = Histogram::new(2).ok()?;
+        // The histogram grows by itself: this cannot fail.
+        let added = coarse.add(&*fine);
+        debug_assert!(added.is_ok());
+        Some(coarse)
+    }
+
     /// As a histogram; nothing when there is no sample.
     pub(super) fn histogram(&self) -> Option<Cow<'_, Histogram<u64>>> {
         match self {

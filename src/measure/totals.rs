@@ -35,12 +35,12 @@ pub struct Totals {
 struct Point {
     start: Micros,
     counts: Counts,
-    ttfa: Packed,
-    ttft: Packed,
-    ttfa_uncorrected: Packed,
-    ttft_uncorrected: Packed,
-    lateness: Packed,
+    kept: [Packed; KEPT.len()],
 }
+
+/// The metrics of the series.
+const KEPT: [Metric; 5] =
+    [Metric::Ttfa, Metric::Ttft, Metric::TtfaUncorrected, Metric::TtftUncorrected, Metric::SendLateness];
 
 impl Totals {
     /// Nothing yet; points of the series begin `interval` wide.
@@ -62,16 +62,9 @@ impl Totals {
         for t in interval.turns.iter().filter(|t| !t.warmup) {
             self.keep(t);
         }
-        let point = Point {
-            start,
-            counts: interval.counts,
-            ttfa: interval.metric(Metric::Ttfa).pack(),
-            ttft: interval.metric(Metric::Ttft).pack(),
-            ttfa_uncorrected: interval.metric(Metric::TtfaUncorrected).pack(),
-            ttft_uncorrected: interval.metric(Metric::TtftUncorrected).pack(),
-            lateness: interval.metric(Metric::SendLateness).pack(),
-        };
-        let row = point.row(width);
+        let kept = KEPT.map(|m| interval.metric(m));
+        let row = row(start, width, &interval.counts, kept);
+        let point = Point { start, counts: interval.counts, kept: kept.map(Distribution::pack) };
         match self.series.last_mut() {
             Some(last) if start < last.start + self.width => last.join(&point),
             _ => self.series.push(point),
@@ -125,13 +118,7 @@ impl Point {
         let Counts { connected, in_turn, rss, .. } = later.counts;
         self.counts.absorb(&later.counts);
         (self.counts.connected, self.counts.in_turn, self.counts.rss) = (connected, in_turn, rss);
-        for (mine, theirs) in [
-            (&mut self.ttfa, &later.ttfa),
-            (&mut self.ttft, &later.ttft),
-            (&mut self.ttfa_uncorrected, &later.ttfa_uncorrected),
-            (&mut self.ttft_uncorrected, &later.ttft_uncorrected),
-            (&mut self.lateness, &later.lateness),
-        ] {
+        for (mine, theirs) in self.kept.iter_mut().zip(&later.kept) {
             let mut d = mine.unpack();
             d.merge(&theirs.unpack());
             *mine = d.pack();
@@ -139,39 +126,42 @@ impl Point {
     }
 
     fn row(&self, width: Micros) -> IntervalPoint {
-        let (ttfa, ttft, lateness) = (self.ttfa.unpack(), self.ttft.unpack(), self.lateness.unpack());
-        let (ttfa_uncorrected, ttft_uncorrected) =
-            (self.ttfa_uncorrected.unpack(), self.ttft_uncorrected.unpack());
-        // A picture of a moment, not a claim: printed from whatever there is.
-        let at = |d: &Distribution, q| d.quantile(q).and_then(Quantile::finite).map(|t| t.0);
-        let c = &self.counts;
-        IntervalPoint {
-            start_us: self.start.0,
-            width_us: width.0,
-            connected: level(c.connected),
-            in_turn: level(c.in_turn),
-            started: c.started,
-            succeeded: c.succeeded + c.interrupted,
-            failed: c.failed + c.timed_out,
-            connection_failures: c.connect_failures + c.lost,
-            messages_sent: c.messages_sent,
-            messages_received: c.messages_received,
-            cpu_us: c.cpu.0,
-            rss_bytes: c.rss,
-            ttfa_count: ttfa.count(),
-            ttfa_p50_us: at(&ttfa, 0.5),
-            ttfa_p95_us: at(&ttfa, 0.95),
-            ttfa_max_us: ttfa.max().map(|t| t.0),
-            ttfa_uncorrected_p50_us: at(&ttfa_uncorrected, 0.5),
-            ttfa_uncorrected_p95_us: at(&ttfa_uncorrected, 0.95),
-            ttfa_uncorrected_max_us: ttfa_uncorrected.max().map(|t| t.0),
-            ttft_p50_us: at(&ttft, 0.5),
-            ttft_p95_us: at(&ttft, 0.95),
-            ttft_uncorrected_p50_us: at(&ttft_uncorrected, 0.5),
-            ttft_uncorrected_p95_us: at(&ttft_uncorrected, 0.95),
-            send_lateness_p99_us: at(&lateness, 0.99),
-            stalls: c.stalls,
-        }
+        let kept = self.kept.each_ref().map(Packed::unpack);
+        row(self.start, width, &self.counts, kept.each_ref())
+    }
+}
+
+/// The row of an interval, from its [`KEPT`] metrics.
+fn row(start: Micros, width: Micros, c: &Counts, kept: [&Distribution; KEPT.len()]) -> IntervalPoint {
+    let [ttfa, ttft, ttfa_uncorrected, ttft_uncorrected, lateness] = kept;
+    // A picture of a moment, not a claim: printed from whatever there is.
+    let at = |d: &Distribution, q| d.quantile(q).and_then(Quantile::finite).map(|t| t.0);
+    IntervalPoint {
+        start_us: start.0,
+        width_us: width.0,
+        connected: level(c.connected),
+        in_turn: level(c.in_turn),
+        started: c.started,
+        succeeded: c.succeeded + c.interrupted,
+        failed: c.failed + c.timed_out,
+        connection_failures: c.connect_failures + c.lost,
+        messages_sent: c.messages_sent,
+        messages_received: c.messages_received,
+        cpu_us: c.cpu.0,
+        rss_bytes: c.rss,
+        ttfa_count: ttfa.count(),
+        ttfa_p50_us: at(ttfa, 0.5),
+        ttfa_p95_us: at(ttfa, 0.95),
+        ttfa_max_us: ttfa.max().map(|t| t.0),
+        ttfa_uncorrected_p50_us: at(ttfa_uncorrected, 0.5),
+        ttfa_uncorrected_p95_us: at(ttfa_uncorrected, 0.95),
+        ttfa_uncorrected_max_us: ttfa_uncorrected.max().map(|t| t.0),
+        ttft_p50_us: at(ttft, 0.5),
+        ttft_p95_us: at(ttft, 0.95),
+        ttft_uncorrected_p50_us: at(ttft_uncorrected, 0.5),
+        ttft_uncorrected_p95_us: at(ttft_uncorrected, 0.95),
+        send_lateness_p99_us: at(lateness, 0.99),
+        stalls: c.stalls,
     }
 }
 
