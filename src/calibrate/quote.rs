@@ -149,9 +149,8 @@ pub fn sentence(q: &CalibrationQuote) -> String {
     match q.devices {
         Some(n) => {
             let way = if q.as_measured { "" } else { ", measured with Opus in binary over ws" };
-            let about = if q.busy { "at least" } else { "≈" };
             let why = if q.busy { ", other programs being busy" } else { "" };
-            parts.push(format!("can drive {about} {} devices at {chunk}{way}{why}", count(n.into())));
+            parts.push(format!("can drive at least {} devices at {chunk}{way}{why}", count(n.into())));
         }
         None => parts.push(format!("number of devices at {chunk} not measured")),
     }
@@ -168,8 +167,8 @@ pub fn warning(q: &CalibrationQuote) -> Option<String> {
         let fewer = if n > 0 { format!("fewer devices (-u {n}), ") } else { String::new() };
         let busy = if q.busy { " and busy programs" } else { "" };
         format!(
-            "{} devices are planned, and this machine was calibrated for about {} at {} (with the embedded server{busy} on the \
-             same cores): the run may end INVALID; try {fewer}larger chunks or another machine",
+            "{} devices are planned, and this machine is known to drive {} at {} (with the embedded server{busy} on the same cores, \
+             at least): the run may end INVALID; try {fewer}larger chunks or another machine",
             count(q.devices_planned.into()),
             count(n.into()),
             chosen(q.chunk_us)
@@ -219,11 +218,11 @@ mod tests {
 
     #[test]
     fn the_line_that_every_report_has() {
-        insta::assert_snapshot!(sentence(&of(1_000, 60)), @"floor TTFA 420 µs, error p99 240 µs, can drive ≈ 4,200 devices at 60 ms (calibrated 2 h ago)");
-        insta::assert_snapshot!(sentence(&of(3_500, 40)), @"floor TTFA 420 µs, error p99 240 µs, can drive ≈ 3,000 devices at 40 ms, 3,500 were planned (calibrated 2 h ago)");
+        insta::assert_snapshot!(sentence(&of(1_000, 60)), @"floor TTFA 420 µs, error p99 240 µs, can drive at least 4,200 devices at 60 ms (calibrated 2 h ago)");
+        insta::assert_snapshot!(sentence(&of(3_500, 40)), @"floor TTFA 420 µs, error p99 240 µs, can drive at least 3,000 devices at 40 ms, 3,500 were planned (calibrated 2 h ago)");
         insta::assert_snapshot!(sentence(&of(1_000, 120)), @"floor TTFA 420 µs, error p99 240 µs, number of devices at 120 ms not measured (calibrated 2 h ago)");
         let other = CalibrationQuote { as_measured: false, ..of(10, 60) };
-        insta::assert_snapshot!(sentence(&other), @"floor TTFA 420 µs, error p99 240 µs, can drive ≈ 4,200 devices at 60 ms, measured with Opus in binary over ws (calibrated 2 h ago)");
+        insta::assert_snapshot!(sentence(&other), @"floor TTFA 420 µs, error p99 240 µs, can drive at least 4,200 devices at 60 ms, measured with Opus in binary over ws (calibrated 2 h ago)");
         let busy = CalibrationQuote { busy: true, ..of(5_000, 60) };
         insta::assert_snapshot!(sentence(&busy), @"floor TTFA 420 µs, error p99 240 µs, can drive at least 4,200 devices at 60 ms, other programs being busy, 5,000 were planned (calibrated 2 h ago)");
         assert!(
@@ -240,7 +239,7 @@ mod tests {
     fn more_devices_than_calibrated_for_are_warned_about() {
         assert_eq!(warning(&of(4_200, 60)), None);
         assert_eq!(warning(&of(9_999, 200)), None, "nothing is known about that size");
-        insta::assert_snapshot!(warning(&of(4_201, 60)).unwrap(), @"4,201 devices are planned, and this machine was calibrated for about 4,200 at 60 ms (with the embedded server on the same cores): the run may end INVALID; try fewer devices (-u 4200), larger chunks or another machine");
+        insta::assert_snapshot!(warning(&of(4_201, 60)).unwrap(), @"4,201 devices are planned, and this machine is known to drive 4,200 at 60 ms (with the embedded server on the same cores, at least): the run may end INVALID; try fewer devices (-u 4200), larger chunks or another machine");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Chunk k of length c is planned at t₀ + (k+1)·c: it exists when its last sample has been spoken. The server logs when
 //! it read each message, on the same clock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::lab::{Lab, Order, SPEECH};
 use super::stats::Sizes;
@@ -33,15 +33,22 @@ pub(super) fn prove(lab: &mut Lab) -> Result<Finding, Trouble> {
 }
 
 fn judge(turns: &[TurnRow], chunks: &[ChunkRow]) -> Finding {
-    // Ports are used again; a run this short does not come around to the same one.
-    let mut arrivals: HashMap<(u16, u32), Vec<(u32, Micros)>> = HashMap::new();
+    let mut sessions: HashMap<(u16, u32), BTreeMap<u64, Vec<(u32, Micros)>>> = HashMap::new();
     for c in chunks {
-        arrivals.entry((c.peer_port, c.session_turn)).or_default().push((c.chunk, c.in_us));
+        let of_port = sessions.entry((c.peer_port, c.session_turn)).or_default();
+        of_port.entry(c.session).or_default().push((c.chunk, c.in_us));
     }
+    // Ports are used again, but not at the same time: the session nearest to the turn is the turn's.
+    let arrivals = |turn: &TurnRow| {
+        let of_port = sessions.get(&(turn.local_port, turn.session_turn))?;
+        let distance =
+            |all: &&Vec<(u32, Micros)>| all.first().map(|(_, at)| (at.0 - turn.planned_start_us).abs());
+        of_port.values().min_by_key(distance)
+    };
     let expected = SPEECH.0 / CHUNK.0;
     let (mut late, mut spacing, mut incomplete) = (Vec::new(), Vec::new(), 0);
     for turn in turns {
-        let arrived = arrivals.get(&(turn.local_port, turn.session_turn)).map_or(&[][..], Vec::as_slice);
+        let arrived = arrivals(turn).map_or(&[][..], Vec::as_slice);
         if arrived.len() as i64 != expected {
             incomplete += 1;
         }
@@ -113,6 +120,21 @@ mod tests {
     #[test]
     fn on_time_holds() {
         assert_eq!(failing(&finding(|k| 200 + i64::from(k) * 10, 8)), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_port_that_is_used_again_is_two_sessions() {
+        let turn = |planned_start_us| TurnRow { local_port: 1, planned_start_us, ..TurnRow::default() };
+        let turns = [turn(0), turn(5_000_000)];
+        let chunk = |session, k: u32| ChunkRow {
+            peer_port: 1,
+            session,
+            chunk: k,
+            in_us: Micros(session as i64 * 5_000_000 + (i64::from(k) + 1) * 60_000),
+            ..ChunkRow::default()
+        };
+        let chunks: Vec<_> = (0..2).flat_map(|session| (0..8).map(move |k| chunk(session, k))).collect();
+        assert_eq!(failing(&judge(&turns, &chunks)), Vec::<&str>::new());
     }
 
     #[test]
