@@ -228,7 +228,7 @@ mod tests {
         assert!(
             warning(&busy)
                 .unwrap()
-                .contains("(with the embedded server and busy programs on the same cores)")
+                .contains("(with the embedded server and busy programs on the same cores, at least)")
         );
         let part = Calibration { floor: None, error: None, capacity: None, ..sample::calibration() };
         let part = quote(&part, &here(), &planned(10, 60)).unwrap();

@@ -32,8 +32,11 @@ pub(super) fn prove(lab: &mut Lab) -> Result<Finding, Trouble> {
     Ok(judge(&ran.turns()?, &ran.beside(CHUNKS)?))
 }
 
+/// Chunks of one session, in the order of their arrival: which, and when.
+type Arrived = Vec<(u32, Micros)>;
+
 fn judge(turns: &[TurnRow], chunks: &[ChunkRow]) -> Finding {
-    let mut sessions: HashMap<(u16, u32), BTreeMap<u64, Vec<(u32, Micros)>>> = HashMap::new();
+    let mut sessions: HashMap<(u16, u32), BTreeMap<u64, Arrived>> = HashMap::new();
     for c in chunks {
         let of_port = sessions.entry((c.peer_port, c.session_turn)).or_default();
         of_port.entry(c.session).or_default().push((c.chunk, c.in_us));
@@ -41,8 +44,7 @@ fn judge(turns: &[TurnRow], chunks: &[ChunkRow]) -> Finding {
     // Ports are used again, but not at the same time: the session nearest to the turn is the turn's.
     let arrivals = |turn: &TurnRow| {
         let of_port = sessions.get(&(turn.local_port, turn.session_turn))?;
-        let distance =
-            |all: &&Vec<(u32, Micros)>| all.first().map(|(_, at)| (at.0 - turn.planned_start_us).abs());
+        let distance = |all: &&Arrived| all.first().map(|(_, at)| (at.0 - turn.planned_start_us).abs());
         of_port.values().min_by_key(distance)
     };
     let expected = SPEECH.0 / CHUNK.0;
