@@ -7,7 +7,7 @@ use crate::report::result::IntervalPoint;
 use crate::time::Micros;
 
 /// Most points of the series; then neighbours are joined and points get twice as wide.
-const MAX_POINTS: usize = 1_000;
+const MAX_POINTS: usize = 300;
 
 /// Slowest turns kept.
 const SLOWEST: usize = 10;

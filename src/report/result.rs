@@ -56,7 +56,7 @@ pub struct RunResult {
     pub barge_in: BargeInCounts,
     /// The generator's own health.
     pub generator: Generator,
-    /// Series over time, at most about a thousand points however long the run.
+    /// Series over time, at most 300 points however long the run.
     pub intervals: Vec<IntervalPoint>,
     /// The slowest and the first failed turns, in full.
     pub worst_turns: Vec<TurnRow>,
