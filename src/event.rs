@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault::{Cause, FaultKind, Phase, Recovery};
+use crate::network::LinkStats;
 use crate::time::Micros;
 use crate::transport::ConnectTimes;
 
@@ -261,6 +263,22 @@ pub struct TurnRecord {
     pub barge_in: Option<BargeIn>,
     /// A cough or "mm-hm" during this turn's reply.
     pub backchannel: Option<Backchannel>,
+    /// Which group of devices: an index into the run's groups (networks, control group).
+    pub group: u8,
+    /// How long the imitated network took to deliver the end of the speech; `None` without one.
+    pub network_up: Option<Micros>,
+    /// How long it took to deliver the message with the first audible sample.
+    pub network_down: Option<Micros>,
+    /// How often the connection was lost and the turn went on.
+    pub reconnects: u16,
+    /// The end of the reply never came: it was lost with a connection.
+    pub cut_short: bool,
+    /// The reply, or its beginning, came a second time.
+    pub answered_twice: bool,
+    /// Speech that was never sent, because there was no connection.
+    pub speech_lost: Micros,
+    /// Speech that was kept and sent after the connection had come back.
+    pub speech_late: Micros,
     /// How it ended.
     pub outcome: Outcome,
     /// When it ended.
@@ -348,4 +366,12 @@ pub enum Event {
     TurnEnded(Box<TurnRecord>),
     /// Turns that were planned and could never be started.
     Missed { turns: u32 },
+    /// A fault of the scenario begins.
+    FaultBegan { fault: FaultKind, phase: Phase },
+    /// The device noticed that its connection is of no use, this long after it was cut.
+    Noticed { cause: Cause, phase: Phase, after: Micros },
+    /// The device is back and has heard something, or will not any more.
+    Recovered(Box<Recovery>),
+    /// An imitated network path ends with its connection: what it did.
+    LinkEnded(Box<LinkStats>),
 }

@@ -28,7 +28,7 @@ impl Device {
         }
         (self.opened, self.attempts, self.session_turn) = (true, 0, 0);
         let mut dialect = self.plan.dialect.device(&self.plan.setup, self.id);
-        dialect.open(&mut self.frames);
+        dialect.open(None, &mut self.frames);
         self.dialect = Some(dialect);
         self.send_frames(now, None, true);
     }

@@ -191,6 +191,11 @@ impl Step {
             Event::StaleMessage => {
                 Self::new("stale_message", "dropped").detail("it belongs to a turn that is over")
             }
+            Event::FaultBegan { fault, phase } => Self::new("fault", format!("fault: {}", fault.name()))
+                .detail(format!("while {}", phase.name())),
+            Event::Noticed { cause, phase: _, after } => {
+                span("noticed", "noticed", format!("{cause}, {after} after it began"), "after_us", *after)
+            }
             _ => return None,
         })
     }

@@ -3,12 +3,12 @@
 //!
 //! | direction | type | fields |
 //! |---|---|---|
-//! | device → server | `session_start` | `locale`, `voice`, `device`, `turn_detection` (`client` `server`), `audio` {`up`, `down`: `codec`, `sample_rate`; `encoding`}, optional `token` |
+//! | device → server | `session_start` | `locale`, `voice`, `device`, `turn_detection` (`client` `server`), `audio` {`up`, `down`: `codec`, `sample_rate`; `encoding`}, optional `token`, optional `resume`: a `session` to go on with |
 //! | device → server | `audio_chunk` | a binary frame; with base64: `audio` |
 //! | device → server | `audio_end` | `turn`: the user stopped speaking |
 //! | device → server | `interrupt` | `turn`: the user spoke over that reply |
 //! | device → server | `ping` | answered by `pong` |
-//! | server → device | `session_started` | `session`; optional, devices do not wait for it |
+//! | server → device | `session_started` | `session`, `resumed` when it is the one asked for; optional, devices do not wait for it |
 //! | server → device | `speech_stopped` | optional: the server detected the end of speech |
 //! | server → device | `transcript_partial`, `transcript_final` | `text` |
 //! | server → device | `llm_token` | `text` |
@@ -16,7 +16,7 @@
 //! | server → device | `turn_end` | the reply is complete; `interrupted` when it was cut |
 //! | server → device | `error` | `code`, `message`; recoverable |
 //!
-//! Turns count from 0 on each connection. Server messages may carry `turn`; a message without it belongs to the
+//! Turns count from 0 in each session. Server messages may carry `turn`; a message without it belongs to the
 //! oldest turn whose reply is not complete, and so do binary frames.
 
 use std::borrow::Cow;
@@ -59,6 +59,10 @@ struct Message<'a> {
     session: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     interrupted: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    resumed: bool,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    resume: Option<Cow<'a, str>>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     code: Option<Cow<'a, str>>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
@@ -143,7 +147,7 @@ impl Device {
 }
 
 impl DeviceDialect for Device {
-    fn open(&mut self, out: &mut Vec<Frame>) {
+    fn open(&mut self, resume: Option<&str>, out: &mut Vec<Frame>) {
         let s = &self.setup;
         let audio = Audio { up: s.up, down: Some(s.down), encoding: Some(s.encoding) };
         out.push(
@@ -153,6 +157,7 @@ impl DeviceDialect for Device {
                 device: Some(Cow::Owned(self.device.to_string())),
                 turn_detection: Some(Cow::Borrowed(if s.vad { "server" } else { "client" })),
                 audio: serde_json::to_value(audio).ok(),
+                resume: resume.map(Cow::Borrowed),
                 ..Message::new("session_start")
             }
             .frame(),
@@ -202,7 +207,9 @@ impl DeviceDialect for Device {
         let turn = m.turn;
         let said = |t: Option<Cow<'_, str>>| t.unwrap_or_default().into_owned();
         out.push(match &*m.kind {
-            "session_started" => Meaning::Ready { session: m.session.map(Cow::into_owned) },
+            "session_started" => {
+                Meaning::Ready { session: m.session.map(Cow::into_owned), resumed: m.resumed }
+            }
             "speech_stopped" => Meaning::SpeechStopped { turn },
             "transcript_partial" => Meaning::Partial { turn, text: said(m.text) },
             "transcript_final" => Meaning::Final { turn, text: said(m.text) },
@@ -240,6 +247,7 @@ impl Server {
             vad: m.turn_detection.as_deref() == Some("server"),
             token: m.token.map(Cow::into_owned),
             device: m.device.map(Cow::into_owned),
+            resume: m.resume.map(Cow::into_owned),
         }))
     }
 }
@@ -272,8 +280,9 @@ impl ServerDialect for Server {
             Message { text: Some(Cow::Owned(text)), ..Message::turn(kind, turn) }.frame()
         };
         out.push(match answer {
-            Answer::Ready { session, down } => Message {
+            Answer::Ready { session, down, resumed } => Message {
                 session: Some(Cow::Owned(session)),
+                resumed,
                 audio: serde_json::to_value(down).ok(),
                 ..Message::new("session_started")
             }
@@ -323,7 +332,7 @@ mod tests {
             let chunk =
                 Chunk { due: Micros::ZERO, media: Micros(20_000), payload: Bytes::from_static(&[1, 2, 3]) };
             let mut frames = Vec::new();
-            device.open(&mut frames);
+            device.open(Some("s0"), &mut frames);
             frames.push(audio_frame(&chunk, encoding));
             device.turn_end(0, &mut frames);
             device.interrupt(0, &mut frames);
@@ -342,6 +351,7 @@ mod tests {
                         vad: true,
                         token: None,
                         device: Some("7".into()),
+                        resume: Some("s0".into()),
                     })),
                     Request::Audio(chunk.payload.clone()),
                     Request::TurnEnd { turn: Some(0) },
@@ -351,7 +361,7 @@ mod tests {
 
             let mut frames = Vec::new();
             for a in [
-                Answer::Ready { session: "s1".into(), down: s.down },
+                Answer::Ready { session: "s1".into(), down: s.down, resumed: true },
                 Answer::Token { turn: 0, text: "Hi".into() },
                 Answer::Audio { turn: 0, payload: chunk.payload.clone() },
                 Answer::Done { turn: 0, interrupted: true },
@@ -367,7 +377,7 @@ mod tests {
             assert_eq!(
                 meanings,
                 [
-                    Meaning::Ready { session: Some("s1".into()) },
+                    Meaning::Ready { session: Some("s1".into()), resumed: true },
                     Meaning::Token { turn: Some(0), text: "Hi".into() },
                     Meaning::Audio { turn, payload: chunk.payload.clone() },
                     Meaning::ReplyDone { turn: Some(0), interrupted: true },

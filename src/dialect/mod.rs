@@ -80,6 +80,8 @@ pub enum Meaning {
     Ready {
         /// The server's name for it.
         session: Option<String>,
+        /// The server goes on with the session that the device asked for.
+        resumed: bool,
     },
     /// The server's own end-of-turn decision.
     SpeechStopped { turn: Option<u32> },
@@ -111,8 +113,9 @@ pub enum Meaning {
 
 /// A dialect as a device speaks it: one value per connection.
 pub trait DeviceDialect: Send {
-    /// First messages after connecting.
-    fn open(&mut self, out: &mut Vec<Frame>);
+    /// First messages after connecting. `resume`: the session to go on with, in the server's words; a dialect that
+    /// cannot say so ignores it.
+    fn open(&mut self, resume: Option<&str>, out: &mut Vec<Frame>);
 
     /// A turn begins (before its first audio).
     fn turn_start(&mut self, turn: u32, out: &mut Vec<Frame>);
@@ -175,14 +178,16 @@ pub struct OpenRequest {
     pub token: Option<String>,
     /// The device's own name.
     pub device: Option<String>,
+    /// The session to go on with, as the server named it.
+    pub resume: Option<String>,
 }
 
 /// What the server says; the server's half of the dialect makes frames of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the variant's text and the field's name say it")]
 pub enum Answer {
-    /// The session is open.
-    Ready { session: String, down: AudioFormat },
+    /// The session is open; `resumed`: the one that the device asked for goes on.
+    Ready { session: String, down: AudioFormat, resumed: bool },
     /// The end of speech was detected.
     SpeechStopped { turn: u32 },
     /// Transcript so far.

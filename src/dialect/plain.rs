@@ -40,7 +40,7 @@ struct Message {
 pub struct Device {}
 
 impl DeviceDialect for Device {
-    fn open(&mut self, _out: &mut Vec<Frame>) {}
+    fn open(&mut self, _resume: Option<&str>, _out: &mut Vec<Frame>) {}
 
     fn turn_start(&mut self, _turn: u32, _out: &mut Vec<Frame>) {}
 

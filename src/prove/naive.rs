@@ -69,7 +69,7 @@ async fn ask_again_and_again(
 ) -> Result<(), Closed> {
     let mut dialect = plan.dialect.device(&plan.setup, device);
     let mut frames = Vec::new();
-    dialect.open(&mut frames);
+    dialect.open(None, &mut frames);
     let chunk = spoken.clip.settings.chunk.to_std();
     for turn in 0.. {
         if Instant::now() >= end {

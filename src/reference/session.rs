@@ -339,7 +339,7 @@ impl Session {
         self.talk =
             Some(Box::new(Talk { replies, ear, vad, heard: Heard::default(), reply: None, next_turn: 0 }));
         let session = format!("s{}", self.number);
-        self.answer(Answer::Ready { session, down }, Mark::default());
+        self.answer(Answer::Ready { session, down, resumed: false }, Mark::default());
     }
 
     fn on_audio(&mut self, now: Micros, payload: &[u8]) {

@@ -1,0 +1,49 @@
+//! Networks in user space: what a path does to bytes, and what TCP makes of it.
+//!
+//! Sans-IO: a [`Link`] is told the time, given bytes, and says when which bytes come out. Facts and sources: `docs/NETWORK.md`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Micros;
+
+/// One way of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// From the device.
+    Up,
+    /// To the device.
+    Down,
+}
+
+/// What a link did, from its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkStats {
+    /// From the device.
+    pub up: WayStats,
+    /// To the device.
+    pub down: WayStats,
+    /// SYNs that were lost while connecting.
+    pub syn_lost: u32,
+}
+
+/// What one way of a link did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayStats {
+    /// Bytes delivered.
+    pub bytes: u64,
+    /// Segments sent, without retransmissions.
+    pub segments: u64,
+    /// Segments (retransmissions too) that the path lost.
+    pub lost: u64,
+    /// Segments sent again.
+    pub retransmissions: u64,
+    /// Retransmission timeouts.
+    pub timeouts: u64,
+    /// How often delivery stood still because a segment was missing.
+    pub stalls: u64,
+    /// For how long in all.
+    pub stalled: Micros,
+    /// The longest of them.
+    pub longest_stall: Micros,
+}
