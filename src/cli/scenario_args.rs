@@ -8,7 +8,8 @@ use crate::scenario::{self, Override, Scenario, Source};
 pub(super) struct ScenarioArgs {
     /// A scenario file, or the name of a shipped scenario.
     ///
-    /// Shipped: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, own-server.
+    /// Shipped: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away,
+    /// rural-cat1, slow-clients, reconnect-storm, proxy-idle, own-server.
     /// `voxload init FILE` writes a new one.
     #[arg(value_name = "SCENARIO")]
     pub(super) scenario: Option<String>,
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn no_scenario_says_what_there_is() {
         insta::assert_snapshot!(load("").unwrap_err(), @r"
-    which scenario? Give a file, or the name of a shipped one: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, own-server
+    which scenario? Give a file, or the name of a shipped one: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away, rural-cat1, slow-clients, reconnect-storm, proxy-idle, own-server
       for example: voxload run quickstart
 ");
     }

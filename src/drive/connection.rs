@@ -11,7 +11,10 @@ use super::hearsay;
 use super::shard::{Control, Shared};
 use super::timer::Timer;
 use crate::device::{Device, Input, Outgoing, Output};
+use crate::event::Event;
+use crate::fault::Impairment;
 use crate::time::Micros;
+use crate::transport::impaired::Way;
 use crate::transport::{Closed, ConnectTimes, Frame, Transport};
 
 /// Frames read from one connection before others get their turn.
@@ -33,7 +36,7 @@ pub trait Tap {
     /// The device says goodbye.
     fn goodbye(&mut self);
     /// Something happened to the device.
-    fn event(&mut self, event: &crate::event::Event);
+    fn event(&mut self, event: &Event);
     /// The device has dealt with all of that.
     fn settled(&mut self, at: Micros, device: &Device);
 }
@@ -56,6 +59,21 @@ pub struct DeviceTask {
     done: bool,
     tap: Option<Box<dyn Tap>>,
     socket: Option<Arc<SocketWaker>>,
+    /// The imitated network of the connection, or of the attempt to open one.
+    way: Option<Way>,
+    /// Connections asked for so far.
+    connections: u32,
+    /// The socket is to be looked at though it has not woken anybody.
+    look: bool,
+    /// The end of an utterance, on its way through the imitated network.
+    delivering: Option<Delivering>,
+}
+
+/// The last frame of a turn's utterance: it has come through when so many bytes have.
+struct Delivering {
+    turn: u32,
+    bytes: u64,
+    written: Micros,
 }
 
 /// Tells a wake-up by the socket from one by the timer: most are by the timer, and then there is nothing to read.
@@ -105,6 +123,10 @@ impl DeviceTask {
             done: false,
             tap,
             socket: None,
+            way: None,
+            connections: 0,
+            look: false,
+            delivering: None,
         }
     }
 
@@ -138,7 +160,7 @@ impl DeviceTask {
                     true
                 }
                 Poll::Ready(Err(closed)) => {
-                    self.connection = Connection::None;
+                    self.drop_connection();
                     self.handle(self.shared.clock.now(), Input::Closed(closed));
                     true
                 }
@@ -146,7 +168,7 @@ impl DeviceTask {
             Connection::Open(_) => self.poll_read(cx, now),
             Connection::Closing(transport, deadline) => {
                 if transport.poll_close(cx, 1000).is_ready() || *deadline <= now {
-                    self.connection = Connection::None;
+                    self.drop_connection();
                 }
                 false
             }
@@ -161,6 +183,9 @@ impl DeviceTask {
                 Poll::Ready(Ok(frame)) => {
                     if let Some(tap) = &mut self.tap {
                         tap.received(&frame);
+                    }
+                    if let Some(way) = &self.way {
+                        self.device.set_link_delay(way.down_delay());
                     }
                     self.handle(now, Input::Frame(frame));
                     self.take_outputs(now);
@@ -186,10 +211,84 @@ impl DeviceTask {
     }
 
     fn drop_connection(&mut self) {
-        self.connection = Connection::None;
+        let connection = std::mem::replace(&mut self.connection, Connection::None);
         self.outbox.clear();
         self.unflushed = None;
         self.blocked = (Micros::ZERO, Micros::ZERO);
+        self.delivering = None;
+        let Some(way) = self.way.take() else { return };
+        if let Connection::Open(transport) | Connection::Closing(transport, _) = connection {
+            let ended = Event::LinkEnded(Box::new(way.stats()));
+            self.shared.recorder.borrow_mut().record(self.device.id(), self.shared.clock.now(), ended);
+            if way.is_dead() {
+                // The server must not hear of its end: nothing comes through any more.
+                self.shared.bury(transport);
+            }
+        }
+    }
+
+    /// Opens a connection, over the device's network where it has one.
+    fn connect(&mut self, now: Micros) {
+        let (shared, id) = (Rc::clone(&self.shared), self.device.id());
+        let links = shared.endpoint.links.as_ref();
+        self.way = links.map(|links| links.way(id, self.connections, now));
+        self.connections = self.connections.wrapping_add(1);
+        let way = self.way.clone();
+        self.connection = Connection::Opening(Box::pin(async move {
+            match way {
+                Some(way) => shared.endpoint.connect_over(way, id, &shared.clock, &shared.timers).await,
+                None => shared.endpoint.connect(id, &shared.clock).await,
+            }
+        }));
+    }
+
+    /// Drops the connection, with a goodbye if there is time for it.
+    fn hang_up(&mut self) {
+        if let Connection::Open(transport) = &mut self.connection {
+            if let Some(tap) = &mut self.tap {
+                tap.goodbye();
+            }
+            if self.way.is_some() {
+                // The goodbye takes its time on the network; the device does not wait for it.
+                self.see_off();
+            } else {
+                // If the socket takes it at once; the server has had its chance.
+                let _ = transport.poll_close(&mut Context::from_waker(Waker::noop()), 1000);
+            }
+        }
+        self.drop_connection();
+    }
+
+    /// Leaves the connection to a task of its own that says goodbye.
+    fn see_off(&mut self) {
+        if self.way.as_ref().is_none_or(Way::is_dead) {
+            return;
+        }
+        let connection = std::mem::replace(&mut self.connection, Connection::None);
+        let Connection::Open(mut transport) = connection else { return };
+        let Some(way) = self.way.take() else { return };
+        let (shared, id) = (Rc::clone(&self.shared), self.device.id());
+        tokio::task::spawn_local(async move {
+            let (timer, end) = (shared.timers.timer(), shared.clock.now() + GOODBYE);
+            tokio::select! {
+                () = std::future::poll_fn(|cx| transport.poll_close(cx, 1000)) => {}
+                () = timer.until(end) => {}
+            }
+            let ended = Event::LinkEnded(Box::new(way.stats()));
+            shared.recorder.borrow_mut().record(id, shared.clock.now(), ended);
+        });
+    }
+
+    /// A fault of the scenario happens to the connection.
+    fn impair(&mut self, now: Micros, what: Impairment) {
+        if let Some(way) = &self.way {
+            way.impair(now, what);
+        }
+        match what {
+            Impairment::Reset | Impairment::Close => self.drop_connection(),
+            // Whether it has something to do now, and when, is another question than before.
+            Impairment::Lose(_) | Impairment::SlowRead(..) | Impairment::StallWrites(_) => self.look = true,
+        }
     }
 
     /// Takes what the device wants. True when there was anything.
@@ -198,31 +297,27 @@ impl DeviceTask {
         while let Some(output) = self.device.poll() {
             any = true;
             match output {
-                Output::Connect => {
-                    let (shared, id) = (Rc::clone(&self.shared), self.device.id());
-                    let opening = async move { shared.endpoint.connect(id, &shared.clock).await };
-                    self.connection = Connection::Opening(Box::pin(opening));
-                }
+                Output::Connect => self.connect(now),
                 Output::Send(outgoing) => self.outbox.push_back((outgoing, now)),
-                Output::Hangup => {
-                    if let Connection::Open(transport) = &mut self.connection {
-                        if let Some(tap) = &mut self.tap {
-                            tap.goodbye();
-                        }
-                        // A goodbye if the socket takes it at once; the server has had its chance.
-                        let _ = transport.poll_close(&mut Context::from_waker(Waker::noop()), 1000);
-                    }
-                    self.drop_connection();
-                }
+                Output::Hangup => self.hang_up(),
                 Output::Goodbye => {
                     let connection = std::mem::replace(&mut self.connection, Connection::None);
+                    let way = self.way.take();
                     self.drop_connection();
                     if let Connection::Open(transport) = connection {
                         if let Some(tap) = &mut self.tap {
                             tap.goodbye();
                         }
                         self.connection = Connection::Closing(transport, now + GOODBYE);
+                        self.way = way;
                     }
+                }
+                Output::Impair(what) => self.impair(now, what),
+                Output::Abandon => {
+                    if let Some(way) = &self.way {
+                        way.impair(now, Impairment::Lose(Micros::NEVER));
+                    }
+                    self.drop_connection();
                 }
                 Output::Event(mut event) => {
                     hearsay::tidy(&self.shared.endpoint.secrets, self.device.id(), &mut event);
@@ -317,7 +412,20 @@ impl DeviceTask {
             now,
         );
         if let Some(turn) = sent.last_of_turn {
+            if let Some(way) = &self.way {
+                self.delivering = Some(Delivering { turn, bytes: way.up().0, written: now });
+            }
             self.handle(now, Input::Written(turn));
+        }
+    }
+
+    /// Tells the device when the end of its utterance has come through the network.
+    fn watch_delivery(&mut self, now: Micros) {
+        let Some((way, d)) = self.way.as_ref().zip(self.delivering.as_ref()) else { return };
+        if way.up().1 >= d.bytes {
+            let (turn, after) = (d.turn, now - d.written);
+            self.delivering = None;
+            self.handle(now, Input::Delivered { turn, after });
         }
     }
 }
@@ -347,8 +455,9 @@ impl Future for DeviceTask {
             let mut progress = this.take_outputs(now);
             progress |= this.poll_write(by_socket);
             let open = matches!(this.connection, Connection::Open(_));
-            if readable || !open {
+            if readable || !open || std::mem::take(&mut this.look) {
                 progress |= this.poll_connection(by_socket, now);
+                this.watch_delivery(now);
                 // What has just opened has not been read from yet; what was open has been read dry.
                 readable = !open;
             }

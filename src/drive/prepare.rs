@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::hearsay;
+use super::links::Links;
 use crate::audio::Sound;
 use crate::audio::chunk::encode_all;
 use crate::audio::library::Library;
@@ -152,6 +153,7 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
         tls,
         max_message: scenario.session.max_message as usize,
         secrets: scenario.secrets(),
+        links: Links::of(scenario),
     })
 }
 

@@ -2,6 +2,7 @@
 //! Nothing is shared with other shards on the way of a frame.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::event::Event;
 use crate::measure::{Interval, Recorder, health};
 use crate::scenario::arrival::Stay;
 use crate::time::{Clock, Micros};
+use crate::transport::Transport;
 use crate::transport::websocket::Endpoint;
 
 /// What a shard needs to know.
@@ -80,7 +82,12 @@ pub struct Shared {
     pub ear: RefCell<Ear>,
     /// The latest order, with a number that changes with it.
     pub control: Cell<(u32, Control)>,
+    /// Connections whose server must not hear that they have ended, the oldest first.
+    graves: RefCell<VecDeque<Box<dyn Transport>>>,
 }
+
+/// Dead connections that a shard keeps open: each costs a descriptor. Beyond that the oldest are closed after all.
+const GRAVES: usize = 2_000;
 
 impl Shared {
     /// For devices that follow `plan`; needs a tokio runtime.
@@ -93,7 +100,17 @@ impl Shared {
             recorder: RefCell::new(Recorder::new(plan.warmup, has_text)),
             ear: RefCell::new(Ear::new(plan.setup.down)),
             control: Cell::new((0, Control::Run)),
+            graves: RefCell::default(),
         })
+    }
+
+    /// Keeps a dead connection open, and silent, until the run ends.
+    pub fn bury(&self, transport: Box<dyn Transport>) {
+        let mut graves = self.graves.borrow_mut();
+        if graves.len() >= GRAVES {
+            graves.pop_front();
+        }
+        graves.push_back(transport);
     }
 
     /// Ends an interval of this thread.

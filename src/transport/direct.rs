@@ -14,6 +14,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use super::Frame;
 
@@ -37,20 +38,32 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin {
 }
 
 /// TLS has records and buffers of its own.
-impl Wire for tokio_rustls::client::TlsStream<TcpStream> {}
+impl<S: Socket> Wire for TlsStream<S> {}
 
-/// A TCP connection that writes frames by itself.
+/// A connection that can be asked to write without waiting.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Writes what can be written at once; `WouldBlock` when that is nothing.
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+impl Socket for TcpStream {
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::try_write(self, bytes)
+    }
+}
+
+/// A TCP connection (an imitated network may lie before it) that writes frames by itself.
 #[derive(Debug)]
-pub(super) struct Direct {
-    tcp: TcpStream,
+pub(super) struct Direct<S> {
+    tcp: S,
     /// The rest of a frame of which the socket has the beginning: before it nothing else may be written.
     rest: Vec<u8>,
     /// The library has tried to write, and has not written all: a frame of ours would land inside of one of its own.
     torn: bool,
 }
 
-impl Direct {
-    pub(super) const fn new(tcp: TcpStream) -> Self {
+impl<S: Socket> Direct<S> {
+    pub(super) const fn new(tcp: S) -> Self {
         Self { tcp, rest: Vec::new(), torn: false }
     }
 
@@ -83,7 +96,7 @@ thread_local! {
     });
 }
 
-impl Wire for Direct {
+impl<S: Socket> Wire for Direct<S> {
     fn write_frame(&mut self, frame: &Frame) -> io::Result<Written> {
         if self.torn || !self.rest.is_empty() {
             return Ok(Written::No);
@@ -135,7 +148,7 @@ fn encode(frame: &Frame, key: [u8; 4], out: &mut Vec<u8>) {
     tail.iter_mut().zip(key).for_each(|(b, k)| *b ^= k);
 }
 
-impl AsyncRead for Direct {
+impl<S: Socket> AsyncRead for Direct<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -146,7 +159,7 @@ impl AsyncRead for Direct {
 }
 
 /// The library's own bytes: behind what is left of a frame of ours.
-impl AsyncWrite for Direct {
+impl<S: Socket> AsyncWrite for Direct<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.torn = true;
         ready!(self.poll_rest(cx))?;

@@ -14,6 +14,7 @@ use crate::time::Micros;
 
 pub mod accept;
 mod direct;
+pub mod impaired;
 pub mod source;
 pub mod tls;
 pub mod websocket;

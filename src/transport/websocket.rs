@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::{Sink, Stream};
+use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::WebSocketStream;
@@ -19,12 +20,15 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
-use super::direct::{Direct, Wire, Written};
+use super::direct::{Direct, Socket, Wire, Written};
+use super::impaired::{Impaired, Way};
 use super::source::{self, Sources};
 use super::{Closed, ConnectTimes, Frame, Transport};
+use crate::drive::links::Links;
+use crate::drive::timer::Timers;
 use crate::event::FailureClass;
 use crate::scenario::{DeviceValues, Secret, Secrets};
-use crate::time::Clock;
+use crate::time::{Clock, Micros};
 
 /// Bytes read at once: small, because every device has its own. What is longer is read in as many goes as it takes.
 const READ_BUFFER: usize = 2 * 1024;
@@ -52,6 +56,8 @@ pub struct Endpoint {
     pub max_message: usize,
     /// What devices show to this target, and nobody else may see.
     pub secrets: Secrets,
+    /// Imitated networks; `None`: devices connect as they are.
+    pub links: Option<Links>,
 }
 
 impl Endpoint {
@@ -61,9 +67,30 @@ impl Endpoint {
         device: u32,
         clock: &Clock,
     ) -> Result<(Box<dyn Transport>, ConnectTimes), Closed> {
-        let mut times = ConnectTimes::default();
-        let request = self.request(device)?;
         let start = clock.now();
+        let tcp = self.tcp(device).await?;
+        let local_port = tcp.local_addr().map_or(0, |a| a.port());
+        self.talk(device, clock, start, local_port, tcp).await
+    }
+
+    /// The same, over an imitated network.
+    pub async fn connect_over(
+        &self,
+        way: Way,
+        device: u32,
+        clock: &Clock,
+        timers: &Timers,
+    ) -> Result<(Box<dyn Transport>, ConnectTimes), Closed> {
+        let start = clock.now();
+        let tcp = self.tcp(device).await?;
+        let timer = timers.timer();
+        timer.until(start + way.handshake()).await;
+        let local_port = tcp.local_addr().map_or(0, |a| a.port());
+        let tcp = Impaired::new(tcp, way, *clock, timer).map_err(|e| connecting(&e))?;
+        self.talk(device, clock, start, local_port, tcp).await
+    }
+
+    async fn tcp(&self, device: u32) -> Result<TcpStream, Closed> {
         let address = self.addresses.get(device as usize % self.addresses.len().max(1));
         let Some(&address) = address else {
             return Err(Closed {
@@ -73,9 +100,21 @@ impl Endpoint {
         };
         let tcp = source::connect(self.sources.of(device), address).await.map_err(|e| connecting(&e))?;
         tcp.set_nodelay(true).map_err(|e| connecting(&e))?;
-        times.local_port = tcp.local_addr().map_or(0, |a| a.port());
+        Ok(tcp)
+    }
+
+    /// TLS and upgrade, on a connection that was asked for at `start`.
+    async fn talk<S: Socket + 'static>(
+        &self,
+        device: u32,
+        clock: &Clock,
+        start: Micros,
+        local_port: u16,
+        tcp: S,
+    ) -> Result<(Box<dyn Transport>, ConnectTimes), Closed> {
+        let request = self.request(device)?;
         let connected = clock.now();
-        times.tcp = connected - start;
+        let mut times = ConnectTimes { tcp: connected - start, local_port, ..ConnectTimes::default() };
         let Some((config, name)) = &self.tls else {
             let ws = self.upgrade(request, Direct::new(tcp)).await?;
             times.upgrade = clock.now() - connected;
