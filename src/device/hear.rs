@@ -43,6 +43,7 @@ impl Device {
             }
         }
         self.meanings = meanings;
+        self.link_delay = None;
     }
 
     fn understand(&mut self, now: Micros, meaning: Meaning, ear: &mut Ear) {
@@ -141,6 +142,7 @@ impl Device {
 
     fn audio(&mut self, now: Micros, turn: Option<u32>, payload: &Bytes, ear: &mut Ear) {
         let (format, timeout) = (self.plan.setup.down, self.plan.turn.timeout);
+        let network = self.link_delay;
         if self.whose(turn) == Whose::Current
             && let Some(t) = &self.turn
             && now < t.record.end_of_speech
@@ -163,7 +165,7 @@ impl Device {
             return self.fail(now, fault);
         }
         let Some(t) = self.turn_of(now, turn, "audio") else { return };
-        match t.audio(now, payload, format, timeout, ear) {
+        match t.audio(now, payload, network, format, timeout, ear) {
             Ok(gap) => {
                 if let Some(barge_in) = &mut t.record.barge_in {
                     barge_in.last_byte = Some(now);

@@ -35,6 +35,7 @@ pub use self::speech::{Piece, Voice};
 use self::turn::{Fault, Turn};
 use crate::dialect::{DeviceDialect, Meaning};
 use crate::event::{Event, FailureClass, Outcome, Sent, TurnRecord};
+use crate::fault::Impairment;
 use crate::time::Micros;
 use crate::transport::{Closed, ConnectTimes, Frame};
 
@@ -51,6 +52,13 @@ pub enum Input {
     Frame(Frame),
     /// The last frame of the utterance of this turn (counted on the connection) was written.
     Written(u32),
+    /// The imitated network has delivered that frame to the server, so long after it was written.
+    Delivered {
+        /// The turn, counted on the connection.
+        turn: u32,
+        /// From the write to the delivery.
+        after: Micros,
+    },
     /// Begin no more turns from this instant on.
     LeaveAt(Micros),
     /// Leave now. With `owed`, turns that the server has had a fair chance to answer count as failed.
@@ -71,6 +79,12 @@ pub enum Output {
     Hangup,
     /// Say goodbye; the device is finished with it.
     Goodbye,
+    /// Do this to the connection, or to the attempt to open one. After [`Impairment::Reset`] and [`Impairment::Close`]
+    /// it is gone, and the device knows: tell it nothing. The others end with the connection, unless they have a time;
+    /// what still holds when the next connection is asked for is said again after its [`Output::Connect`].
+    Impair(Impairment),
+    /// Vanish: never touch the connection again, and keep it open until the run ends. The device is done.
+    Abandon,
     /// Tell the recorder.
     Event(Event),
     /// The device has left.
@@ -111,6 +125,9 @@ pub struct Device {
     draw: Draw,
     next_start: Option<Micros>,
     session_turn: u32,
+    group: u8,
+    /// How long the imitated network took for the frame that comes next.
+    link_delay: Option<Micros>,
     turn: Option<Box<Turn>>,
     /// The turn whose reply was interrupted, until the server says that it stopped.
     interrupted: Option<Box<Turn>>,
@@ -163,6 +180,8 @@ impl Device {
             draw,
             next_start: Some(plan.first_beat(id, arrive + draw.think)),
             session_turn: 0,
+            group: 0,
+            link_delay: None,
             turn: None,
             interrupted: None,
             stale_until: Micros::ZERO,
@@ -178,6 +197,16 @@ impl Device {
     /// The device's number.
     pub const fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Which of the run's groups it belongs to (networks, control group).
+    pub const fn set_group(&mut self, group: u8) {
+        self.group = group;
+    }
+
+    /// The frame of the next [`Input::Frame`] came through an imitated network, which took so long for it.
+    pub const fn set_link_delay(&mut self, delay: Micros) {
+        self.link_delay = Some(delay);
     }
 
     /// The turn under way, as far as it has come; its outcome says nothing yet.
@@ -247,6 +276,12 @@ impl Device {
                 let turns = [&mut self.turn, &mut self.interrupted];
                 for t in turns.into_iter().flatten().filter(|t| t.record.session_turn == session_turn) {
                     t.record.last_send_done = Some(now);
+                }
+            }
+            Input::Delivered { turn, after } => {
+                let turns = [&mut self.turn, &mut self.interrupted];
+                for t in turns.into_iter().flatten().filter(|t| t.record.session_turn == turn) {
+                    t.record.network_up = Some(after);
                 }
             }
             Input::LeaveAt(at) => self.leave_at = self.leave_at.min(at),

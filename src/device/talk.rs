@@ -48,7 +48,7 @@ impl Device {
             required_prebuffer: Micros::ZERO,
             barge_in: None,
             backchannel: None,
-            group: 0,
+            group: self.group,
             network_up: None,
             network_down: None,
             reconnects: 0,

@@ -198,6 +198,7 @@ impl World {
                     self.watch.goodbye();
                     self.opening = None;
                 }
+                Output::Impair(_) | Output::Abandon => self.opening = None,
                 Output::Event(e) => {
                     self.watch.event(&e);
                     self.events.push((self.now, e));

@@ -21,6 +21,8 @@ pub(super) struct Turn {
     pub(super) playback: Playback,
     /// Payloads of the reply until its first audible sample is found.
     unheard: Vec<Bytes>,
+    /// Of those that came through an imitated network: media time at their end, and how long it took for them.
+    delays: Vec<(Micros, Micros)>,
     /// Listen again when this much has arrived.
     listen_at: Micros,
     last_token: Option<Micros>,
@@ -40,6 +42,7 @@ impl Turn {
             draw,
             playback: Playback::new(prebuffer),
             unheard: Vec::new(),
+            delays: Vec::new(),
             listen_at: FIRST_LISTEN,
             last_token: None,
         }
@@ -60,12 +63,13 @@ impl Turn {
             .map(|before| Event::TokenGap(now - before))
     }
 
-    /// Audio of the reply, which must become audible before it has played for `timeout`. Returns the gap since the
-    /// one before.
+    /// Audio of the reply, which must become audible before it has played for `timeout`. `network`: how long an imitated
+    /// network took for it. Returns the gap since the one before.
     pub(super) fn audio(
         &mut self,
         now: Micros,
         payload: &Bytes,
+        network: Option<Micros>,
         format: AudioFormat,
         timeout: Micros,
         ear: &mut Ear,
@@ -92,6 +96,7 @@ impl Turn {
         if self.playback.lead().is_none() {
             self.unheard.push(payload.clone());
             let media = self.playback.media();
+            self.delays.extend(network.map(|took| (media, took)));
             if media >= self.listen_at || media > timeout {
                 // Ever less often, so that a long silence costs no more than twice its length.
                 self.listen_at = media * 2;
@@ -110,7 +115,9 @@ impl Turn {
             Heard::Nothing => {}
             Heard::Sound(lead) => {
                 self.playback.set_lead(lead);
-                self.unheard = Vec::new();
+                self.record.network_down =
+                    self.delays.iter().find(|(end, _)| lead < *end).map(|(_, took)| *took);
+                (self.unheard, self.delays) = (Vec::new(), Vec::new());
             }
             Heard::Noise => return Err("it cannot be decoded".to_owned()),
         }
