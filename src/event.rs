@@ -279,6 +279,8 @@ pub struct TurnRecord {
     pub speech_lost: Micros,
     /// Speech that was kept and sent after the connection had come back.
     pub speech_late: Micros,
+    /// Chunks sent at a lower bit rate than the scenario's, because the line was slow.
+    pub lowered: u32,
     /// How it ended.
     pub outcome: Outcome,
     /// When it ended.
@@ -372,6 +374,8 @@ pub enum Event {
     Noticed { cause: Cause, phase: Phase, after: Micros },
     /// The device is back and has heard something, or will not any more.
     Recovered(Box<Recovery>),
+    /// The device lowers its bit rate (or raises it again), because of its line.
+    BitrateChanged { down: bool },
     /// An imitated network path ends with its connection: what it did.
     LinkEnded(Box<LinkStats>),
 }

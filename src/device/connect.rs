@@ -26,6 +26,9 @@ impl Device {
         if let Some(lost) = self.lost_at.take() {
             self.event(Event::Reconnected { after: now - lost });
         }
+        if let Some(b) = &mut self.bitrate {
+            b.reconnected();
+        }
         (self.opened, self.attempts, self.session_turn) = (true, 0, 0);
         let mut dialect = self.plan.dialect.device(&self.plan.setup, self.id);
         dialect.open(None, &mut self.frames);

@@ -60,7 +60,10 @@ impl Device {
                 if let Link::Online(online) = &mut self.link
                     && let Some(sent) = online.heartbeat_sent.take()
                 {
-                    self.event(Event::HeartbeatAnswered { rtt: now - sent });
+                    let rtt = now - sent;
+                    self.event(Event::HeartbeatAnswered { rtt });
+                    let step = self.bitrate.as_mut().and_then(|b| b.heartbeat(now, rtt));
+                    self.bitrate_changed(step);
                 }
             }
             Meaning::SpeechStopped { turn } => self.milestone(now, turn, |r| &mut r.endpoint, true),

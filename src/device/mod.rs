@@ -16,6 +16,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+mod bitrate;
 mod connect;
 pub mod conversation;
 pub mod ear;
@@ -28,6 +29,7 @@ mod talk;
 mod turn;
 pub mod watch;
 
+use self::bitrate::{Bitrate, Step};
 use self::ear::Ear;
 use self::plan::{Draw, Plan};
 use self::speech::Speech;
@@ -126,6 +128,8 @@ pub struct Device {
     next_start: Option<Micros>,
     session_turn: u32,
     group: u8,
+    /// Of a device that adapts its bit rate to its line.
+    bitrate: Option<Bitrate>,
     /// How long the imitated network took for the frame that comes next.
     link_delay: Option<Micros>,
     turn: Option<Box<Turn>>,
@@ -181,6 +185,7 @@ impl Device {
             next_start: Some(plan.first_beat(id, arrive + draw.think)),
             session_turn: 0,
             group: 0,
+            bitrate: plan.adapts().then(|| Bitrate::new(plan.rates())),
             link_delay: None,
             turn: None,
             interrupted: None,
@@ -217,6 +222,24 @@ impl Device {
     /// Likewise the turn whose reply was interrupted, until the server says that it stopped.
     pub fn interrupted(&self) -> Option<TurnRecord> {
         self.interrupted.as_deref().map(Turn::so_far)
+    }
+
+    /// So much of what the device has sent has not come through: playing time of speech. Said before each
+    /// [`Input::Tick`], where it is known.
+    pub fn set_backlog(&mut self, now: Micros, waiting: Micros) {
+        let step = self.bitrate.as_mut().and_then(|b| b.backlog(now, waiting));
+        self.bitrate_changed(step);
+    }
+
+    /// True when somebody should tell it its backlog.
+    pub const fn adapts(&self) -> bool {
+        self.bitrate.is_some()
+    }
+
+    fn bitrate_changed(&mut self, step: Option<Step>) {
+        if let Some(step) = step {
+            self.event(Event::BitrateChanged { down: step == Step::Down });
+        }
     }
 
     /// The next thing that the device wants.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::audio::Clip;
+use crate::audio::{Chunk, Clip};
 use crate::dialect::{Dialect, Encoding, Prepared, SessionSetup};
 use crate::scenario::{Arrivals, Fleet, Phase, PlaybackPlan, SessionPlan, TurnPlan};
 use crate::seed::Seed;
@@ -63,6 +63,17 @@ pub struct Spoken {
     pub speech: Arc<[Prepared]>,
     /// One per chunk of the silence loop.
     pub silence: Arc<[Prepared]>,
+    /// The same at lower bit rates, highest first: the same chunks, smaller.
+    pub lower: Vec<Lower>,
+}
+
+/// The frames of a clip at a lower bit rate.
+#[derive(Clone, Debug)]
+pub struct Lower {
+    /// One per chunk of the speech.
+    pub speech: Arc<[Prepared]>,
+    /// One per chunk of the silence loop.
+    pub silence: Arc<[Prepared]>,
 }
 
 impl Spoken {
@@ -71,7 +82,29 @@ impl Spoken {
         let prepare = |c| dialect.prepare(c, encoding);
         let (speech, silence) =
             (clip.speech.iter().map(prepare).collect(), clip.silence.iter().map(prepare).collect());
-        Self { clip, speech, silence }
+        Self { clip, speech, silence, lower: Vec::new() }
+    }
+
+    /// Adds the same clip at a lower bit rate. False (and nothing is added) when its chunks are not the same.
+    #[must_use]
+    pub fn add_lower(&mut self, clip: &Clip, dialect: Dialect, encoding: Encoding) -> bool {
+        let same = |a: &[Chunk], b: &[Chunk]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a.due, a.media) == (b.due, b.media))
+        };
+        let alike = same(&clip.speech, &self.clip.speech) && same(&clip.silence, &self.clip.silence);
+        if alike {
+            let Self { speech, silence, .. } = Self::new(clip.clone(), dialect, encoding);
+            self.lower.push(Lower { speech, silence });
+        }
+        alike
+    }
+
+    /// The frames of the speech and of the silence loop at a rate: 0 the highest.
+    pub fn frames(&self, rate: usize) -> (&[Prepared], &[Prepared]) {
+        match rate.checked_sub(1).and_then(|n| self.lower.get(n)) {
+            Some(lower) => (&lower.speech, &lower.silence),
+            None => (&self.speech, &self.silence),
+        }
     }
 }
 
@@ -91,6 +124,24 @@ pub struct Draw {
 }
 
 impl Plan {
+    /// Playing time of a byte of speech as it is sent, µs.
+    pub fn us_per_byte(&self) -> f64 {
+        let clips = || self.utterances.iter();
+        let bytes: usize = clips().flat_map(|u| u.speech.iter()).map(|p| p.frame.len()).sum();
+        let media: i64 = clips().flat_map(|u| u.clip.speech.iter()).map(|c| c.media.0).sum();
+        media as f64 / bytes.max(1) as f64
+    }
+
+    /// How many bit rates there are to choose from.
+    pub fn rates(&self) -> usize {
+        self.utterances.first().map_or(1, |u| u.lower.len() + 1)
+    }
+
+    /// True when devices choose their bit rate.
+    pub fn adapts(&self) -> bool {
+        self.rates() > 1
+    }
+
     /// The draws of turn `turn` of device `device`: independent of everything else that happens.
     pub fn draw(&self, device: u32, turn: u32) -> Draw {
         let mut r = self.seed.stream("turn", u64::from(device) << 32 | u64::from(turn));

@@ -80,15 +80,15 @@ impl Speech {
         Some(self.start + clip.last_due() + last.due * passes + looped[n % looped.len()].due)
     }
 
-    /// The next chunk, to be sent now.
-    pub(super) fn take(&mut self) -> Option<&Prepared> {
+    /// The next chunk, to be sent now at this bit rate (0 the highest).
+    pub(super) fn take(&mut self, rate: usize) -> Option<&Prepared> {
         let n = self.next;
         self.next += 1;
-        let spoken = self.spoken();
-        match spoken.speech.get(n) {
+        let (speech, silence) = self.spoken().frames(rate);
+        match speech.get(n) {
             Some(chunk) => Some(chunk),
-            None if spoken.silence.is_empty() => None,
-            None => spoken.silence.get((n - spoken.speech.len()) % spoken.silence.len()),
+            None if silence.is_empty() => None,
+            None => silence.get((n - speech.len()) % silence.len()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Talking: turns that start, chunks that are due, interruptions and coughs.
 
+use super::bitrate::Bitrate;
 use super::speech::Speech;
 use super::turn::Turn;
 use super::{Device, Link, Outgoing, Output};
@@ -56,6 +57,7 @@ impl Device {
             answered_twice: false,
             speech_lost: Micros::ZERO,
             speech_late: Micros::ZERO,
+            lowered: 0,
             outcome: Outcome::Cancelled,
             ended: start,
         }
@@ -120,7 +122,9 @@ impl Device {
             let session_turn = turn.record.session_turn;
             let marks_end = turn.record.last_send_planned == due;
             let piece = Some(speech.piece());
-            let (Some(dialect), Some(chunk)) = (&mut self.dialect, speech.take()) else { break };
+            let rate = self.bitrate.as_ref().map_or(0, Bitrate::at);
+            turn.record.lowered += u32::from(rate > 0);
+            let (Some(dialect), Some(chunk)) = (&mut self.dialect, speech.take(rate)) else { break };
             let frame = dialect.audio(chunk);
             let signal = self.plan.turn.end == EndOfTurn::Signal && speech.spoken_out();
             let waited = self.waited(due);
@@ -144,7 +148,7 @@ impl Device {
         while let Some(due) = self.cough.as_ref().and_then(Speech::due).filter(|&t| t <= now) {
             let piece = self.cough.as_ref().map(Speech::piece);
             let (Some(dialect), Some(chunk)) =
-                (&mut self.dialect, self.cough.as_mut().and_then(Speech::take))
+                (&mut self.dialect, self.cough.as_mut().and_then(|cough| cough.take(0)))
             else {
                 break;
             };

@@ -419,6 +419,17 @@ impl DeviceTask {
         }
     }
 
+    /// Tells a device that cares how much of what it sent has not come through.
+    fn tell_backlog(&mut self, now: Micros) {
+        if !self.device.adapts() {
+            return;
+        }
+        let waiting: usize = self.outbox.iter().map(|(sent, _)| sent.frame.len()).sum();
+        // Of a socket without a link only what it has not taken is known.
+        let waiting = waiting + self.way.as_ref().map_or(0, Way::backlog);
+        self.device.set_backlog(now, self.shared.playing_time(waiting));
+    }
+
     /// Tells the device when the end of its utterance has come through the network.
     fn watch_delivery(&mut self, now: Micros) {
         let Some((way, d)) = self.way.as_ref().zip(self.delivering.as_ref()) else { return };
@@ -449,6 +460,7 @@ impl Future for DeviceTask {
         let mut now = this.shared.clock.now();
         this.obey(now);
         if this.due <= now {
+            this.tell_backlog(now);
             this.handle(now, Input::Tick);
         }
         loop {

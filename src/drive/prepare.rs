@@ -8,7 +8,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::hearsay;
 use super::links::Links;
-use crate::audio::Sound;
+use crate::audio::{CodecSettings, Sound};
 use crate::audio::chunk::encode_all;
 use crate::audio::library::Library;
 use crate::device::plan::{Beat, Plan, Spoken};
@@ -56,9 +56,22 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
         Some(b) => encode(&load(&b.sounds)?, EndOfTurn::Signal)?,
         None => Vec::new(),
     };
-    let spoken = |clips: Vec<_>| {
-        clips.into_iter().map(|c| Spoken::new(c, scenario.target.dialect, audio.encoding)).collect::<Vec<_>>()
-    };
+    let (dialect, encoding) = (scenario.target.dialect, audio.encoding);
+    let spoken = |clips: Vec<_>| clips.into_iter().map(|c| Spoken::new(c, dialect, encoding)).collect::<Vec<_>>();
+    let mut spoken_utterances = spoken(utterances);
+    for &bitrate in &audio.adaptive {
+        let settings = CodecSettings { bitrate, ..audio.settings };
+        let lower = encode_all(&sounds, &settings, scenario.turn.end, scenario.turn.flush)
+            .map_err(|e| Failure::usage(format!("the fixtures cannot be encoded at {bitrate} bit/s: {e}")))?;
+        for (spoken, clip) in spoken_utterances.iter_mut().zip(&lower) {
+            if !spoken.add_lower(clip, dialect, encoding) {
+                return Err(Failure::usage(format!(
+                    "audio.adaptive: {} is cut into other chunks at {bitrate} bit/s than at {} bit/s",
+                    clip.id, audio.settings.bitrate
+                )));
+            }
+        }
+    }
     let plan = Plan {
         seed: Seed(scenario.seed),
         dialect: scenario.target.dialect,
@@ -70,7 +83,7 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
             locale: scenario.session.locale.clone(),
             voice: scenario.session.voice.clone(),
         }),
-        utterances: spoken(utterances),
+        utterances: spoken_utterances,
         sounds: spoken(coughs),
         turn: scenario.turn.clone(),
         session: scenario.session.clone(),

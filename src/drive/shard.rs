@@ -82,6 +82,8 @@ pub struct Shared {
     pub ear: RefCell<Ear>,
     /// The latest order, with a number that changes with it.
     pub control: Cell<(u32, Control)>,
+    /// Playing time of a byte sent, µs.
+    us_per_byte: f64,
     /// Connections whose server must not hear that they have ended, the oldest first.
     graves: RefCell<VecDeque<Box<dyn Transport>>>,
 }
@@ -100,8 +102,14 @@ impl Shared {
             recorder: RefCell::new(Recorder::new(plan.warmup, has_text)),
             ear: RefCell::new(Ear::new(plan.setup.down)),
             control: Cell::new((0, Control::Run)),
+            us_per_byte: plan.us_per_byte(),
             graves: RefCell::default(),
         })
+    }
+
+    /// How much speech so many bytes are, at the scenario's own bit rate.
+    pub fn playing_time(&self, bytes: usize) -> Micros {
+        Micros((bytes as f64 * self.us_per_byte) as i64)
     }
 
     /// Keeps a dead connection open, and silent, until the run ends.

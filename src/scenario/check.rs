@@ -8,7 +8,7 @@ use super::dist::Dist;
 use super::file::{Environment, Layer, Setting, Settings};
 use super::keys;
 use super::template::{Text, placeholders, shown_url};
-use super::units::{format_duration, nearest};
+use super::units::{format_bitrate, format_duration, nearest, parse_bitrate};
 use super::value::Value;
 use super::{
     Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush, Freeze,
@@ -21,6 +21,9 @@ use crate::gate::{Subject, Threshold};
 use crate::measure::Metric;
 use crate::time::Micros;
 use crate::transport::source::{self, Sources};
+
+/// Opus speaks at no less, bit/s.
+const LEAST_BITRATE: u32 = 6_000;
 
 /// Opus runs at these rates and with these frames (RFC 6716).
 const OPUS_RATES: [u32; 5] = [8_000, 12_000, 16_000, 24_000, 48_000];
@@ -673,17 +676,55 @@ impl Check<'_> {
         AudioFormat { codec: self.codec(), sample_rate: self.u32("audio.reply_rate") }
     }
 
-    fn audio(&self) -> AudioPlan {
+    fn audio(&mut self) -> AudioPlan {
         AudioPlan {
             fixtures: self.list("audio.fixtures").into_iter().map(|t| t.value).collect(),
             base: self.base.to_owned(),
             settings: self.codec_settings(),
             down: self.down(),
+            adaptive: self.adaptive(),
             encoding: match self.choice("audio.encoding").as_str() {
                 "base64" => Encoding::Base64,
                 _ => Encoding::Binary,
             },
         }
+    }
+
+    /// Bit rates to step down to: each lower than the one before.
+    fn adaptive(&mut self) -> Vec<u32> {
+        let parts = self.setting("audio.adaptive").map(|s| s.parts.clone()).unwrap_or_default();
+        let (mut places, mut rates) = (parts.into_iter(), Vec::new());
+        let items = self.list("audio.adaptive");
+        if !items.is_empty() && self.codec() != Codec::Opus {
+            self.fail(
+                &["audio.adaptive", "audio.codec"],
+                "`audio.adaptive` is for Opus: the other codecs have one bit rate".to_owned(),
+                "`audio.codec = \"opus\"`, or no `audio.adaptive`",
+            );
+            return rates;
+        }
+        for item in items {
+            let place = places.next();
+            let above = rates.last().copied().unwrap_or_else(|| self.u32("audio.bitrate"));
+            match parse_bitrate(&item.value) {
+                Ok(rate) if (LEAST_BITRATE..above).contains(&rate) => rates.push(rate),
+                Ok(rate) => self.out.push(
+                    place,
+                    format!(
+                        "`audio.adaptive`: {} is not below {}, or too low for Opus",
+                        format_bitrate(rate),
+                        format_bitrate(above)
+                    ),
+                    "bit rates below `audio.bitrate`, each lower than the one before, at least 6k",
+                ),
+                Err(_) => self.out.push(
+                    place,
+                    format!("`audio.adaptive`: `{}` is not a bit rate", item.value),
+                    "bits per second, such as `\"16k\"`",
+                ),
+            }
+        }
+        rates
     }
 
     fn turn(&self) -> TurnPlan {

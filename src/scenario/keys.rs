@@ -428,6 +428,15 @@ pub const SECTIONS: &[Section] = &[
                 Toml("\"24k\""),
                 "Target bit rate of Opus, in bit/s; the other codecs have none.",
             ),
+            shown(
+                key(
+                    "audio.adaptive",
+                    List,
+                    Toml("[]"),
+                    "Opus: lower bit rates, highest first, that a device steps down to while what it sends piles up or its heartbeats slow down, and up from again when the line has been quiet for some seconds. Empty: it always sends at `audio.bitrate`.",
+                ),
+                "[\"16k\", \"10k\"]",
+            ),
             key(
                 "audio.frame",
                 Duration(Micros(2_500), ms(120)),

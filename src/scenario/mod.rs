@@ -309,6 +309,8 @@ pub struct AudioPlan {
     pub base: PathBuf,
     /// The codec and its settings.
     pub settings: CodecSettings,
+    /// Lower bit rates, highest first, that a device may step down to; empty: none.
+    pub adaptive: Vec<u32>,
     /// What is asked of the server.
     pub down: AudioFormat,
     /// Binary frames, or base64 in JSON.
