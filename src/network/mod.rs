@@ -6,6 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Micros;
 
+mod jitter;
+mod link;
+mod loss;
+mod plan;
+mod preset;
+mod profile;
+mod trace;
+
+pub use jitter::{Jitter, MEMORY as JITTER_MEMORY};
+pub use link::Link;
+pub use loss::Loss;
+pub use plan::{CONTROL, Group, NetworkPlan};
+pub use preset::Preset;
+pub use profile::{Change, Profile, Stack, Way};
+pub use trace::{OPPORTUNITY, TRACE_HELP, Trace, TraceError};
+
 /// One way of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

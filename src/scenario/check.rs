@@ -19,6 +19,7 @@ use crate::audio::{AudioFormat, Codec, CodecSettings};
 use crate::dialect::{Dialect, Encoding, TextGranularity};
 use crate::gate::{Subject, Threshold};
 use crate::measure::Metric;
+use crate::network::NetworkPlan;
 use crate::time::Micros;
 use crate::transport::source::{self, Sources};
 
@@ -80,6 +81,7 @@ impl Check<'_> {
                 prebuffer: self.time("playback.prebuffer"),
                 max_stall_ratio: self.share("playback.max_stall_ratio"),
             },
+            network: NetworkPlan::default(),
             reference: self.reference(seed, dialect),
             thresholds: self.list("thresholds").into_iter().map(|t| t.value).collect(),
             validity: ValidityLimits {

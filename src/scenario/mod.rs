@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioFormat, CodecSettings};
 use crate::dialect::{Dialect, Encoding};
+use crate::network::NetworkPlan;
 use crate::time::Micros;
 use crate::transport::source::Sources;
 
@@ -105,6 +106,8 @@ pub struct Scenario {
     pub session: SessionPlan,
     /// The device's loudspeaker.
     pub playback: PlaybackPlan,
+    /// Which device has which link; no groups: none has one.
+    pub network: NetworkPlan,
     /// The embedded reference server; used when `target.url` is not set, and by `voxload serve`.
     pub reference: ReferencePlan,
     /// Threshold expressions, for example `ttfa:p(95)<300ms`.
