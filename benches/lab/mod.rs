@@ -1,5 +1,7 @@
 //! What benches of the generator share: a server, a load, a run and what it cost.
 
+#![allow(dead_code, unreachable_pub, reason = "each bench uses a part of it")]
+
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;

@@ -108,7 +108,10 @@ struct Unflushed {
 
 impl DeviceTask {
     /// A task for a device of this shard.
-    pub fn new(device: Device, shared: Rc<Shared>, tap: Option<Box<dyn Tap>>) -> Self {
+    pub fn new(mut device: Device, shared: Rc<Shared>, tap: Option<Box<dyn Tap>>) -> Self {
+        if let Some(links) = &shared.endpoint.links {
+            device.set_group(links.group(device.id()));
+        }
         let timer = shared.timers.timer();
         Self {
             device,
@@ -231,7 +234,7 @@ impl DeviceTask {
     fn connect(&mut self, now: Micros) {
         let (shared, id) = (Rc::clone(&self.shared), self.device.id());
         let links = shared.endpoint.links.as_ref();
-        self.way = links.map(|links| links.way(id, self.connections, now));
+        self.way = links.and_then(|links| links.way(id, self.connections, now));
         self.connections = self.connections.wrapping_add(1);
         let way = self.way.clone();
         self.connection = Connection::Opening(Box::pin(async move {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::network::{Link, Profile};
-use crate::scenario::{NetworkPlan, Scenario};
+use crate::network::{Link, NetworkPlan, Profile};
+use crate::scenario::Scenario;
 use crate::seed::Seed;
 use crate::time::Micros;
 use crate::transport::impaired::Way;
@@ -13,25 +13,29 @@ use crate::transport::impaired::Way;
 pub struct Links {
     plan: NetworkPlan,
     seed: Seed,
-    /// For devices without a network: faults need a link to happen to, even one that does nothing.
-    nothing: Arc<Profile>,
+    /// For devices without a network, where there are faults: they need a link to happen to, even one that does nothing.
+    nothing: Option<Arc<Profile>>,
 }
 
 impl Links {
     /// Those of a scenario; `None` when it has neither networks nor faults, and connections need no link.
     pub fn of(scenario: &Scenario) -> Option<Self> {
-        let needed = !scenario.network.groups.is_empty() || !scenario.faults.is_empty();
-        needed.then(|| Self {
+        let faults = false;
+        (faults || !scenario.network.is_none()).then(|| Self {
             plan: scenario.network.clone(),
             seed: Seed(scenario.seed),
-            nothing: Arc::new(Profile::default()),
+            nothing: faults.then(|| Arc::new(Profile::none())),
         })
     }
 
-    /// The way of a device's connection, counted from 0 over the device's life.
-    pub fn way(&self, device: u32, connection: u32, now: Micros) -> Way {
-        let group = self.plan.groups.get(self.plan.group_of(self.seed, device));
-        let profile = group.and_then(|g| g.profile.as_ref()).unwrap_or(&self.nothing);
-        Way::new(Link::new(Arc::clone(profile), self.seed, device, connection, now))
+    /// The way of a device's connection, counted from 0 over the device's life; `None`: it writes to its socket.
+    pub fn way(&self, device: u32, connection: u32, now: Micros) -> Option<Way> {
+        let profile = self.plan.profile_of(self.seed, device).or(self.nothing.as_ref())?;
+        Some(Way::new(Link::new(Arc::clone(profile), self.seed, device, connection, now)))
+    }
+
+    /// The device's group: an index into the run's groups.
+    pub fn group(&self, device: u32) -> u8 {
+        u8::try_from(self.plan.group_of(self.seed, device)).unwrap_or(u8::MAX)
     }
 }

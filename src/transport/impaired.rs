@@ -62,7 +62,7 @@ struct Slow {
 }
 
 impl Way {
-    /// Of a connection over `link`.
+    /// Of a connection over this link.
     pub fn new(link: Link) -> Self {
         Self(Rc::new(RefCell::new(State {
             link,
@@ -116,9 +116,14 @@ impl Way {
         self.0.borrow().link.stats()
     }
 
-    /// How long TCP takes to connect.
+    /// How long TCP takes to connect; `NEVER` when it gives up.
     pub(super) fn handshake(&self) -> Micros {
         self.0.borrow_mut().link.handshake()
+    }
+
+    /// TCP is connected.
+    pub(super) fn start(&self, now: Micros) {
+        self.0.borrow_mut().link.start(now);
     }
 }
 
@@ -183,7 +188,7 @@ impl Impaired {
         state.link.advance(self.clock.now());
         // To the server.
         while self.broken.is_none() {
-            let ready = state.link.ready(Direction::Up);
+            let (ready, _) = state.link.ready(Direction::Up);
             if ready.is_empty() {
                 break;
             }
@@ -262,7 +267,7 @@ impl AsyncRead for Impaired {
         let outcome = {
             let state = &mut *this.way.0.borrow_mut();
             let allowed = state.allowed(this.clock.now());
-            let ready = state.link.ready(Direction::Down);
+            let (ready, _) = state.link.ready(Direction::Down);
             let n = ready.len().min(buf.remaining()).min(allowed);
             if n > 0 {
                 buf.put_slice(&ready[..n]);
@@ -326,5 +331,159 @@ impl Drop for Impaired {
             // Else the kernel would say goodbye for us.
             let _ = sockopt::set_socket_linger(&self.tcp, Some(std::time::Duration::ZERO));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::drive::timer::Timers;
+    use crate::network::Profile;
+    use crate::seed::Seed;
+
+    /// Does something with a socket behind a link while `server` has the other end.
+    fn over<T, R: Send + 'static>(
+        profile: &str,
+        server: impl FnOnce(std::net::TcpStream) -> R + Send + 'static,
+        client: impl AsyncFnOnce(Impaired, Way, Clock) -> T,
+    ) -> (T, R) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || server(listener.accept().unwrap().0));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let profile = Arc::new(Profile::preset(profile).unwrap());
+        let done = LocalSet::new().block_on(&runtime, async {
+            let clock = Clock::start();
+            let timers = Timers::new(clock).unwrap();
+            let ticker = timers.clone();
+            tokio::task::spawn_local(async move { ticker.run().await });
+            let way = Way::new(Link::new(profile, Seed(3), 0, 0, clock.now()));
+            way.start(clock.now());
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let socket = Impaired::new(tcp, way.clone(), clock, timers.timer()).unwrap();
+            client(socket, way, clock).await
+        });
+        (done, server.join().unwrap())
+    }
+
+    fn payload(n: usize) -> Vec<u8> {
+        (0..n).map(|i| (i * i / 7) as u8).collect()
+    }
+
+    /// Sends back what comes, to the end.
+    fn echo(mut peer: std::net::TcpStream) -> usize {
+        let (mut bytes, mut total) = ([0; 3_000], 0);
+        while let Ok(n) = peer.read(&mut bytes) {
+            if n == 0 || peer.write_all(&bytes[..n]).is_err() {
+                break;
+            }
+            total += n;
+        }
+        total
+    }
+
+    #[test]
+    fn every_byte_comes_through_once_and_in_order_both_ways() {
+        for profile in ["none", "lan", "wifi-congested"] {
+            let sent = payload(60_000);
+            let (heard, echoed) = over(profile, echo, async |socket, way, _| {
+                let (mut from, mut to) = tokio::io::split(socket);
+                let write = async {
+                    to.write_all(&sent).await.unwrap();
+                    to.shutdown().await.unwrap();
+                };
+                let mut heard = Vec::new();
+                let (_, read) = tokio::join!(write, from.read_to_end(&mut heard));
+                read.unwrap();
+                assert_eq!(way.up(), (60_000, 60_000));
+                heard
+            });
+            assert_eq!(echoed, 60_000, "{profile}");
+            assert!(heard == sent, "{profile}");
+        }
+    }
+
+    /// How a connection ended, as the server saw it.
+    fn end_of(mut peer: std::net::TcpStream) -> Result<usize, io::ErrorKind> {
+        peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        peer.read(&mut [0; 10]).map_err(|e| e.kind())
+    }
+
+    #[test]
+    fn a_reset_is_a_reset_and_a_close_is_none() {
+        for (what, seen) in
+            [(Impairment::Reset, Err(io::ErrorKind::ConnectionReset)), (Impairment::Close, Ok(0))]
+        {
+            let ((), end) = over("none", end_of, async |socket, way, clock| {
+                way.impair(clock.now(), what);
+                drop(socket);
+            });
+            assert_eq!(end, seen);
+        }
+    }
+
+    #[test]
+    fn nothing_comes_through_a_black_hole_until_it_ends() {
+        let ((), first) = over(
+            "lan",
+            |mut peer: std::net::TcpStream| {
+                let mut byte = [0];
+                peer.read_exact(&mut byte).unwrap();
+                byte[0]
+            },
+            async |mut socket, way, clock| {
+                way.impair(clock.now(), Impairment::Lose(clock.now() + Micros::from_millis(50)));
+                let lost = clock.now();
+                socket.write_all(&[7]).await.unwrap();
+                let ended = socket.read(&mut [0]).await.unwrap();
+                assert_eq!(ended, 0, "the server has it, and has gone");
+                assert!(clock.now() - lost >= Micros::from_millis(50));
+                assert!(!way.is_dead());
+                way.impair(clock.now(), Impairment::Lose(Micros::NEVER));
+                assert!(way.is_dead());
+            },
+        );
+        assert_eq!(first, 7);
+    }
+
+    #[test]
+    fn a_slow_reader_stops_the_server_and_a_stalled_writer_waits() {
+        let full = |peer: std::net::TcpStream| {
+            peer.set_nonblocking(true).unwrap();
+            let (mut peer, mut taken, mut idle) = (peer, 0_usize, 0);
+            while idle < 20 {
+                match peer.write(&[1; 10_000]) {
+                    Ok(n) => (taken, idle) = (taken + n, 0),
+                    Err(_) => idle += 1,
+                }
+                std::thread::sleep(Duration::from_millis(5));
+                assert!(taken < 50_000_000, "nobody stops the server");
+            }
+            taken
+        };
+        let (read, taken) = over("none", full, async |mut socket, way, clock| {
+            let end = clock.now() + Micros::from_millis(400);
+            way.impair(clock.now(), Impairment::SlowRead(2_000, end));
+            way.impair(clock.now(), Impairment::StallWrites(clock.now() + Micros::from_millis(60)));
+            let begun = clock.now();
+            socket.write_all(&[1]).await.unwrap();
+            assert!(clock.now() - begun >= Micros::from_millis(60));
+            let (mut bytes, mut read) = ([0; 4_096], 0);
+            while clock.now() < end {
+                read += socket.read(&mut bytes).await.unwrap();
+            }
+            // The last of them may have come after the end, when nothing is slow any more.
+            read.saturating_sub(bytes.len())
+        });
+        assert!(read <= 1_000, "{read} bytes in 0.4 s at 2,000 a second");
+        assert!(taken > read);
     }
 }

@@ -84,7 +84,8 @@ impl Endpoint {
         let start = clock.now();
         let tcp = self.tcp(device).await?;
         let timer = timers.timer();
-        timer.until(start + way.handshake()).await;
+        timer.until(start.saturating_add(way.handshake())).await;
+        way.start(clock.now());
         let local_port = tcp.local_addr().map_or(0, |a| a.port());
         let tcp = Impaired::new(tcp, way, *clock, timer).map_err(|e| connecting(&e))?;
         self.talk(device, clock, start, local_port, tcp).await
@@ -404,7 +405,7 @@ mod tests {
         let server = std::thread::spawn(move || slow_server(&listener));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (direct, waited) = runtime.block_on(async {
-            let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+            let tcp = TcpStream::connect(address).await.unwrap();
             let config = WebSocketConfig::default().write_buffer_size(0);
             let url = format!("ws://{address}/");
             let (stream, _) =
