@@ -66,6 +66,16 @@ pub(super) struct ScenarioArgs {
     #[arg(long = "source-ip", value_name = "LIST", help_heading = "Scenario")]
     source_ips: Vec<String>,
 
+    /// Imitated network of the devices, for example wifi-home or 'mix(70: wifi-home, 30: cat1)' [key: network.preset]
+    ///
+    /// `voxload network` lists the presets.
+    #[arg(long, value_name = "PRESET", help_heading = "Scenario")]
+    network: Option<String>,
+
+    /// Leave this share of the devices without a network, to compare with, for example 20% [key: network.control]
+    #[arg(long, value_name = "SHARE", help_heading = "Scenario")]
+    control_group: Option<String>,
+
     /// Write the report into this folder [key: report.dir]
     #[arg(long, value_name = "DIR", help_heading = "Scenario")]
     report_dir: Option<String>,
@@ -126,13 +136,15 @@ impl ScenarioArgs {
             append,
         };
         let mut all: Vec<_> = self.set.iter().map(|(key, value)| of("--set", key, value, false)).collect();
-        let singles: [(&'static str, &str, &Option<String>); 7] = [
+        let singles: [(&'static str, &str, &Option<String>); 9] = [
             ("--seed", "seed", &self.seed),
             ("--devices", "fleet.devices", &self.devices),
             ("--duration", "fleet.duration", &self.duration),
             ("--warmup", "fleet.warmup", &self.warmup),
             ("--graceful-stop", "fleet.graceful_stop", &self.graceful_stop),
             ("--url", "target.url", &self.url),
+            ("--network", "network.preset", &self.network),
+            ("--control-group", "network.control", &self.control_group),
             ("--report-dir", "report.dir", &self.report_dir),
         ];
         for (flag, key, value) in singles {
