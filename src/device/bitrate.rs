@@ -109,6 +109,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::audio::Chunk;
+    use crate::device::ear::Ear;
+    use crate::device::tests::plan;
+    use crate::device::{Device, Input, Outgoing, Output};
+    use crate::dialect::Encoding;
+    use crate::event::{Event, Sent};
+    use crate::scenario::EndOfTurn;
+    use crate::transport::ConnectTimes;
 
     fn ms(n: i64) -> Micros {
         Micros::from_millis(n)
@@ -156,6 +164,37 @@ mod tests {
         b.reconnected();
         assert_eq!(b.heartbeat(ms(2_000), ms(500)), None);
         assert_eq!(b.heartbeat(ms(22_000), ms(900)), Some(Step::Down));
+    }
+
+    #[test]
+    fn a_device_sends_smaller_frames_while_its_line_is_slow() {
+        let plan = plan(EndOfTurn::Signal, |p| {
+            let (mut clip, dialect) = (p.utterances[0].clip.clone(), p.dialect);
+            clip.speech =
+                clip.speech.iter().map(|c| Chunk { payload: c.payload.slice(..2), ..c.clone() }).collect();
+            assert!(p.utterances[0].add_lower(&clip, dialect, Encoding::Binary));
+            clip.speech = clip.speech[1..].into();
+            assert!(!p.utterances[0].add_lower(&clip, dialect, Encoding::Binary), "other chunks");
+        });
+        let mut ear = Ear::new(plan.setup.down);
+        let mut device = Device::new(0, plan, Micros::ZERO, Micros::from_secs(60));
+        device.handle(Micros::ZERO, Input::Tick, &mut ear);
+        device.handle(Micros::ZERO, Input::Connected(ConnectTimes::default()), &mut ear);
+        let (mut sizes, mut changes, mut now) = (Vec::new(), 0, Micros::ZERO);
+        while now < ms(1_500) {
+            now = device.deadline();
+            device.set_backlog(now, if now > ms(1_000) { ms(400) } else { ms(0) });
+            device.handle(now, Input::Tick, &mut ear);
+            while let Some(output) = device.poll() {
+                match output {
+                    Output::Send(Outgoing { what: Sent::Audio, frame, .. }) => sizes.push(frame.len()),
+                    Output::Event(Event::BitrateChanged { down: true }) => changes += 1,
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!((sizes, changes), (vec![4, 4, 4, 4, 4, 2, 2, 2, 2, 2], 1));
+        assert_eq!(device.turn().map(|t| t.lowered), Some(5));
     }
 
     proptest! {
