@@ -150,6 +150,8 @@ fn values_against_each_other() {
         "audio.frame = \"30ms\"\naudio.chunk = \"60ms\"",
         "audio.codec = \"pcm16\"\naudio.frame = \"30ms\"",
         "audio.rate = 44100",
+        "audio.adaptive = [\"16k\", \"20k\", \"fast\", \"3k\"]",
+        "audio.codec = \"pcm16\"\naudio.adaptive = [\"16k\"]",
         "fleet.warmup = \"30s\"",
         "fleet.ramp = \"1m\"",
         "fleet.stages = [\"10s:5\"]\nfleet.devices = 3",
