@@ -9,9 +9,12 @@ use crate::time::Micros;
 mod jitter;
 mod link;
 mod loss;
+mod path;
 mod plan;
 mod preset;
 mod profile;
+pub mod study;
+mod tcp;
 mod trace;
 
 pub use jitter::{Jitter, MEMORY as JITTER_MEMORY};

@@ -75,18 +75,21 @@ pub enum Stack {
     /// Linux: selective acknowledgements, RACK, tail-loss probes, CUBIC.
     #[default]
     Linux,
+    /// Linux without selective acknowledgements, as behind some middleboxes.
+    LinuxNoSack,
     /// lwIP as an ESP32 has it: no selective acknowledgements, windows of 5,744 bytes, timeouts in ticks of 500 ms.
     Lwip,
 }
 
 impl Stack {
     /// Every stack.
-    pub const ALL: [Self; 2] = [Self::Linux, Self::Lwip];
+    pub const ALL: [Self; 3] = [Self::Linux, Self::LinuxNoSack, Self::Lwip];
 
     /// The name used in scenarios.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Linux => "linux",
+            Self::LinuxNoSack => "linux-nosack",
             Self::Lwip => "lwip",
         }
     }

@@ -135,6 +135,14 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
+    /// About how many bytes wait for their opportunity.
+    pub(super) fn waiting(&self, trace: &Trace, now: Micros) -> u64 {
+        // What is left of the next one is not taken yet, and those before it that are still to come are.
+        let taken = self.next.saturating_sub(trace.find(now)) * u64::from(OPPORTUNITY);
+        let begun = u64::from(OPPORTUNITY - self.left.min(OPPORTUNITY)) * u64::from(self.left > 0);
+        if self.left > 0 && trace.instant(self.next) < now { 0 } else { taken + begun }
+    }
+
     /// When the bottleneck has let `bytes` pass that come to it at `now`, on the recording's time.
     pub(super) fn pass(&mut self, trace: &Trace, now: Micros, bytes: u32) -> Micros {
         if self.left == 0 || trace.instant(self.next) < now {
