@@ -279,7 +279,11 @@ impl Recorder {
             Event::HeartbeatAnswered { rtt } => i.record(Metric::HeartbeatRtt, rtt),
             Event::StaleMessage => c.stale_messages += 1,
             Event::Missed { turns } => c.missed += u64::from(turns),
-            Event::FaultBegan { .. } | Event::Noticed { .. } | Event::Recovered(_) | Event::LinkEnded(_) => {}
+            Event::FaultBegan { .. }
+            | Event::Noticed { .. }
+            | Event::Recovered(_)
+            | Event::AnsweredTwice { .. }
+            | Event::LinkEnded(_) => {}
             Event::TurnEnded(turn) => {
                 self.in_turn -= 1;
                 if turn.warmup {
