@@ -85,8 +85,40 @@ impl FaultSpec {
         default_length(kind).is_some()
     }
 
-    /// From its parts. Spans of errors are those of the fields; `whole` is the whole fault's.
-    pub(crate) fn from_fields(fields: &[Field<'_>], whole: Range<usize>) -> Result<Self, TextError> {
+    /// Reads the text form; every error at once.
+    pub(crate) fn read(text: &str) -> Result<Self, Vec<TextError>> {
+        let (mut fields, mut errors) = (Vec::new(), Vec::new());
+        for (i, span) in words(text).into_iter().enumerate() {
+            let word = &text[span.clone()];
+            match word.split_once('=') {
+                Some((name, value)) => {
+                    let middle = span.start + name.len();
+                    let (name_span, span) = (span.start..middle, middle + 1..span.end);
+                    fields.push(Field { name, name_span, value, span });
+                }
+                None if i == 0 => {
+                    fields.push(Field { name: "kind", name_span: span.clone(), value: word, span });
+                }
+                None => {
+                    let message = format!("`{word}` is not of the form `name=value`");
+                    errors.push(TextError::new(span, message).help(FAULT_HELP));
+                }
+            }
+        }
+        let broken = !errors.is_empty();
+        match Self::from_fields(&fields, 0..text.len()) {
+            Ok(spec) if !broken => return Ok(spec),
+            Ok(_) => {}
+            // What is missing may be what could not be read.
+            Err(more) => errors.extend(more.into_iter().filter(|e| !broken || e.span != (0..text.len()))),
+        }
+        Err(errors)
+    }
+
+    /// From its parts; every error at once. Spans of errors are those of the fields; `whole` is the whole fault's.
+    pub(crate) fn from_fields(fields: &[Field<'_>], whole: Range<usize>) -> Result<Self, Vec<TextError>> {
+        let mut errors = Vec::new();
+        let mut bad = |e: TextError| errors.push(e);
         let names = ["kind", "at", "every", "share", "phase", "length", "rate"];
         for (i, f) in fields.iter().enumerate() {
             if !names.contains(&f.name) {
@@ -94,70 +126,65 @@ impl FaultSpec {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("a fault has {}", quoted(names)),
                 };
-                let message = format!("a fault has no `{}`", f.name);
-                return Err(TextError::new(f.name_span.clone(), message).help(help));
-            }
-            if fields[..i].iter().any(|before| before.name == f.name) {
-                return Err(TextError::new(f.name_span.clone(), format!("`{}` stands twice", f.name)));
+                bad(TextError::new(f.name_span.clone(), format!("a fault has no `{}`", f.name)).help(help));
+            } else if fields[..i].iter().any(|before| before.name == f.name) {
+                bad(TextError::new(f.name_span.clone(), format!("`{}` stands twice", f.name)));
             }
         }
         let field = |name: &str| fields.iter().find(|f| f.name == name);
-        let kind = field("kind")
-            .ok_or_else(|| TextError::new(whole.clone(), "a fault without its kind").help(FAULT_HELP))?;
-        let kind = one_of(kind, "fault", FaultKind::ALL, FaultKind::name)?;
+        let kind = match field("kind") {
+            Some(kind) => one_of(kind, "fault", FaultKind::ALL, FaultKind::name).map_err(&mut bad).ok(),
+            None => {
+                bad(TextError::new(whole.clone(), "a fault without its kind").help(FAULT_HELP));
+                None
+            }
+        };
         let when = match (field("at"), field("every")) {
-            (Some(at), None) => When::At(read(at, parse_duration)?),
-            (None, Some(every)) => When::Every(read(every, str::parse).and_then(|d: Dist| {
-                if d.mean() >= Micros::from_millis(100) {
-                    return Ok(d);
-                }
-                let message = format!("faults every {} would leave a device nothing to do", d.mean());
-                Err(TextError::new(every.span.clone(), message).help("a mean of at least `100ms`"))
-            })?),
+            (Some(at), None) => read(at, parse_duration).map(When::At).map_err(&mut bad).ok(),
+            (None, Some(every)) => read(every, often).map(When::Every).map_err(&mut bad).ok(),
             (None, None) => {
-                let message = format!("when does the {} come?", kind.name());
-                return Err(TextError::new(whole, message)
+                bad(TextError::new(whole, "a fault that does not say when it comes")
                     .help("`at` for once (`at=20s`), `every` for again and again (`every=exponential(60s)`)"));
+                None
             }
             (Some(_), Some(every)) => {
                 let message = "a fault comes once (`at`) or again and again (`every`), not both";
-                return Err(TextError::new(every.name_span.clone(), message).help("write two faults"));
+                bad(TextError::new(every.name_span.clone(), message).help("write two faults"));
+                None
             }
         };
-        let share = match field("share") {
-            None => 1.0,
-            Some(share) => match read(share, parse_share)? {
-                0.0 => return Err(TextError::new(share.span.clone(), "a fault that strikes nobody")),
-                share => share,
-            },
-        };
-        let phase = match field("phase") {
-            None => None,
-            Some(phase) if phase.value == "any" => None,
-            Some(phase) => Some(one_of(phase, "phase, nor `any`", Phase::ALL, Phase::name)?),
-        };
-        let length = match (field("length"), default_length(kind)) {
-            (None, default) => default,
-            (Some(length), Some(_)) => Some(read(length, str::parse)?),
-            (Some(length), None) => {
-                let with = quoted(FaultKind::ALL.into_iter().filter(|k| Self::has_length(*k)).map(FaultKind::name));
-                let message = format!("a {} has no length", kind.name());
-                return Err(TextError::new(length.name_span.clone(), message).help(format!("{with} have one")));
+        let share = field("share").map_or(Some(1.0), |f| read(f, some_share).map_err(&mut bad).ok());
+        let phase = field("phase").filter(|f| f.value != "any").and_then(|phase| {
+            one_of(phase, "phase, nor `any`", Phase::ALL, Phase::name).map_err(&mut bad).ok()
+        });
+        let mut length = kind.and_then(default_length);
+        if let (Some(field), Some(kind)) = (field("length"), kind) {
+            if length.is_some() {
+                length = read(field, str::parse).map_err(&mut bad).ok();
+            } else {
+                let with = FaultKind::ALL.into_iter().filter(|k| Self::has_length(*k)).map(FaultKind::name);
+                let message = format!("`{}` has no length", kind.name());
+                bad(TextError::new(field.name_span.clone(), message).help(format!("{} have one", quoted(with))));
             }
-        };
-        let rate = match (field("rate"), kind) {
-            (None, FaultKind::SlowReader) => Some(SLOW.1),
-            (None, _) => None,
-            (Some(rate), FaultKind::SlowReader) => match read(rate, parse_size)? {
-                0 => return Err(TextError::new(rate.span.clone(), "a reader of 0 bytes a second").help("at least 1")),
-                n => Some(n),
-            },
-            (Some(rate), _) => {
-                let message = format!("a {} has no rate", kind.name());
-                return Err(TextError::new(rate.name_span.clone(), message).help("`slow_reader` has one"));
+        }
+        let mut rate = kind.filter(|k| *k == FaultKind::SlowReader).map(|_| SLOW.1);
+        if let (Some(field), Some(kind)) = (field("rate"), kind) {
+            if rate.is_some() {
+                rate = read(field, parse_size).map_err(&mut bad).ok();
+            } else {
+                let message = format!("`{}` has no rate", kind.name());
+                bad(TextError::new(field.name_span.clone(), message).help("`slow_reader` has one"));
             }
-        };
-        Ok(Self { kind, when, share, phase, length, rate })
+            if rate == Some(0) {
+                bad(TextError::new(field.span.clone(), "a reader of 0 bytes a second").help("at least 1"));
+            }
+        }
+        match (kind, when, share) {
+            (Some(kind), Some(when), Some(share)) if errors.is_empty() => {
+                Ok(Self { kind, when, share, phase, length, rate })
+            }
+            _ => Err(errors),
+        }
     }
 
     /// True when it is meant for this device: about its share of each [`BLOCK`] in a row, so that any fleet gets its part.
@@ -192,6 +219,23 @@ fn read<T>(field: &Field<'_>, parse: impl Fn(&str) -> Result<T, TextError>) -> R
         let e = e.shifted(field.span.start);
         TextError { message: format!("`{}`: {}", field.name, e.message), ..e }
     })
+}
+
+/// A time between two faults that leaves a device something to do.
+fn often(text: &str) -> Result<Dist, TextError> {
+    let every: Dist = text.parse()?;
+    if every.mean() >= Micros::from_millis(100) {
+        return Ok(every);
+    }
+    let message = format!("faults every {} leave a device nothing to do", every.mean());
+    Err(TextError::new(0..text.len(), message).help("a mean of at least `100ms`"))
+}
+
+fn some_share(text: &str) -> Result<f64, TextError> {
+    match parse_share(text)? {
+        share if share > 0.0 => Ok(share),
+        _ => Err(TextError::new(0..text.len(), "a fault that strikes nobody").help("a share above 0")),
+    }
 }
 
 fn one_of<T: Copy, const N: usize>(
@@ -243,25 +287,10 @@ impl FromStr for FaultSpec {
     type Err = TextError;
 
     fn from_str(text: &str) -> Result<Self, TextError> {
-        let mut fields = Vec::new();
-        for (i, span) in words(text).into_iter().enumerate() {
-            let word = &text[span.clone()];
-            match word.split_once('=') {
-                Some((name, value)) => {
-                    let middle = span.start + name.len();
-                    let (name_span, span) = (span.start..middle, middle + 1..span.end);
-                    fields.push(Field { name, name_span, value, span });
-                }
-                None if i == 0 => {
-                    fields.push(Field { name: "kind", name_span: span.clone(), value: word, span });
-                }
-                None => {
-                    let message = format!("`{word}` is not of the form `name=value`");
-                    return Err(TextError::new(span, message).help(FAULT_HELP));
-                }
-            }
-        }
-        Self::from_fields(&fields, 0..text.len())
+        Self::read(text).map_err(|errors| {
+            let first = errors.into_iter().min_by_key(|e| e.span.start);
+            first.unwrap_or_else(|| TextError::new(0..text.len(), "not a fault"))
+        })
     }
 }
 
@@ -457,8 +486,12 @@ mod tests {
             "roam at=20s rate=5",
             "slow_reader at=20s rate=0",
             "reset at=20s shar=5%",
+            "rest 5 at=20 share=130% phase=now",
         ]
-        .map(|text| format!("{text:?} {}", text.parse::<FaultSpec>().unwrap_err()))
+        .map(|text| {
+            let errors = FaultSpec::read(text).unwrap_err();
+            errors.iter().map(|e| format!("{text:?} {e}")).collect::<Vec<_>>().join("\n")
+        })
         .join("\n");
         insta::assert_snapshot!(report);
     }

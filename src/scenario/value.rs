@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostics, Place};
 use super::dist::Dist;
@@ -443,14 +443,37 @@ impl Reader<'_> {
     }
 
     fn fault_spec(&mut self, key: &'static Key, node: &Node<'_>) -> Option<FaultSpec> {
-        let table = match node.get_ref() {
+        let (read, hidden) = match node.get_ref() {
             DeValue::String(s) => {
                 let text = self.expand(node, s)?;
-                return self.parsed(key, node, &text, str::parse);
+                let read = FaultSpec::read(&text.value).map_err(|errors| {
+                    let placed = |e: TextError| TextError { span: self.inside(node, &text.value, &e.span), ..e };
+                    errors.into_iter().map(placed).collect()
+                });
+                (read, text.has_variables())
             }
-            DeValue::Table(table) => table,
+            DeValue::Table(table) => self.fault_table(key, node, table)?,
             _ => return self.wrong(key, node, FAULT_HELP),
         };
+        let errors: Vec<TextError> = match read {
+            Ok(spec) => return Some(spec),
+            Err(errors) => errors,
+        };
+        for e in errors {
+            let help = e.help.unwrap_or_default();
+            if hidden {
+                // What comes from the environment is not shown.
+                let message = format!("`{}` has no valid value once its `${{…}}` are filled in", key.path);
+                self.push(node.span(), message, help);
+                return None;
+            }
+            self.push(e.span, format!("`{}`: {}", key.path, e.message), help);
+        }
+        None
+    }
+
+    /// A fault as a table; and whether a part of it comes from the environment.
+    fn fault_table(&mut self, key: &'static Key, node: &Node<'_>, table: &DeTable<'_>) -> Option<Fields> {
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(name, _)| name.span().start);
         let (mut texts, mut hidden) = (Vec::new(), false);
@@ -473,21 +496,12 @@ impl Reader<'_> {
                 span: span.clone(),
             })
             .collect();
-        match FaultSpec::from_fields(&fields, node.span()) {
-            Ok(spec) => Some(spec),
-            // What comes from the environment is not shown.
-            Err(e) if hidden => {
-                let message = format!("`{}` has no valid value once its `${{…}}` are filled in", key.path);
-                self.push(node.span(), message, e.help.unwrap_or_default());
-                None
-            }
-            Err(e) => {
-                self.push(e.span, format!("`{}`: {}", key.path, e.message), e.help.unwrap_or_default());
-                None
-            }
-        }
+        Some((FaultSpec::from_fields(&fields, node.span()), hidden))
     }
 }
+
+/// A fault, or what is wrong with it; and whether a part of it comes from the environment.
+type Fields = (Result<FaultSpec, Vec<TextError>>, bool);
 
 /// Most devices of a stage: the same as of a fleet.
 const MAX_STAGE: u32 = 1_000_000;
