@@ -279,7 +279,12 @@ impl Recorder {
             Event::HeartbeatAnswered { rtt } => i.record(Metric::HeartbeatRtt, rtt),
             Event::StaleMessage => c.stale_messages += 1,
             Event::Missed { turns } => c.missed += u64::from(turns),
-            Event::BitrateChanged { .. } | Event::FaultBegan { .. } | Event::Noticed { .. } | Event::Recovered(_) | Event::LinkEnded(_) => {}
+            Event::FaultBegan { .. }
+            | Event::Noticed { .. }
+            | Event::Recovered(_)
+            | Event::AnsweredTwice { .. }
+            | Event::BitrateChanged { .. }
+            | Event::LinkEnded(_) => {}
             Event::TurnEnded(turn) => {
                 self.in_turn -= 1;
                 if turn.warmup {
