@@ -353,6 +353,7 @@ fn result(
         command: "voxload run scenarios/sample.toml --seed 7".to_owned(),
         agreement: (kind == Kind::Good).then(|| agreement(succeeded)),
         calibration: None,
+        network: None,
     }
 }
 
