@@ -39,6 +39,8 @@ struct Numbers {
     notice: Distribution,
     outage: Distribution,
     recover: Distribution,
+    /// Of those that kept their connection: cut → first audio.
+    silence: Distribution,
     back_off: Micros,
     tcp: Micros,
     tls: Micros,
@@ -76,6 +78,7 @@ impl Numbers {
         self.notice.merge(&o.notice);
         self.outage.merge(&o.outage);
         self.recover.merge(&o.recover);
+        self.silence.merge(&o.silence);
     }
 
     fn to_result(&self) -> FaultNumbers {
@@ -94,6 +97,7 @@ impl Numbers {
             notice: self.notice.to_spread(),
             outage: self.outage.to_spread(),
             recover: self.recover.to_spread(),
+            silence: self.silence.to_spread(),
             steps: (n > 0).then(|| RecoverySteps {
                 back_off_us: mean(self.back_off, n),
                 tcp_us: mean(self.tcp, n),
@@ -187,11 +191,13 @@ struct Open {
     /// As a storm counts it: when the connection became useless. `None`: it has not, as far as is known.
     lost: Option<Micros>,
     connected: bool,
+    /// It was said at this instant that the device will hear nothing any more, and not yet why.
+    silent: Option<Micros>,
 }
 
 impl Open {
     fn is(&self, cause: &Cause) -> bool {
-        self.cause == *cause
+        self.cause == *cause && self.silent.is_none()
     }
 }
 
@@ -200,7 +206,7 @@ const fn severs(kind: FaultKind) -> bool {
     matches!(kind, FaultKind::Reset | FaultKind::Close | FaultKind::BlackHole | FaultKind::AddressChange)
 }
 
-/// What lets nothing through: the first audio after it is a recovery, also of a device that kept its connection.
+/// What lets nothing through: a device that keeps its connection hears nothing for a while.
 fn silences(cause: &Cause) -> bool {
     !matches!(cause, Cause::Fault(FaultKind::SlowReader | FaultKind::StalledWriter))
 }
@@ -221,26 +227,59 @@ impl OpenFaults {
     ) -> Noted {
         let cause = Cause::Fault(kind);
         faults.of(&cause, phase).began += 1;
-        if kind == FaultKind::Vanish {
-            // It is gone, and with it what it had not recovered from.
-            for open in self.devices.remove(&device).unwrap_or_default() {
-                faults.of(&open.cause, open.phase).overtaken += 1;
-            }
-            return Noted::default();
-        }
+        self.struck_again(faults, device, now);
         let lost = severs(kind).then_some(now);
         let cut = lost.map(|at| Cut { device, at, cause: cause.clone() });
-        self.open(faults, device, Open { cause, phase, cut: now, noticed: false, lost, connected: false });
+        self.open(
+            faults,
+            device,
+            Open { cause, phase, cut: now, noticed: false, lost, connected: false, silent: None },
+        );
         Noted { cut, ..Noted::default() }
     }
 
     fn open(&mut self, faults: &mut Faults, device: u32, open: Open) {
         let all = self.devices.entry(device).or_default();
         if all.len() >= MAX_OPEN {
-            let oldest = all.remove(0);
-            faults.of(&oldest.cause, oldest.phase).overtaken += 1;
+            end(faults, &all.remove(0));
         }
         all.push(open);
+    }
+
+    /// A device that was said to hear nothing any more: because this befalls it now.
+    fn struck_again(&mut self, faults: &mut Faults, device: u32, now: Micros) {
+        let Some(all) = self.devices.get_mut(&device) else { return };
+        all.extract_if(.., |o| o.silent == Some(now)).for_each(|o| end(faults, &o));
+    }
+
+    /// A device leaves as planned, or ends its connection as planned.
+    pub(super) fn disconnected(&mut self, faults: &mut Faults, device: u32, now: Micros) {
+        let Some(all) = self.devices.get_mut(&device) else { return };
+        for o in all.extract_if(.., |o| o.lost.is_none() || (o.connected && o.silent == Some(now))) {
+            let n = faults.of(&o.cause, o.phase);
+            // It was connected, and its user had nothing more to say.
+            *(if o.lost.is_none() { &mut n.lived_through } else { &mut n.unfinished }) += 1;
+        }
+        if all.is_empty() {
+            self.devices.remove(&device);
+        }
+    }
+
+    /// An interval is over: nothing that its events said waits for the next ones.
+    pub(super) fn settle(&mut self, faults: &mut Faults) -> Noted {
+        let mut samples = Vec::new();
+        self.devices.retain(|_, all| {
+            for o in all.extract_if(.., |o| o.silent.is_some()) {
+                faults.of(&o.cause, o.phase).never(!o.connected, !o.noticed, &mut samples);
+            }
+            // A device that has vanished says nothing more.
+            let gone = |o: &Open| o.cause == Cause::Fault(FaultKind::Vanish);
+            if all.iter().any(gone) {
+                all.drain(..).filter(|o| !gone(o)).for_each(|o| end(faults, &o));
+            }
+            !all.is_empty()
+        });
+        Noted { samples, ..Noted::default() }
     }
 
     /// A device noticed that its connection is of no use.
@@ -252,6 +291,7 @@ impl OpenFaults {
         phase: Phase,
         after: Micros,
     ) -> Noted {
+        self.struck_again(faults, device, now);
         let known = self.devices.get_mut(&device).and_then(|all| all.iter_mut().rfind(|o| o.is(cause)));
         let (phase, newly_lost) = match known {
             Some(open) if open.noticed => return Noted::default(),
@@ -270,6 +310,7 @@ impl OpenFaults {
                     noticed: true,
                     lost: Some(now),
                     connected: false,
+                    silent: None,
                 };
                 self.open(faults, device, open);
                 (phase, true)
@@ -301,74 +342,65 @@ impl OpenFaults {
     pub(super) fn recovered(
         &mut self,
         faults: &mut Faults,
-        device: u32,
+        (device, now): (u32, Micros),
         r: &Recovery,
         at_end: impl Fn(Micros) -> bool,
     ) -> Noted {
         let all = self.devices.entry(device).or_default();
         let open = all.iter().rposition(|o| o.is(&r.cause)).map(|at| all.remove(at));
-        // What came before was overtaken by this cut; what came after it goes on.
-        let before: Vec<Open> = all.extract_if(.., |o| o.cut <= r.cut).collect();
-        if all.is_empty() {
-            self.devices.remove(&device);
-        }
-        for o in before {
-            faults.of(&o.cause, o.phase).overtaken += 1;
-        }
-        let phase = open.as_ref().map_or(r.phase, |o| o.phase);
-        let (was_noticed, came_back) =
-            open.as_ref().map_or((false, true), |o| (o.noticed, o.connected || o.lost.is_none()));
-        let n = faults.of(&r.cause, phase);
-        if open.is_none() {
-            n.began += 1;
-        }
+        let unknown = open.is_none();
+        let mut open = open.unwrap_or_else(|| Open {
+            cause: r.cause.clone(),
+            phase: r.phase,
+            cut: r.cut,
+            noticed: false,
+            lost: r.noticed,
+            connected: r.connected > r.cut,
+            silent: None,
+        });
+        open.connected |= r.audio.is_some();
+        let n = faults.of(&r.cause, open.phase);
+        n.began += u64::from(unknown);
         let mut samples = Vec::new();
-        let Some(noticed) = r.noticed else {
-            n.lived_through += 1;
-            if let Some(audio) = r.audio.filter(|_| silences(&r.cause)) {
-                n.recover.record(audio - r.cut);
-                samples.push(Sample::Recover(Some(audio - r.cut)));
+        if let Some(noticed) = r.noticed {
+            if !open.noticed {
+                n.notice.record(noticed - r.cut);
+                samples.push(Sample::Notice(Some(noticed - r.cut)));
+                open.noticed = true;
             }
-            return Noted { samples, ..Noted::default() };
-        };
-        if !was_noticed {
-            n.notice.record(noticed - r.cut);
-            samples.push(Sample::Notice(Some(noticed - r.cut)));
-        }
-        // One that has heard something was connected, whatever else is known.
-        let connected = came_back || r.audio.is_some();
-        if connected {
-            n.reconnected += 1;
-            n.resumed += u64::from(r.resumed);
-            n.attempts += u64::from(r.attempts);
-            n.back_off += r.back_off;
-            n.tcp += r.tcp;
-            n.tls += r.tls;
-            n.upgrade += r.upgrade;
-            if let Some(session) = r.session {
-                n.session += session;
-                n.sessions += 1;
+            if open.connected {
+                n.reconnected(r);
+                samples.push(Sample::Outage(Some(r.connected - r.cut)));
             }
-            n.outage.record(r.connected - r.cut);
-            samples.push(Sample::Outage(Some(r.connected - r.cut)));
         }
         match r.audio {
+            _ if r.noticed.is_none() && open.lost.is_none() => {
+                n.lived_through += 1;
+                if let Some(audio) = r.audio.filter(|_| silences(&r.cause)) {
+                    n.silence.record(audio - r.cut);
+                }
+            }
             Some(audio) => {
                 n.recovered += 1;
                 n.recover.record(audio - r.cut);
                 samples.push(Sample::Recover(Some(audio - r.cut)));
+                // What befell it before it was connected again is over with this.
+                all.extract_if(.., |o| o.cut <= r.connected).for_each(|o| end(faults, &o));
             }
+            None if all.iter().any(|o| o.cut >= r.cut && o.silent.is_none()) => n.overtaken += 1,
             None if at_end(r.cut) => n.unfinished += 1,
-            None => {
-                n.never(!connected, false, &mut samples);
-            }
+            // What comes next at this instant says why.
+            None => all.push(Open { silent: Some(now), ..open }),
+        }
+        if all.is_empty() {
+            self.devices.remove(&device);
         }
         Noted { samples, ..Noted::default() }
     }
 
     /// The run is over: what is still open has come to something, too.
     pub(super) fn finish(&mut self, faults: &mut Faults, at_end: impl Fn(Micros) -> bool) -> Noted {
-        let mut samples = Vec::new();
+        let mut samples = self.settle(faults).samples;
         for open in std::mem::take(&mut self.devices).into_values().flatten() {
             let n = faults.of(&open.cause, open.phase);
             if open.lost.is_none() {
@@ -383,7 +415,29 @@ impl OpenFaults {
     }
 }
 
+/// A fault that another one put an end to, or that never did much.
+fn end(faults: &mut Faults, open: &Open) {
+    let n = faults.of(&open.cause, open.phase);
+    *(if open.lost.is_none() { &mut n.lived_through } else { &mut n.overtaken }) += 1;
+}
+
 impl Numbers {
+    /// It is connected again.
+    fn reconnected(&mut self, r: &Recovery) {
+        self.reconnected += 1;
+        self.resumed += u64::from(r.resumed);
+        self.attempts += u64::from(r.attempts);
+        self.back_off += r.back_off;
+        self.tcp += r.tcp;
+        self.tls += r.tls;
+        self.upgrade += r.upgrade;
+        if let Some(session) = r.session {
+            self.session += session;
+            self.sessions += 1;
+        }
+        self.outage.record(r.connected - r.cut);
+    }
+
     /// It never heard anything again; perhaps it never connected again, or even never noticed.
     fn never(&mut self, unconnected: bool, unnoticed: bool, samples: &mut Vec<Sample>) {
         self.never += 1;

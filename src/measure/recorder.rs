@@ -297,6 +297,10 @@ impl Recorder {
 
     /// Ends the interval and begins the next.
     pub fn take(&mut self) -> Interval {
+        if !self.open.is_empty() {
+            let noted = self.open.settle(&mut self.interval.network().faults);
+            self.interval.note(noted);
+        }
         self.interval.counts.connected = self.connected;
         self.interval.counts.in_turn = self.in_turn;
         let done = std::mem::take(&mut self.interval);
@@ -360,7 +364,12 @@ impl Recorder {
                 f.connections += 1;
                 f.example.get_or_insert((device, None, now, detail));
             }
-            Event::Disconnected => self.connected -= 1,
+            Event::Disconnected => {
+                self.connected -= 1;
+                if !self.open.is_empty() {
+                    self.open.disconnected(&mut i.network().faults, device, now);
+                }
+            }
             Event::Reconnected { after } => {
                 c.reconnected += 1;
                 i.record(Metric::Reconnect, after);
@@ -390,7 +399,7 @@ impl Recorder {
             Event::Recovered(recovery) => {
                 let (end, patience) = (self.end, self.patience);
                 let at_end = |cut| now >= end && now - cut < patience;
-                let noted = self.open.recovered(&mut i.network().faults, device, &recovery, at_end);
+                let noted = self.open.recovered(&mut i.network().faults, (device, now), &recovery, at_end);
                 i.note(noted);
             }
             Event::LinkEnded(link) => {

@@ -148,8 +148,11 @@ fn a_roam_can_be_lived_through() {
     let all = faults(&r.take());
     let of = |cause: &str| all.iter().find(|f| f.cause == cause).unwrap().all.clone();
     let (roam, slow) = (of("roam"), of("slow_reader"));
-    assert_eq!((roam.lived_through, roam.recover.p50_us, roam.outage.count), (2, Some(1_000_000), 0));
-    assert_eq!((slow.lived_through, slow.recover.count), (1, 0), "what is slow is not silent");
+    assert_eq!(
+        (roam.lived_through, roam.silence.p50_us, roam.recover.count, roam.outage.count),
+        (2, Some(1_000_000), 0, 0)
+    );
+    assert_eq!((slow.lived_through, slow.silence.count), (1, 0), "what is slow is not silent");
 }
 
 #[test]
@@ -168,6 +171,92 @@ fn a_second_cut_overtakes_the_first() {
     let of = |cause: &str| all.iter().find(|f| f.cause == cause).unwrap().all.clone();
     assert_eq!((of("reset").overtaken, of("black_hole").recovered), (1, 1));
     assert_eq!((of("close").overtaken, of("close").never), (MAX_OPEN as u64, MAX_OPEN as u64));
+}
+
+#[test]
+fn a_device_that_is_struck_again_has_not_failed_to_recover() {
+    let gave_up = |r: &mut Recorder, kind, cut, now| recovered(r, 1, now, recovery(kind, cut, now, None));
+    let mut r = recorder();
+    // The next fault is said before the last one is given up…
+    began(&mut r, 1, S(10), FaultKind::Reset);
+    began(&mut r, 1, S(12), FaultKind::BlackHole);
+    gave_up(&mut r, FaultKind::Reset, S(10), S(12));
+    // … a loss that nobody planned after it.
+    connected(&mut r, 1, S(13));
+    gave_up(&mut r, FaultKind::BlackHole, S(12), S(14));
+    let cause = Cause::Lost(FailureClass::Closed(1011));
+    r.record(1, S(14), Event::Noticed { cause: cause.clone(), phase: Phase::Idle, after: Micros::ZERO });
+    connected(&mut r, 1, S(15));
+    let back = Recovery {
+        cause,
+        cut: S(14),
+        noticed: Some(S(14)),
+        ..recovery(FaultKind::Reset, S(14), S(15), Some(S(16)))
+    };
+    recovered(&mut r, 1, S(16), back);
+    r.finish(S(70));
+    let i = r.take();
+    let all = faults(&i);
+    assert!(all.iter().all(|f| f.all.never == 0), "{all:?}");
+    assert_eq!(all.iter().map(|f| f.all.overtaken).sum::<u64>(), 2);
+    assert_eq!(i.metric(Metric::Recover).max(), Some(S(2)));
+}
+
+#[test]
+fn a_hole_in_a_hole_is_over_with_it() {
+    let mut r = recorder();
+    began(&mut r, 1, S(10), FaultKind::Roam);
+    began(&mut r, 1, S(11), FaultKind::BlackHole);
+    connected(&mut r, 1, S(20));
+    recovered(&mut r, 1, S(22), recovery(FaultKind::Roam, S(10), S(20), Some(S(22))));
+    r.finish(S(70));
+    let all = faults(&r.take());
+    let of = |cause: &str| all.iter().find(|f| f.cause == cause).unwrap().all.clone();
+    assert_eq!((of("roam").recovered, of("black_hole").overtaken), (1, 1));
+}
+
+#[test]
+fn a_device_that_leaves_as_planned_has_nothing_more_to_hear() {
+    let mut r = recorder();
+    began(&mut r, 1, S(10), FaultKind::Reset);
+    connected(&mut r, 1, S(12));
+    recovered(&mut r, 1, S(30), recovery(FaultKind::Reset, S(10), S(12), None));
+    r.record(1, S(30), Event::Disconnected);
+    // Without a connection, it has failed to come back.
+    began(&mut r, 2, S(10), FaultKind::Reset);
+    recovered(&mut r, 2, S(30), recovery(FaultKind::Reset, S(10), S(30), None));
+    r.finish(S(70));
+    let n = &faults(&r.take())[0].all;
+    assert_eq!((n.unfinished, n.never, n.reconnected, n.outage.infinite), (1, 1, 1, 1));
+}
+
+#[test]
+fn a_black_hole_that_nobody_notices_is_not_lived_through() {
+    let mut r = recorder();
+    began(&mut r, 1, S(10), FaultKind::BlackHole);
+    let unnoticed = Recovery { noticed: None, ..recovery(FaultKind::BlackHole, S(10), S(10), None) };
+    recovered(&mut r, 1, S(61), unnoticed);
+    r.record(1, S(61), Event::Disconnected);
+    r.finish(S(70));
+    let n = &faults(&r.take())[0].all;
+    assert_eq!((n.never, n.notice.infinite, n.outage.infinite, n.recover.infinite), (1, 1, 1, 1));
+}
+
+#[test]
+fn a_roam_while_coming_back_overtakes_nothing() {
+    let mut r = recorder();
+    began(&mut r, 1, S(10), FaultKind::Reset);
+    began(&mut r, 1, S(11), FaultKind::Roam);
+    connected(&mut r, 1, S(12));
+    let lived = Recovery { noticed: None, ..recovery(FaultKind::Roam, S(11), S(11), Some(S(13))) };
+    recovered(&mut r, 1, S(13), lived);
+    recovered(&mut r, 1, S(13), recovery(FaultKind::Reset, S(10), S(12), Some(S(13))));
+    r.finish(S(70));
+    let all = faults(&r.take());
+    assert_eq!(
+        all.iter().map(|f| (f.all.recovered, f.all.lived_through)).collect::<Vec<_>>(),
+        [(1, 0), (0, 1)]
+    );
 }
 
 #[test]
@@ -193,10 +282,15 @@ fn losses_that_nobody_planned_have_a_cause_too() {
 fn a_device_that_vanishes_is_no_failure_to_recover() {
     let mut r = recorder();
     began(&mut r, 1, S(10), FaultKind::Vanish);
+    began(&mut r, 2, S(10), FaultKind::Reset);
+    began(&mut r, 2, S(11), FaultKind::Vanish);
+    recovered(&mut r, 2, S(11), recovery(FaultKind::Reset, S(10), S(11), None));
     r.finish(S(70));
     let i = r.take();
-    let n = &i.network.as_ref().unwrap().faults.to_result()[0].all;
-    assert_eq!((n.began, n.never, i.metric(Metric::Recover).count()), (1, 0, 0));
+    let all = i.network.as_ref().unwrap().faults.to_result();
+    let of = |cause: &str| all.iter().find(|f| f.cause == cause).unwrap().all.clone();
+    assert_eq!((of("vanish").began, of("vanish").never, of("reset").overtaken), (2, 0, 1));
+    assert_eq!(i.metric(Metric::Recover).count(), 0);
 }
 
 #[test]

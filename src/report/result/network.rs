@@ -173,6 +173,8 @@ pub struct FaultNumbers {
     pub outage: Spread,
     /// Cut → first audio; never: +∞.
     pub recover: Spread,
+    /// Of those that kept their connection while nothing came through: cut → first audio.
+    pub silence: Spread,
     /// Where the time until the connection was back went.
     pub steps: Option<RecoverySteps>,
 }
