@@ -64,6 +64,8 @@ pub enum FailureClass {
     HeartbeatLost,
     /// The user spoke before the device had come back from a loss.
     NotConnected,
+    /// A fault of the scenario cut the connection, and the device knew at once.
+    Cut(FaultKind),
     /// The run ended while the server still owed an answer, or the rest of one.
     UnansweredAtStop,
 }
@@ -116,8 +118,9 @@ impl FailureClass {
             Self::Reset => "the connection ended without a goodbye",
             Self::HeartbeatLost => "heartbeats went unanswered",
             Self::NotConnected => {
-                "the user spoke while the device was still coming back from a lost connection"
+                "the user spoke while the device had no connection, or was still coming back from a lost one"
             }
+            Self::Cut(_) => "the scenario cut the connection on purpose (faults)",
             Self::UnansweredAtStop => "the run ended before the server had answered in full",
         }
     }
@@ -157,6 +160,7 @@ impl fmt::Display for FailureClass {
             Self::Reset => f.write_str("reset"),
             Self::HeartbeatLost => f.write_str("heartbeat_lost"),
             Self::NotConnected => f.write_str("not_connected"),
+            Self::Cut(kind) => write!(f, "cut_{}", kind.name()),
             Self::UnansweredAtStop => f.write_str("unanswered_at_stop"),
         }
     }
@@ -364,6 +368,8 @@ pub enum Event {
     StaleMessage,
     /// A turn ended.
     TurnEnded(Box<TurnRecord>),
+    /// The server said a second time, after a reconnect, that the reply to this turn was complete; the turn had ended.
+    AnsweredTwice { turn: u32 },
     /// Turns that were planned and could never be started.
     Missed { turns: u32 },
     /// A fault of the scenario begins.

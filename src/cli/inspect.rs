@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+mod faults;
+
+
 use super::scenario_args::ScenarioArgs;
 use crate::drive::prepare;
 use crate::exit::{Exit, Failure};
@@ -31,6 +34,14 @@ pub(super) struct Args {
     #[arg(long, group = "what")]
     json: bool,
 
+    /// Print what the seed has planned against each device: faults with their times, and the waits before it comes back.
+    #[arg(long, group = "what")]
+    faults: bool,
+
+    /// With --faults: only this device, counted from 0.
+    #[arg(long, value_name = "N", requires = "faults")]
+    device: Option<u32>,
+
     /// Print the JSON Schema of scenario files, for editors.
     #[arg(long, group = "what", conflicts_with = "scenario")]
     print_schema: bool,
@@ -52,6 +63,15 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let scenario = args.scenario.load()?;
     if args.effective {
         super::print(&scenario.effective)?;
+        return Ok(Exit::Good);
+    }
+    if args.faults {
+        let text = faults::text(&scenario, args.device, |_| None).ok_or_else(|| {
+            let device = args.device.unwrap_or_default();
+            let most = scenario.fleet.most();
+            Failure::usage(format!("--device {device}: no such device; {most} devices are counted from 0"))
+        })?;
+        super::print(&text)?;
         return Ok(Exit::Good);
     }
     let plan = Plan::of(&scenario, &Limits::of_machine());
@@ -377,6 +397,7 @@ fn warnings(s: &Scenario, e: &Estimate, limits: &Limits, sources: &Sources) -> V
     if embedded && !s.reference.faults.is_empty() {
         all.push("the embedded server misbehaves on purpose (reference.faults): turns will fail".to_owned());
     }
+    all.extend(faults::too_late(s));
     all
 }
 

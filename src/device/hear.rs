@@ -32,6 +32,10 @@ impl Device {
     /// A message arrived.
     pub(super) fn hear(&mut self, now: Micros, frame: &Frame, ear: &mut Ear) {
         self.received(frame.len());
+        // A sign of life: what was sent into a hole has been sent again, unless it is still one.
+        if !self.swallowed(now) {
+            [&mut self.turn, &mut self.interrupted].into_iter().flatten().for_each(|t| t.arrived());
+        }
         let mut meanings = std::mem::take(&mut self.meanings);
         if let Some(dialect) = &mut self.dialect {
             dialect.read(frame, &mut meanings);
@@ -43,18 +47,12 @@ impl Device {
             }
         }
         self.meanings = meanings;
+        self.link_delay = None;
     }
 
     fn understand(&mut self, now: Micros, meaning: Meaning, ear: &mut Ear) {
         match meaning {
-            Meaning::Ready { .. } => {
-                if let Link::Online(online) = self.link {
-                    self.event(Event::SessionReady {
-                        after: now - online.since,
-                        total: now - online.planned,
-                    });
-                }
-            }
+            Meaning::Ready { session, resumed } => self.session_opened(now, session, resumed),
             Meaning::Pong => {
                 if let Link::Online(online) = &mut self.link
                     && let Some(sent) = online.heartbeat_sent.take()
@@ -76,7 +74,7 @@ impl Device {
 
     fn whose(&self, turn: Option<u32>) -> Whose {
         let is = |t: &Option<Box<Turn>>| {
-            t.as_ref().is_some_and(|t| turn.is_none_or(|id| t.record.session_turn == id))
+            t.as_ref().is_some_and(|t| t.on_wire && turn.is_none_or(|id| t.record.session_turn == id))
         };
         // Without an id a message belongs to the oldest turn whose reply is not complete.
         if is(&self.interrupted) {
@@ -118,7 +116,8 @@ impl Device {
         closes_microphone: bool,
     ) {
         // Transcripts are of what the user says: of the current turn, also while an old reply is being stopped.
-        let turn = turn.or_else(|| self.turn.as_ref().map(|t| t.record.session_turn));
+        let spoken = self.turn.as_ref().filter(|t| t.on_wire);
+        let turn = turn.or_else(|| spoken.map(|t| t.record.session_turn));
         let Some(found) = self.turn_of(now, turn, "a transcript") else { return };
         field(&mut found.record).get_or_insert(now);
         if closes_microphone && self.whose(turn) == Whose::Current {
@@ -141,6 +140,7 @@ impl Device {
 
     fn audio(&mut self, now: Micros, turn: Option<u32>, payload: &Bytes, ear: &mut Ear) {
         let (format, timeout) = (self.plan.setup.down, self.plan.turn.timeout);
+        let network = self.link_delay;
         if self.whose(turn) == Whose::Current
             && let Some(t) = &self.turn
             && now < t.record.end_of_speech
@@ -163,8 +163,10 @@ impl Device {
             return self.fail(now, fault);
         }
         let Some(t) = self.turn_of(now, turn, "audio") else { return };
-        match t.audio(now, payload, format, timeout, ear) {
+        let before = t.record.audio_messages;
+        match t.audio(now, payload, network, format, timeout, ear) {
             Ok(gap) => {
+                let heard = t.record.audio_messages > before;
                 if let Some(barge_in) = &mut t.record.barge_in {
                     barge_in.last_byte = Some(now);
                 } else {
@@ -172,6 +174,9 @@ impl Device {
                 }
                 if let Some(gap) = gap {
                     self.event(gap);
+                }
+                if heard {
+                    self.trouble_hears(now);
                 }
             }
             Err(fault) => self.fail(now, fault),
@@ -184,6 +189,7 @@ impl Device {
             Whose::Interrupted => {
                 let Some(mut t) = self.interrupted.take() else { return };
                 let outcome = t.complete(now, ear, limit);
+                self.answered = Some((t.record.session_turn, t.record.turn));
                 let end = t.playback.end().unwrap_or(now);
                 if let Some(barge_in) = &mut t.record.barge_in {
                     // The server's word empties the toy's buffer.
@@ -222,12 +228,18 @@ impl Device {
                     (false, _) => t.complete(now, ear, limit),
                 };
                 let mismatch = matches!(outcome, Outcome::Failed(FailureClass::FormatMismatch, _));
+                self.answered = Some((t.record.session_turn, t.record.turn));
                 self.finish(now, t, outcome);
                 if mismatch {
                     self.hang_up(now, FailureClass::FormatMismatch, "reply audio that cannot be decoded");
                 }
             }
             Whose::Past | Whose::Nobody => {
+                // Only a server that has gone on with a session can have forgotten what it had said.
+                let again = self.answered.take_if(|(id, _)| self.resumes > 0 && Some(*id) == turn);
+                if let Some((_, turn)) = again {
+                    self.event(Event::AnsweredTwice { turn });
+                }
                 let _ = self.turn_of(now, turn, "the end of a reply");
             }
         }

@@ -25,6 +25,7 @@ pub mod plan;
 pub mod playback;
 mod speech;
 mod talk;
+mod trouble;
 mod turn;
 pub mod watch;
 
@@ -32,9 +33,11 @@ use self::ear::Ear;
 use self::plan::{Draw, Plan};
 use self::speech::Speech;
 pub use self::speech::{Piece, Voice};
+use self::trouble::{Conditions, Trouble};
 use self::turn::{Fault, Turn};
 use crate::dialect::{DeviceDialect, Meaning};
 use crate::event::{Event, FailureClass, Outcome, Sent, TurnRecord};
+use crate::fault::{Impairment, Strikes};
 use crate::time::Micros;
 use crate::transport::{Closed, ConnectTimes, Frame};
 
@@ -51,6 +54,13 @@ pub enum Input {
     Frame(Frame),
     /// The last frame of the utterance of this turn (counted on the connection) was written.
     Written(u32),
+    /// The imitated network has delivered that frame to the server, so long after it was written.
+    Delivered {
+        /// The turn, counted on the connection.
+        turn: u32,
+        /// From the write to the delivery.
+        after: Micros,
+    },
     /// Begin no more turns from this instant on.
     LeaveAt(Micros),
     /// Leave now. With `owed`, turns that the server has had a fair chance to answer count as failed.
@@ -71,6 +81,12 @@ pub enum Output {
     Hangup,
     /// Say goodbye; the device is finished with it.
     Goodbye,
+    /// Do this to the connection, or to the attempt to open one. After [`Impairment::Reset`] and [`Impairment::Close`]
+    /// it is gone, and the device knows: tell it nothing. The others end with the connection, unless they have a time;
+    /// what still holds when the next connection is asked for is said again after its [`Output::Connect`].
+    Impair(Impairment),
+    /// Vanish: never touch the connection again, and keep it open until the run ends. The device is done.
+    Abandon,
     /// Tell the recorder.
     Event(Event),
     /// The device has left.
@@ -101,16 +117,36 @@ pub struct Device {
     link: Link,
     dialect: Option<Box<dyn DeviceDialect>>,
     leave_at: Micros,
-    /// Failed attempts since the last open connection.
+    /// Attempts to come back since the last connection that lasted, and in all.
     attempts: u32,
+    returns: u32,
     opened: bool,
+    /// An attempt has failed since the last open connection.
+    refused: bool,
     lost_at: Option<Micros>,
     last_failure: Option<Fault>,
+    /// How the last open connection was lost.
+    loss: Option<Fault>,
+    /// The server's name for the session that a next connection asks for.
+    session: Option<Box<str>>,
+    /// How often this session has gone on after a loss.
+    resumes: u32,
+    /// The last turn of this session whose reply was complete: its number in the session, and in the device's life.
+    answered: Option<(u32, u32)>,
+    /// What the seed has planned against it.
+    strikes: Strikes,
+    trouble: Option<Box<Trouble>>,
+    conditions: Conditions,
+    /// When it learns that its address has changed.
+    knows_at: Micros,
     /// The next turn's number, draws and planned start; `None` when there is none.
     next_turn: u32,
     draw: Draw,
     next_start: Option<Micros>,
     session_turn: u32,
+    group: u8,
+    /// How long the imitated network took for the frame that comes next.
+    link_delay: Option<Micros>,
     turn: Option<Box<Turn>>,
     /// The turn whose reply was interrupted, until the server says that it stopped.
     interrupted: Option<Box<Turn>>,
@@ -140,6 +176,8 @@ struct Online {
     planned: Micros,
     /// When it was upgraded.
     since: Micros,
+    /// Since when the device can speak; `None`: it waits to hear whether its session goes on.
+    ready: Option<Micros>,
     local_port: u16,
     next_heartbeat: Micros,
     /// A heartbeat that has not been answered yet.
@@ -156,13 +194,25 @@ impl Device {
             dialect: None,
             leave_at,
             attempts: 0,
+            returns: 0,
             opened: false,
+            refused: false,
             lost_at: None,
             last_failure: None,
+            loss: None,
+            session: None,
+            resumes: 0,
+            answered: None,
+            strikes: Strikes::of(&plan.faults, plan.seed, id, arrive),
+            trouble: None,
+            conditions: Conditions::default(),
+            knows_at: Micros::NEVER,
             next_turn: 0,
             draw,
             next_start: Some(plan.first_beat(id, arrive + draw.think)),
             session_turn: 0,
+            group: 0,
+            link_delay: None,
             turn: None,
             interrupted: None,
             stale_until: Micros::ZERO,
@@ -178,6 +228,21 @@ impl Device {
     /// The device's number.
     pub const fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Spares it every fault of the scenario: a device of a control group.
+    pub fn spare(&mut self) {
+        self.strikes = Strikes::of(&[].into(), self.plan.seed, self.id, Micros::ZERO);
+    }
+
+    /// Which of the run's groups it belongs to (networks, control group).
+    pub const fn set_group(&mut self, group: u8) {
+        self.group = group;
+    }
+
+    /// The frame of the next [`Input::Frame`] came through an imitated network, which took so long for it.
+    pub const fn set_link_delay(&mut self, delay: Micros) {
+        self.link_delay = Some(delay);
     }
 
     /// The turn under way, as far as it has come; its outcome says nothing yet.
@@ -202,24 +267,27 @@ impl Device {
         let next_start = self.next_start.filter(|&t| t < self.leave_at);
         match self.link {
             Link::Gone => return Micros::NEVER,
-            Link::Offline { retry_at } => {
-                earliest(retry_at);
-                earliest(next_start.unwrap_or(Micros::NEVER));
-            }
+            Link::Offline { retry_at } => earliest(retry_at),
             Link::Connecting { planned } => earliest(planned + self.plan.session.connect_timeout),
             Link::Online(online) => {
                 earliest(online.next_heartbeat);
                 if let Some(sent) = online.heartbeat_sent {
                     earliest(sent + self.plan.session.keep_alive_timeout);
                 }
-                if self.turn.is_none() {
-                    earliest(next_start.unwrap_or(Micros::NEVER));
-                }
             }
         }
-        for speech in self.speech.iter().chain(&self.cough) {
-            earliest(speech.due().unwrap_or(Micros::NEVER));
+        if self.turn.is_none() {
+            earliest(next_start.unwrap_or(Micros::NEVER));
         }
+        if self.ready_since().is_some() {
+            for speech in self.speech.iter().chain(&self.cough) {
+                earliest(speech.due().unwrap_or(Micros::NEVER));
+            }
+        } else {
+            earliest(self.all_lost_at());
+            earliest(self.session_deadline());
+        }
+        earliest(self.strike_deadline());
         if let Some(turn) = &self.turn {
             earliest(turn.deadline(self.plan.turn.timeout, self.plan.turn.gap_timeout));
             earliest(self.barge_in_at(turn).unwrap_or(Micros::NEVER));
@@ -245,8 +313,14 @@ impl Device {
             Input::Frame(frame) => self.hear(now, &frame, ear),
             Input::Written(session_turn) => {
                 let turns = [&mut self.turn, &mut self.interrupted];
-                for t in turns.into_iter().flatten().filter(|t| t.record.session_turn == session_turn) {
+                for t in turns.into_iter().flatten().filter(|t| t.is(session_turn)) {
                     t.record.last_send_done = Some(now);
+                }
+            }
+            Input::Delivered { turn, after } => {
+                let turns = [&mut self.turn, &mut self.interrupted];
+                for t in turns.into_iter().flatten().filter(|t| t.is(turn)) {
+                    t.record.network_up = Some(after);
                 }
             }
             Input::LeaveAt(at) => self.leave_at = self.leave_at.min(at),
@@ -258,10 +332,10 @@ impl Device {
     /// Does what is due.
     fn tick(&mut self, now: Micros) {
         if self.turn.is_none() && self.interrupted.is_none() && self.leaving(now) {
-            return self.leave();
+            return self.leave(now);
         }
         match self.link {
-            Link::Offline { retry_at } if retry_at <= now => self.connect(retry_at),
+            Link::Offline { retry_at } if retry_at <= now => self.connect(now, retry_at),
             Link::Connecting { planned } if planned + self.plan.session.connect_timeout <= now => {
                 self.out.push_back(Output::Hangup);
                 let limit = self.plan.session.connect_timeout;
@@ -269,13 +343,24 @@ impl Device {
             }
             _ => {}
         }
+        self.session_overdue(now);
+        self.learn_address(now);
         self.start_due(now);
         self.speak(now);
         self.interrupt_due(now);
         self.give_up_due(now);
         self.heartbeat(now);
+        self.strike_due(now);
         if self.turn.is_none() && self.interrupted.is_none() && self.leaving(now) {
-            self.leave();
+            self.leave(now);
+        }
+    }
+
+    /// Since when the device can speak; `None`: it cannot.
+    const fn ready_since(&self) -> Option<Micros> {
+        match self.link {
+            Link::Online(online) => online.ready,
+            _ => None,
         }
     }
 
@@ -285,7 +370,11 @@ impl Device {
         self.next_start.is_none_or(|t| t >= self.leave_at && now >= self.leave_at)
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self, now: Micros) {
+        if self.link == Link::Gone {
+            return;
+        }
+        self.give_up_trouble(now);
         match self.link {
             Link::Online(_) => {
                 self.event(Event::Disconnected);
@@ -294,7 +383,12 @@ impl Device {
             Link::Connecting { .. } => self.out.push_back(Output::Hangup),
             Link::Offline { .. } | Link::Gone => {}
         }
+        self.gone();
+    }
+
+    fn gone(&mut self) {
         self.link = Link::Gone;
+        (self.speech, self.cough, self.dialect, self.next_start) = (None, None, None, None);
         self.out.push_back(Output::Done);
     }
 
@@ -303,6 +397,10 @@ impl Device {
             self.fail_unstarted(now);
         }
         for turn in [self.turn.take(), self.interrupted.take()].into_iter().flatten() {
+            if owed && !turn.on_wire {
+                self.finish_unheard(now, turn);
+                continue;
+            }
             let waited = now - turn.record.end_of_speech;
             // Owed: an answer, or the rest of a reply that has run dry or has had all the time that there is.
             let fair = self.plan.turn.timeout + self.plan.turn.gap_timeout;
@@ -324,7 +422,7 @@ impl Device {
             };
             self.finish(now, turn, outcome);
         }
-        self.leave();
+        self.leave(now);
     }
 
     /// Until when an interrupted server may go on.
@@ -337,6 +435,15 @@ impl Device {
     /// Gives up on replies that are overdue.
     fn give_up_due(&mut self, now: Micros) {
         let (timeout, gap) = (self.plan.turn.timeout, self.plan.turn.gap_timeout);
+        let overdue = |t: &mut Box<Turn>| t.deadline(timeout, gap) <= now;
+        if let Some(turn) = self.turn.take_if(|t| !t.on_wire && overdue(t)) {
+            return self.finish_unheard(now, turn);
+        }
+        if self.all_lost_at() <= now
+            && let Some(turn) = self.turn.take()
+        {
+            return self.finish_unheard(now, turn);
+        }
         if let Some(turn) = self.turn.as_deref().filter(|t| t.deadline(timeout, gap) <= now) {
             let fault = match turn.record.first_byte {
                 None => {
@@ -364,21 +471,44 @@ impl Device {
     }
 
     /// The open turns have failed, and the connection is no longer to be trusted.
-    fn fail(&mut self, now: Micros, (class, detail): Fault) {
-        for turn in [self.interrupted.take(), self.turn.take()].into_iter().flatten() {
+    fn fail(&mut self, now: Micros, (class, mut detail): Fault) {
+        let online = matches!(self.link, Link::Online(_));
+        if online {
+            self.notice(now, &class, true);
+            self.count_swallowed();
+        } else {
+            detail.push_str("; the connection had been lost, and was not back yet");
+        }
+        let cut = !online || self.cut_on_purpose();
+        for mut turn in [self.interrupted.take(), self.turn.take()].into_iter().flatten() {
+            if cut || turn.record.reconnects > 0 {
+                turn.cut_short();
+            }
             self.finish(now, turn, Outcome::Failed(class.clone(), detail.as_str().into()));
         }
-        self.hang_up(now, class, &detail);
+        if online {
+            self.hang_up(now, class, &detail);
+        } else {
+            // What the server may still have to say about that turn is for nobody.
+            self.session = None;
+        }
     }
 
     /// A turn is over: plans the next and tells the recorder.
-    fn finish(&mut self, now: Micros, turn: Box<Turn>, outcome: Outcome) {
+    fn finish(&mut self, now: Micros, mut turn: Box<Turn>, outcome: Outcome) {
         let current = turn.record.barge_in.is_none();
         let heard_until = match &outcome {
             Outcome::Succeeded => turn.playback.end().unwrap_or(now).max(now),
+            // Into a toy that is not connected one speaks to the end.
+            _ if !turn.on_wire => now.max(turn.record.end_of_speech),
             _ => now,
         };
         if current {
+            if self.ready_since().is_none()
+                && let Some(speech) = &mut self.speech
+            {
+                turn.record.speech_lost += speech.skip_due(now, Micros::ZERO).0;
+            }
             (self.speech, self.cough) = (None, None);
         }
         // After an interruption the next turn has begun already.
@@ -412,5 +542,7 @@ impl Device {
     }
 }
 
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -2,6 +2,7 @@
 
 use crate::audio::AudioFormat;
 use crate::event::{Event, FailureClass};
+use crate::fault::Cause;
 use crate::time::Micros;
 use crate::transport::{ConnectTimes, Frame};
 
@@ -193,7 +194,20 @@ impl Step {
             }
             Event::FaultBegan { fault, phase } => Self::new("fault", format!("fault: {}", fault.name()))
                 .detail(format!("while {}", phase.name())),
-            Event::Noticed { cause, phase: _, after } => {
+            Event::AnsweredTwice { turn } => {
+                Self::new("answered_twice", format!("turn {turn} was answered a second time"))
+                    .detail("it had ended before the connection was lost")
+            }
+            // What was no fault of the scenario is told as a lost connection, and as one that is back.
+            Event::Recovered(r) if matches!(r.cause, Cause::Fault(_)) => match r.audio {
+                Some(audio) => {
+                    let how = if r.resumed { ", in the same session" } else { "" };
+                    let detail = format!("first audio {} after it began{how}", audio - r.cut);
+                    span("recovered", "recovered", format!("{}: {detail}", r.cause), "audio_us", audio - r.cut)
+                }
+                None => Self::new("not_recovered", format!("no audio since {}", r.cause)),
+            },
+            Event::Noticed { cause: cause @ Cause::Fault(_), phase: _, after } => {
                 span("noticed", "noticed", format!("{cause}, {after} after it began"), "after_us", *after)
             }
             _ => return None,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::audio::Clip;
 use crate::dialect::{Dialect, Encoding, Prepared, SessionSetup};
-use crate::scenario::{Arrivals, Fleet, Phase, PlaybackPlan, SessionPlan, TurnPlan};
+use crate::event::FailureClass;
+use crate::fault::FaultSpec;
+use crate::scenario::{Arrivals, Fleet, Phase, PlaybackPlan, Reconnect, SessionPlan, TurnPlan};
 use crate::seed::Seed;
 use crate::time::Micros;
 
@@ -25,6 +27,8 @@ pub struct Plan {
     pub turn: TurnPlan,
     /// Connections.
     pub session: SessionPlan,
+    /// What strikes devices on purpose.
+    pub faults: Arc<[FaultSpec]>,
     /// The loudspeaker.
     pub playback: PlaybackPlan,
     /// Turns planned to start before this are not counted.
@@ -86,8 +90,6 @@ pub struct Draw {
     pub barge_in: Option<Micros>,
     /// Make this sound this long after the reply's first audible sample.
     pub backchannel: Option<(usize, Micros)>,
-    /// Position of a reconnection within its back-off, 0 … 1, in 2⁻³² steps.
-    pub jitter: u32,
 }
 
 impl Plan {
@@ -108,7 +110,7 @@ impl Plan {
             let sound = r.below(self.sounds.len() as u64) as usize;
             (yes && barge_in.is_none() && !self.sounds.is_empty()).then_some((sound, after))
         });
-        Draw { think, utterance, barge_in, backchannel, jitter: (r.bits() >> 32) as u32 }
+        Draw { think, utterance, barge_in, backchannel }
     }
 
     /// When the first utterance of a device begins that is due at `due`: devices that came together do not send together.
@@ -133,19 +135,43 @@ impl Plan {
         }
     }
 
-    /// Full jitter: a random delay up to a limit that doubles with each attempt (`attempt` counts from 0).
-    pub fn backoff(&self, attempt: u32, jitter: u32) -> Micros {
-        let limit = self
-            .session
-            .reconnect_base
-            .0
-            .saturating_mul(1 << attempt.min(30))
-            .min(self.session.reconnect_cap.0);
-        // A golden-ratio walk from the turn's draw, so that successive attempts of one turn differ.
-        let at = jitter.wrapping_add(attempt.wrapping_mul(0x9e37_79b9));
-        Micros(((i128::from(limit) * i128::from(at)) >> 32) as i64)
+    /// How long a device waits before it tries to come back: see [`reconnect_delay`].
+    pub fn reconnect_delay(&self, device: u32, nth: u32, attempt: u32, class: Option<&FailureClass>) -> Micros {
+        reconnect_delay(&self.session, self.seed, device, nth, attempt, class)
     }
 }
+
+/// How long a device waits before its attempt `attempt` to come back (counted from 0, from the last connection that had
+/// lasted), which is its `nth` in all: each has a draw of its own, so that the delays follow from the seed, whatever
+/// happens between them. `class`: why it is away. `NEVER`: it stays away.
+pub fn reconnect_delay(
+    session: &SessionPlan,
+    seed: Seed,
+    device: u32,
+    nth: u32,
+    attempt: u32,
+    class: Option<&FailureClass>,
+) -> Micros {
+    let (base, cap) = (session.reconnect_base.0 as f64, session.reconnect_cap.0 as f64);
+    let at = seed.stream("reconnect", u64::from(device) << 32 | u64::from(nth)).unit();
+    let restarting = matches!(class, Some(FailureClass::Closed(SERVICE_RESTART | TRY_AGAIN_LATER)));
+    let delay = match session.reconnect {
+        Reconnect::None => return Micros::NEVER,
+        _ if restarting => RESTART.0.0 as f64 + (RESTART.1 - RESTART.0).0 as f64 * at,
+        Reconnect::FullJitter => (base * 2_f64.powi(attempt.min(60) as i32)).min(cap) * at,
+        Reconnect::Grpc => (base * 1.6_f64.powi(attempt.min(60) as i32)).min(cap) * (0.8 + 0.4 * at),
+        Reconnect::Fixed => base,
+    };
+    // Time must pass between two attempts, or a server that refuses at once would stop it.
+    Micros(delay as i64).max(Micros(1))
+}
+
+/// Close codes after which the clients of a server should not all come back at once (RFC 6455's registry at IANA).
+const SERVICE_RESTART: u16 = 1012;
+/// Likewise.
+const TRY_AGAIN_LATER: u16 = 1013;
+/// When they should come back.
+const RESTART: (Micros, Micros) = (Micros::from_secs(5), Micros::from_secs(30));
 
 #[cfg(test)]
 mod tests {

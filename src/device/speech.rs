@@ -67,6 +67,11 @@ impl Speech {
         Piece { voice: self.voice, chunk: self.next as u32 }
     }
 
+    /// How long the next chunk is; zero for silence.
+    pub(super) fn media(&self) -> Micros {
+        self.spoken().clip.speech.get(self.next).map_or(Micros::ZERO, |c| c.media)
+    }
+
     /// When the next chunk is due; `None` when there is none.
     pub(super) fn due(&self) -> Option<Micros> {
         let clip = &self.spoken().clip;
@@ -90,6 +95,34 @@ impl Speech {
             None if spoken.silence.is_empty() => None,
             None => spoken.silence.get((n - spoken.speech.len()) % spoken.silence.len()),
         }
+    }
+
+    /// Leaves out what was due while nothing could be sent, but for the last `keep` of it. Silence is not kept: it says
+    /// nothing late. Returns how much speech is lost, and how much is late.
+    pub(super) fn skip_due(&mut self, now: Micros, keep: Micros) -> (Micros, Micros) {
+        let (plan, start, from) = (Arc::clone(&self.plan), self.start, self.next);
+        let chunks = plan.spoken(self.voice).clip.speech.get(from..).unwrap_or_default();
+        let due = chunks.iter().take_while(|c| start + c.due <= now);
+        let media: Vec<Micros> = due.map(|c| c.media).collect();
+        let mut late = media.iter().fold(Micros::ZERO, |sum, m| sum + *m);
+        let all = late;
+        for m in &media {
+            if late <= keep {
+                break;
+            }
+            late = late - *m;
+            self.next += 1;
+        }
+        while self.spoken_out() && self.due().is_some_and(|due| due <= now) {
+            self.next += 1;
+        }
+        (all - late, late)
+    }
+
+    /// When the last chunk of the speech itself is due, and how long it is.
+    pub(super) fn last_chunk(&self) -> (Micros, Micros) {
+        let clip = &self.spoken().clip;
+        (self.start + clip.last_due(), clip.speech.last().map_or(Micros::ZERO, |c| c.media))
     }
 
     /// True once every chunk of the speech itself has been taken.

@@ -2,7 +2,7 @@
 
 use super::speech::Speech;
 use super::turn::Turn;
-use super::{Device, Link, Outgoing, Output};
+use super::{Device, Link, Online, Outgoing, Output};
 use crate::event::{Backchannel, BargeIn, Event, FailureClass, Outcome, Sent, TurnRecord};
 use crate::scenario::EndOfTurn;
 use crate::time::Micros;
@@ -12,9 +12,13 @@ impl Device {
     pub(super) fn start_due(&mut self, now: Micros) {
         let Some(start) = self.next_start.filter(|&t| t <= now && t < self.leave_at) else { return };
         match self.link {
-            Link::Online(_) if self.turn.is_none() => self.start_turn(now, start),
-            Link::Offline { .. } => self.fail_unstarted(now),
-            _ => {}
+            _ if self.turn.is_some() => {}
+            // After a loss a user may hope; a toy that could not connect again says so.
+            Link::Offline { retry_at } if self.refused || !self.opened || retry_at == Micros::NEVER => {
+                self.fail_unstarted(now);
+            }
+            Link::Gone => {}
+            _ => self.start_turn(now, start),
         }
     }
 
@@ -48,7 +52,7 @@ impl Device {
             required_prebuffer: Micros::ZERO,
             barge_in: None,
             backchannel: None,
-            group: 0,
+            group: self.group,
             network_up: None,
             network_down: None,
             reconnects: 0,
@@ -61,23 +65,79 @@ impl Device {
         }
     }
 
+    /// The user begins to speak. Without a connection the speech waits, or is lost.
     pub(super) fn start_turn(&mut self, now: Micros, start: Micros) {
         let mut record = self.new_record(start);
         let vad = self.plan.turn.end == EndOfTurn::Vad;
         let speech = Speech::utterance(&self.plan, self.draw.utterance, start, vad);
         record.last_send_planned = speech.end_due();
         self.event(Event::TurnStarted { warmup: record.warmup });
+        self.turn = Some(Box::new(Turn::new(record, self.draw, self.plan.playback.prebuffer)));
+        (self.speech, self.cough) = (Some(speech), None);
+        self.next_start = None;
+        self.plan_next_draw();
+        self.speak(now);
+    }
+
+    /// Tells the server of a turn that it does not know of yet.
+    fn put_on_wire(&mut self) {
+        let Link::Online(Online { local_port, .. }) = self.link else { return };
+        let Some(turn) = self.turn.as_mut().filter(|t| !t.on_wire) else { return };
         let session_turn = self.session_turn;
+        turn.on_wire = true;
+        (turn.record.session_turn, turn.record.local_port) = (session_turn, local_port);
+        let start = turn.record.planned_start;
+        self.session_turn += 1;
         if let Some(dialect) = &mut self.dialect {
             dialect.turn_start(session_turn, &mut self.frames);
         }
         self.send_frames(start, None, self.waited(start));
-        self.turn = Some(Box::new(Turn::new(record, self.draw, self.plan.playback.prebuffer)));
-        (self.speech, self.cough) = (Some(speech), None);
-        self.session_turn += 1;
-        self.next_start = None;
-        self.plan_next_draw();
-        self.speak(now);
+    }
+
+    /// The device can speak again: what was due since it could not is sent late, or was lost.
+    pub(super) fn catch_up(&mut self, now: Micros) {
+        let (Some(turn), Some(speech)) = (&mut self.turn, &mut self.speech) else { return };
+        let (lost, late) = speech.skip_due(now, self.plan.session.offline_limit);
+        turn.record.speech_lost += lost;
+        turn.record.speech_late += late;
+        let spoken_out = speech.spoken_out();
+        if spoken_out && !turn.on_wire {
+            // Not a word is left.
+            if let Some(turn) = self.turn.take() {
+                self.finish_unheard(now, turn);
+            }
+        } else if spoken_out && !turn.end_said && self.plan.turn.end == EndOfTurn::Signal {
+            let due = speech.last_chunk().0;
+            self.speech = None;
+            self.say_end(now, due, true);
+        } else {
+            self.speak(now);
+        }
+    }
+
+    /// When the whole speech of a turn is lost, because there is no connection and nothing is kept.
+    pub(super) fn all_lost_at(&self) -> Micros {
+        let unheard = self.turn.as_ref().is_some_and(|t| !t.on_wire) && self.ready_since().is_none();
+        match self.speech.as_ref().filter(|_| unheard).map(Speech::last_chunk) {
+            Some((due, media)) if media > self.plan.session.offline_limit => due,
+            _ => Micros::NEVER,
+        }
+    }
+
+    /// A turn ends of which the server has never heard.
+    pub(super) fn finish_unheard(&mut self, now: Micros, turn: Box<Turn>) {
+        let (class, detail) = self.last_failure.clone().unwrap_or_else(|| {
+            (FailureClass::NotConnected, "none, the first connection was still being opened".to_owned())
+        });
+        let detail = format!("not connected when the user spoke; last failure: {detail}");
+        self.finish(now, turn, Outcome::Failed(class, detail.into()));
+    }
+
+    /// Speech that was sent into a hole is lost with its connection.
+    pub(super) fn count_swallowed(&mut self) {
+        for turn in [&mut self.turn, &mut self.interrupted].into_iter().flatten() {
+            turn.record.speech_lost += std::mem::take(&mut turn.swallowed);
+        }
     }
 
     /// The user spoke, and the toy was not connected.
@@ -111,6 +171,11 @@ impl Device {
 
     /// Sends the chunks that are due.
     pub(super) fn speak(&mut self, now: Micros) {
+        if self.ready_since().is_none() {
+            return;
+        }
+        self.put_on_wire();
+        let swallowed = self.swallowed(now);
         while let Some(mut speech) = self.speech.take() {
             let Some(due) = speech.due().filter(|&t| t <= now) else {
                 self.speech = Some(speech);
@@ -119,9 +184,12 @@ impl Device {
             let Some(turn) = &mut self.turn else { break };
             let session_turn = turn.record.session_turn;
             let marks_end = turn.record.last_send_planned == due;
-            let piece = Some(speech.piece());
+            let (piece, media) = (Some(speech.piece()), speech.media());
             let (Some(dialect), Some(chunk)) = (&mut self.dialect, speech.take()) else { break };
             let frame = dialect.audio(chunk);
+            if swallowed {
+                turn.swallowed += media;
+            }
             let signal = self.plan.turn.end == EndOfTurn::Signal && speech.spoken_out();
             let waited = self.waited(due);
             self.out.push_back(Output::Send(Outgoing {
@@ -133,10 +201,7 @@ impl Device {
                 piece,
             }));
             if signal {
-                if let Some(dialect) = &mut self.dialect {
-                    dialect.turn_end(session_turn, &mut self.frames);
-                }
-                self.send_frames(due, Some(session_turn), waited);
+                self.say_end(now, due, waited);
             } else {
                 self.speech = Some(speech);
             }
@@ -155,9 +220,21 @@ impl Device {
         }
     }
 
+    /// The button is released: the server is told.
+    pub(super) fn say_end(&mut self, now: Micros, planned: Micros, waited: bool) {
+        let swallowed = self.swallowed(now);
+        let Some(turn) = &mut self.turn else { return };
+        (turn.end_said, turn.end_swallowed) = (true, swallowed);
+        let session_turn = turn.record.session_turn;
+        if let Some(dialect) = &mut self.dialect {
+            dialect.turn_end(session_turn, &mut self.frames);
+        }
+        self.send_frames(planned, Some(session_turn), waited);
+    }
+
     /// True when something planned for `at` had to wait for the connection.
     pub(super) fn waited(&self, at: Micros) -> bool {
-        matches!(self.link, Link::Online(o) if at < o.since)
+        self.ready_since().is_some_and(|ready| at < ready)
     }
 
     /// When the user interrupts the reply.
@@ -166,11 +243,14 @@ impl Device {
         // A voice interrupts by saying something: there must be something left to say. A button needs no words.
         let able = self.plan.turn.end == EndOfTurn::Signal
             || self.plan.turn.count.is_none_or(|n| self.next_turn < n);
+        // While there is no connection it would be said to nobody.
+        let able = able && self.ready_since().is_some();
         (able && self.interrupted.is_none() && at < self.leave_at).then_some(at)
     }
 
     /// When the user coughs.
     pub(super) fn cough_at(&self, turn: &Turn) -> Option<Micros> {
+        self.ready_since()?;
         let (_, after) = turn.draw.backchannel.filter(|_| turn.record.backchannel.is_none())?;
         Some(turn.audible()? + after)
     }

@@ -12,7 +12,7 @@ use crate::device::plan::{Beat, Spoken};
 use crate::dialect::{Dialect, Encoding, SessionSetup};
 use crate::event::Backchannel;
 use crate::scenario::{
-    BackchannelPlan, BargeInPlan, Dist, EndOfTurn, Flush, PlaybackPlan, SessionPlan, TurnPlan,
+    BackchannelPlan, BargeInPlan, Dist, EndOfTurn, Flush, PlaybackPlan, Reconnect, SessionPlan, TurnPlan,
 };
 use crate::seed::Seed;
 
@@ -76,11 +76,16 @@ pub(crate) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> 
             keep_alive: None,
             keep_alive_timeout: ms(1_000),
             max_message: 1 << 20,
+            reconnect: Reconnect::FullJitter,
             reconnect_base: ms(100),
             reconnect_cap: ms(1_000),
+            reconnect_reset: ms(10_000),
+            resume: false,
+            offline_limit: ms(5_000),
             locale: "en-US".to_owned(),
             voice: "default".to_owned(),
         },
+        faults: [].into(),
         playback: PlaybackPlan { prebuffer: Micros::ZERO, max_stall_ratio: 0.1 },
         warmup: Micros::ZERO,
         // Without spread: the tests know every instant.
@@ -198,6 +203,7 @@ impl World {
                     self.watch.goodbye();
                     self.opening = None;
                 }
+                Output::Impair(_) | Output::Abandon => panic!("these worlds have no faults"),
                 Output::Event(e) => {
                     self.watch.event(&e);
                     self.events.push((self.now, e));
@@ -605,8 +611,11 @@ fn speech_into_a_device_that_is_coming_back_is_a_failure_of_its_own() {
         p.turn.think = Dist::Constant(ms(1));
         p.session.reconnect_base = Micros::from_secs(20);
         p.session.reconnect_cap = Micros::from_secs(20);
+        p.session.offline_limit = Micros::ZERO;
     }));
-    w.says(1_300, text("garbage")).until(1_400);
+    w.says(1_300, text("garbage")).until(2_300);
+    assert_eq!(w.turns().len(), 1, "the user is still speaking");
+    w.until(2_302);
     let classes: Vec<_> = w.turns().iter().map(|t| t.outcome.clone()).collect();
     assert!(matches!(&classes[0], Outcome::Failed(FailureClass::Protocol, _)), "{classes:?}");
     let because = "not connected when the user spoke; last failure: hung up after protocol";

@@ -1,5 +1,7 @@
 //! One turn, from the first word to the end of the reply.
 
+use std::hash::{DefaultHasher, Hasher as _};
+
 use bytes::Bytes;
 
 use super::ear::{Ear, Heard};
@@ -18,9 +20,22 @@ pub(super) type Fault = (FailureClass, String);
 pub(super) struct Turn {
     pub(super) record: TurnRecord,
     pub(super) draw: Draw,
+    /// The server has been told of it: it has a number in its session.
+    pub(super) on_wire: bool,
+    /// The end of a turn with a button has been said, and said into a hole.
+    pub(super) end_said: bool,
+    pub(super) end_swallowed: bool,
+    /// Speech that was sent into a hole: lost if the connection is.
+    pub(super) swallowed: Micros,
+    /// Content of the first messages of the reply, while there was no reconnect.
+    beginning: Vec<u64>,
+    /// How many messages since the last reconnect were those, in order; `None`: it is not that.
+    again: Option<usize>,
     pub(super) playback: Playback,
     /// Payloads of the reply until its first audible sample is found.
     unheard: Vec<Bytes>,
+    /// Of those that came through an imitated network: media time at their end, and how long it took for them.
+    delays: Vec<(Micros, Micros)>,
     /// Listen again when this much has arrived.
     listen_at: Micros,
     last_token: Option<Micros>,
@@ -31,6 +46,9 @@ pub(super) struct Turn {
 /// A first listen once 60 ms have arrived: 50 ms of sound decide.
 const FIRST_LISTEN: Micros = Micros::from_millis(60);
 
+/// A reply that begins with so many messages like another is that one again.
+const BEGINNING: usize = 4;
+
 impl Turn {
     /// A turn that begins. `record` holds what the plan says about it.
     pub(super) fn new(record: TurnRecord, draw: Draw, prebuffer: Micros) -> Self {
@@ -38,8 +56,15 @@ impl Turn {
             last_activity: record.end_of_speech,
             record,
             draw,
+            on_wire: false,
+            end_said: false,
+            end_swallowed: false,
+            swallowed: Micros::ZERO,
+            beginning: Vec::new(),
+            again: None,
             playback: Playback::new(prebuffer),
             unheard: Vec::new(),
+            delays: Vec::new(),
             listen_at: FIRST_LISTEN,
             last_token: None,
         }
@@ -60,12 +85,13 @@ impl Turn {
             .map(|before| Event::TokenGap(now - before))
     }
 
-    /// Audio of the reply, which must become audible before it has played for `timeout`. Returns the gap since the
-    /// one before.
+    /// Audio of the reply, which must become audible before it has played for `timeout`. `network`: how long an imitated
+    /// network took for it. Returns the gap since the one before.
     pub(super) fn audio(
         &mut self,
         now: Micros,
         payload: &Bytes,
+        network: Option<Micros>,
         format: AudioFormat,
         timeout: Micros,
         ear: &mut Ear,
@@ -84,6 +110,7 @@ impl Turn {
         if duration <= Micros::ZERO {
             return Ok(None);
         }
+        self.recognise(payload);
         let before = self.record.last_byte.replace(now);
         self.record.audio_messages += 1;
         self.last_activity = self.last_activity.max(now);
@@ -92,6 +119,7 @@ impl Turn {
         if self.playback.lead().is_none() {
             self.unheard.push(payload.clone());
             let media = self.playback.media();
+            self.delays.extend(network.map(|took| (media, took)));
             if media >= self.listen_at || media > timeout {
                 // Ever less often, so that a long silence costs no more than twice its length.
                 self.listen_at = media * 2;
@@ -105,12 +133,51 @@ impl Turn {
         Ok(before.filter(|_| !self.record.warmup).map(|before| Event::AudioGap(now - before)))
     }
 
+    /// A reply that begins again after a reconnect. A reply may repeat itself, so that one message does not tell, unless
+    /// there had been only one.
+    fn recognise(&mut self, payload: &Bytes) {
+        if self.again.is_none() && (self.record.reconnects > 0 || self.beginning.len() == BEGINNING) {
+            return;
+        }
+        let mut hasher = DefaultHasher::new();
+        hasher.write(payload);
+        let content = hasher.finish();
+        let Some(n) = self.again else { return self.beginning.push(content) };
+        self.again = (self.beginning.get(n) == Some(&content)).then_some(n + 1);
+        if self.again == Some(self.beginning.len()) {
+            (self.record.answered_twice, self.again) = (true, None);
+        }
+    }
+
+    /// The session goes on after a loss.
+    pub(super) fn resumed(&mut self) {
+        self.record.reconnects = self.record.reconnects.saturating_add(1);
+        self.again = (!self.beginning.is_empty()).then_some(0);
+    }
+
+    /// What was sent has arrived.
+    pub(super) const fn arrived(&mut self) {
+        (self.swallowed, self.end_swallowed) = (Micros::ZERO, false);
+    }
+
+    /// It is lost: if its reply had begun, the end of that is what is missing.
+    pub(super) const fn cut_short(&mut self) {
+        self.record.cut_short = self.record.first_byte.is_some() && self.record.reply_done.is_none();
+    }
+
+    /// True if the server knows it by this number.
+    pub(super) const fn is(&self, session_turn: u32) -> bool {
+        self.on_wire && self.record.session_turn == session_turn
+    }
+
     fn listen(&mut self, ear: &mut Ear, complete: bool) -> Result<(), String> {
         match ear.listen(&self.unheard, complete) {
             Heard::Nothing => {}
             Heard::Sound(lead) => {
                 self.playback.set_lead(lead);
-                self.unheard = Vec::new();
+                self.record.network_down =
+                    self.delays.iter().find(|(end, _)| lead < *end).map(|(_, took)| *took);
+                (self.unheard, self.delays) = (Vec::new(), Vec::new());
             }
             Heard::Noise => return Err("it cannot be decoded".to_owned()),
         }

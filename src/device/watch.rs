@@ -317,6 +317,8 @@ impl Watch {
             let (Some(when), Some(open)) = (when, open) else {
                 continue;
             };
+            // The server hears of a turn that waited for a connection later.
+            open.session_turn = record.session_turn;
             open.audio_messages = record.audio_messages;
             if open.told.contains(&name) {
                 continue;

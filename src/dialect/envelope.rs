@@ -41,6 +41,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     base64: true,
     interrupt: true,
     vad: true,
+    resume: true,
 };
 
 /// Every message, either way: unknown types and fields are tolerated, as real servers add their own.

@@ -43,6 +43,8 @@ pub struct Capabilities {
     pub interrupt: bool,
     /// The server can detect the end of speech by itself.
     pub vad: bool,
+    /// A device can ask for the session that it had before.
+    pub resume: bool,
 }
 
 /// How audio travels inside messages.

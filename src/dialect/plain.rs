@@ -23,6 +23,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     base64: false,
     interrupt: false,
     vad: false,
+    resume: false,
 };
 
 #[derive(Deserialize)]

@@ -11,6 +11,7 @@ use super::hearsay;
 use super::shard::{Control, Shared};
 use super::timer::Timer;
 use crate::device::{Device, Input, Outgoing, Output};
+use crate::fault::Impairment;
 use crate::time::Micros;
 use crate::transport::{Closed, ConnectTimes, Frame, Transport};
 
@@ -224,6 +225,8 @@ impl DeviceTask {
                         self.connection = Connection::Closing(transport, now + GOODBYE);
                     }
                 }
+                Output::Impair(Impairment::Reset | Impairment::Close) | Output::Abandon => self.drop_connection(),
+                Output::Impair(_) => {}
                 Output::Event(mut event) => {
                     hearsay::tidy(&self.shared.endpoint.secrets, self.device.id(), &mut event);
                     if let Some(tap) = &mut self.tap {

@@ -2,6 +2,7 @@
 //! sends back ("invalid token: …"), no control characters, and no second line.
 
 use crate::event::{Event, FailureClass, Outcome, plain_code};
+use crate::fault::Cause;
 use crate::report::text::one_line;
 use crate::scenario::{Mask, Secret, Secrets};
 
@@ -15,7 +16,13 @@ pub fn text(secrets: &Secrets, device: u32, said: &str) -> String {
 
 /// An event of this device.
 pub fn tidy(secrets: &Secrets, device: u32, event: &mut Event) {
+    let mut none = Box::from("");
     let (class, detail) = match event {
+        Event::Noticed { cause: Cause::Lost(class), .. } => (class, &mut none),
+        Event::Recovered(recovery) => match &mut recovery.cause {
+            Cause::Lost(class) => (class, &mut none),
+            Cause::Fault(_) => return,
+        },
         Event::ConnectionLost { class, detail, .. } => (class, detail),
         Event::TurnEnded(turn) => match &mut turn.outcome {
             Outcome::Failed(class, detail) => (class, detail),

@@ -73,6 +73,7 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
         sounds: spoken(coughs),
         turn: scenario.turn.clone(),
         session: scenario.session.clone(),
+        faults: Arc::clone(&scenario.faults),
         playback: scenario.playback,
         warmup: scenario.fleet.warmup,
         beat: Beat::of(&scenario.fleet, audio.settings.chunk),

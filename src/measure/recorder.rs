@@ -407,6 +407,7 @@ impl Recorder {
                     i.network().link_ended(device, group, link);
                 }
             }
+            Event::AnsweredTwice { .. } => c.turns_answered_twice += 1,
             Event::TurnEnded(turn) => {
                 self.in_turn -= 1;
                 if turn.warmup {
@@ -572,6 +573,7 @@ const fn is_loss(class: &FailureClass) -> bool {
             | FailureClass::Closed(_)
             | FailureClass::HeartbeatLost
             | FailureClass::NotConnected
+            | FailureClass::Cut(_)
     )
 }
 

@@ -49,3 +49,13 @@ pub(crate) fn turn(device: u32, end_of_speech: Micros, ttfa: Option<Micros>) -> 
         ended: first_audible.unwrap_or(end_of_speech + Micros::from_secs(5)),
     }
 }
+
+/// Every fault of an interval that has ended came to exactly one thing.
+pub(crate) fn faults_come_to_one_thing(i: &super::Interval) {
+    for f in i.network.iter().flat_map(|n| n.faults.to_result()).filter(|f| f.cause != "vanish") {
+        for n in f.phases.iter().map(|p| &p.numbers).chain([&f.all]) {
+            let came_to = n.recovered + n.never + n.lived_through + n.unfinished + n.overtaken;
+            assert_eq!(n.began, came_to, "{}: {n:?}", f.cause);
+        }
+    }
+}

@@ -12,7 +12,7 @@ use super::units::{format_duration, nearest};
 use super::value::Value;
 use super::{
     Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush, Freeze,
-    Phase, Pipeline, PlaybackPlan, ReferencePlan, ReportPlan, Scenario, Secret, SessionPlan, Stage, Target,
+    Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, Scenario, Secret, SessionPlan, Stage, Target,
     TurnPlan, ValidityLimits,
 };
 use crate::audio::{AudioFormat, Codec, CodecSettings};
@@ -53,15 +53,7 @@ impl Check<'_> {
         self.audio_rules(dialect);
         self.turn_rules(dialect);
         self.freeze_rules();
-        if !self.any_broken(&["session.reconnect_base", "session.reconnect_cap"])
-            && self.time("session.reconnect_base") > self.time("session.reconnect_cap")
-        {
-            self.fail(
-                &["session.reconnect_base", "session.reconnect_cap"],
-                "`session.reconnect_base` is above `session.reconnect_cap`",
-                "the waiting time grows from the first to the second",
-            );
-        }
+        self.session_rules(dialect);
         self.thresholds(dialect);
         let seed = self.int("seed").unsigned_abs();
         Scenario {
@@ -73,6 +65,10 @@ impl Check<'_> {
             audio: self.audio(),
             turn: self.turn(),
             session: self.session(),
+            faults: match self.value("faults") {
+                Some(Value::FaultList(faults)) => faults.as_slice().into(),
+                _ => [].into(),
+            },
             playback: PlaybackPlan {
                 prebuffer: self.time("playback.prebuffer"),
                 max_stall_ratio: self.share("playback.max_stall_ratio"),
@@ -575,6 +571,63 @@ impl Check<'_> {
         }
     }
 
+    fn session_rules(&mut self, dialect: Dialect) {
+        let reconnect = self.choice("session.reconnect");
+        if !self.any_broken(&["session.reconnect_base", "session.reconnect_cap"])
+            && reconnect != "fixed"
+            && self.time("session.reconnect_base") > self.time("session.reconnect_cap")
+        {
+            self.fail(
+                &["session.reconnect_base", "session.reconnect_cap"],
+                "`session.reconnect_base` is above `session.reconnect_cap`",
+                "the waiting time grows from the first to the second",
+            );
+        }
+        let unused: &[&str] = match reconnect.as_str() {
+            "none" => &["session.reconnect_base", "session.reconnect_cap", "session.reconnect_reset"],
+            "fixed" => &["session.reconnect_cap"],
+            _ => &[],
+        };
+        for path in unused {
+            self.without_effect(path, "session.reconnect", &reconnect);
+        }
+        if self.choice("session.offline_speech") == "drop" {
+            self.without_effect("session.offline_limit", "session.offline_speech", "drop");
+        }
+        if !self.bool("session.resume") {
+            return;
+        }
+        let can = dialect.capabilities();
+        if !can.resume {
+            self.fail(
+                &["session.resume"],
+                format!("the dialect `{}` cannot say which session to go on with", can.name),
+                "leave `session.resume` out",
+            );
+        }
+        if reconnect == "none" {
+            self.fail(
+                &["session.resume"],
+                "`session.resume` without reconnection",
+                "a device that stays away resumes nothing: choose another `session.reconnect`",
+            );
+        }
+    }
+
+    /// Says so when somebody gave a key that a choice of the same or a higher layer makes meaningless.
+    fn without_effect(&mut self, path: &str, choice: &str, chosen: &str) {
+        let layer = |s: &Setting| s.layer;
+        let given = self.setting(path).map(layer).filter(|l| *l > Layer::Default);
+        if given.is_some() && given >= self.setting(choice).map(layer) {
+            let name = choice.rsplit('.').next().unwrap_or(choice);
+            self.fail(
+                &[path],
+                format!("`{path}` has no effect with `{name} = \"{chosen}\"`"),
+                format!("leave it out, or choose another `{choice}`"),
+            );
+        }
+    }
+
     fn thresholds(&mut self, dialect: Dialect) {
         let parts = self.setting("thresholds").map(|s| s.parts.clone()).unwrap_or_default();
         for (text, place) in self.list("thresholds").into_iter().zip(parts) {
@@ -718,8 +771,20 @@ impl Check<'_> {
             keep_alive: Some(self.time("session.keep_alive")).filter(|t| *t > Micros::ZERO),
             keep_alive_timeout: self.time("session.keep_alive_timeout"),
             max_message: self.u32("session.max_message"),
+            reconnect: match self.choice("session.reconnect").as_str() {
+                "grpc" => Reconnect::Grpc,
+                "fixed" => Reconnect::Fixed,
+                "none" => Reconnect::None,
+                _ => Reconnect::FullJitter,
+            },
             reconnect_base: self.time("session.reconnect_base"),
             reconnect_cap: self.time("session.reconnect_cap"),
+            reconnect_reset: self.time("session.reconnect_reset"),
+            resume: self.bool("session.resume"),
+            offline_limit: match self.choice("session.offline_speech").as_str() {
+                "drop" => Micros::ZERO,
+                _ => self.time("session.offline_limit"),
+            },
             locale: self.text("session.locale"),
             voice: self.text("session.voice"),
         }

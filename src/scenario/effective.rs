@@ -18,10 +18,20 @@ pub(super) fn effective(settings: &Settings, name: &str) -> String {
     );
     let open =
         matches!(settings.get("fleet.arrivals").and_then(|s| s.value.as_ref()), Some(Value::Choice("open")));
+    let choice = |path: &str| match settings.get(path).and_then(|s| s.value.as_ref()) {
+        Some(Value::Choice(name)) => *name,
+        _ => "",
+    };
+    let (reconnect, offline) = (choice("session.reconnect"), choice("session.offline_speech"));
     // Keys that another key makes meaningless would be refused if they were written.
     let unused = |key: &Key| match key.path {
         "fleet.devices" | "fleet.duration" | "fleet.ramp" if staged => Some("follows from stages"),
         "fleet.ramp" if open => Some("not used with open arrivals"),
+        "session.reconnect_cap" if reconnect == "fixed" => Some("not used with a fixed time"),
+        "session.reconnect_base" | "session.reconnect_cap" | "session.reconnect_reset" if reconnect == "none" => {
+            Some("not used without reconnection")
+        }
+        "session.offline_limit" if offline == "drop" => Some("nothing is kept"),
         "fleet.rate" | "fleet.spacing" if !open => Some("not used with closed arrivals"),
         _ => None,
     };

@@ -20,6 +20,7 @@ use super::keys::{self, Fallback, Key, Kind, SECTIONS, VARIABLE_PREFIX};
 use super::template::secret_parts;
 use super::units::nearest;
 use super::value::{Reader, Value, type_name};
+use crate::fault::plan::pieces;
 use crate::time::Micros;
 
 /// The environment that a scenario is read in.
@@ -154,6 +155,10 @@ impl Settings {
                         old.parts.push(part);
                     }
                 }
+            }
+            (Some(Value::FaultList(list)), Some(Value::FaultList(more))) => {
+                list.extend(more);
+                old.parts.extend(setting.parts);
             }
             (Some(Value::Faults(faults)), Some(Value::Faults(more))) => {
                 faults.retain(|(fault, _)| more.iter().all(|(new, _)| new != fault));
@@ -376,15 +381,14 @@ impl Layers<'_> {
             | Kind::Size(..)
             | Kind::Headers
             | Kind::Faults => as_toml(),
-            Kind::List | Kind::Stages if text.trim_start().starts_with('[') => as_toml(),
-            Kind::List | Kind::Stages => {
+            Kind::List | Kind::Stages | Kind::FaultList if text.trim_start().starts_with('[') => as_toml(),
+            Kind::List | Kind::Stages | Kind::FaultList => {
                 let mut items = DeArray::new();
-                let mut start = 0;
-                for item in text.split(',').filter(|_| !text.is_empty()) {
-                    let lead = item.len() - item.trim_start().len();
-                    let from = start + lead;
+                // Distributions have commas of their own, in parentheses; nothing else has any of these.
+                for span in pieces(text, |c| c == ',').into_iter().filter(|_| !text.is_empty()) {
+                    let item = &text[span.clone()];
+                    let from = span.start + item.len() - item.trim_start().len();
                     items.push(string_node(item.trim(), from..from + item.trim().len()));
-                    start += item.len() + 1;
                 }
                 Some(Spanned::new(whole.clone(), DeValue::Array(items)))
             }

@@ -52,6 +52,8 @@ pub enum Kind {
     Size(u32, u32),
     /// A table of shares by fault.
     Faults,
+    /// A list of faults that strike devices.
+    FaultList,
 }
 
 impl Kind {
@@ -153,7 +155,7 @@ const MIB: u32 = 1 << 20;
 
 use Fallback::{By, Toml, Unset};
 use Kind::{
-    Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, Faults, File, Float, Folder, Headers, Int, List,
+    Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float, Folder, Headers, Int, List,
     Secret, Share, Size, Stages, Text, Url,
 };
 
@@ -184,6 +186,18 @@ pub const SECTIONS: &[Section] = &[
                      answer count as infinitely slow. A metric that does not exist, or has no sample, fails.",
                 ),
                 "[\"ttfa:p(95)<300ms\", \"turns.failed:rate<1%\"]",
+            ),
+            shown(
+                key(
+                    "faults",
+                    FaultList,
+                    Toml("[]"),
+                    "What happens to the devices on purpose: each entry is a text or a table. `at` for once, at that instant of the run, or \
+                     `every` for again and again, each device at times of its own (a distribution); `share` of the devices (all), which of \
+                     them the seed decides; `phase` that a device must be in (any): the fault waits until it is; `length` (a \
+                     distribution) and `rate` (bytes a second) where the kind has one. `voxload inspect --faults` prints who is struck when.",
+                ),
+                "[\"reset at=20s share=30% phase=speaking\", { kind = \"roam\", every = \"exponential(60s)\" }]",
             ),
         ],
     },
@@ -577,16 +591,64 @@ pub const SECTIONS: &[Section] = &[
                 "Largest message accepted from the server.",
             ),
             key(
+                "session.reconnect",
+                Choice(&[
+                    ("full_jitter", "a random time up to a limit that doubles with each attempt"),
+                    ("grpc", "the limit itself, growing by 1.6 with each attempt, give or take 20 %"),
+                    ("fixed", "always the same time: a fleet that was cut at once comes back at once, as the bad example"),
+                    ("none", "it stays away, and its later turns fail"),
+                ]),
+                Toml("\"full_jitter\""),
+                "How long a device waits before it connects again, after a loss or a failed attempt. After close codes 1012 (service \
+                 restart) and 1013 (try again later) it is a random 5 to 30 s instead.",
+            ),
+            key(
                 "session.reconnect_base",
                 Duration(ms(1), seconds(3_600)),
-                Toml("\"500ms\""),
-                "After a loss, a device waits a random time up to this before it connects again; doubled with each failure.",
+                By(
+                    "session.reconnect",
+                    &[("full_jitter", "\"500ms\""), ("grpc", "\"1s\""), ("fixed", "\"500ms\""), ("none", "\"500ms\"")],
+                ),
+                "The limit of the first attempt; with `fixed`, of every attempt.",
             ),
             key(
                 "session.reconnect_cap",
                 Duration(ms(1), seconds(3_600)),
+                By(
+                    "session.reconnect",
+                    &[("full_jitter", "\"10s\""), ("grpc", "\"2m\""), ("fixed", "\"10s\""), ("none", "\"10s\"")],
+                ),
+                "The limit grows no further than this.",
+            ),
+            key(
+                "session.reconnect_reset",
+                Duration(ZERO, DAY),
                 Toml("\"10s\""),
-                "The doubling stops here.",
+                "Attempts count on from loss to loss, unless the connection had been open for this long: a server that accepts and drops \
+                 at once is not hammered.",
+            ),
+            key(
+                "session.resume",
+                Bool,
+                Toml("false"),
+                "After a loss, devices ask for the session that they had: a turn under way goes on if the server still knows it. Without, \
+                 or when the server does not, the turn is lost.",
+            ),
+            key(
+                "session.offline_speech",
+                Choice(&[
+                    ("keep", "it is kept and sent late, all at once, when the device is connected"),
+                    ("drop", "it is lost"),
+                ]),
+                Toml("\"keep\""),
+                "What becomes of speech while there is no connection: while the first one opens, and after a loss. A turn of which nothing \
+                 was ever sent fails as `not_connected`.",
+            ),
+            key(
+                "session.offline_limit",
+                Duration(ms(20), seconds(600)),
+                Toml("\"5s\""),
+                "How much speech is kept; of more, the oldest is lost.",
             ),
             key("session.locale", Text, Toml("\"en-US\""), "Locale given when the session is opened."),
             key("session.voice", Text, Toml("\"default\""), "Voice asked for when the session is opened."),

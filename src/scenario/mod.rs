@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioFormat, CodecSettings};
 use crate::dialect::{Dialect, Encoding};
+use crate::fault::FaultSpec;
 use crate::time::Micros;
 use crate::transport::source::Sources;
 
@@ -103,6 +104,8 @@ pub struct Scenario {
     pub turn: TurnPlan,
     /// How a connection is kept.
     pub session: SessionPlan,
+    /// What happens to devices on purpose.
+    pub faults: Arc<[FaultSpec]>,
     /// The device's loudspeaker.
     pub playback: PlaybackPlan,
     /// The embedded reference server; used when `target.url` is not set, and by `voxload serve`.
@@ -387,14 +390,35 @@ pub struct SessionPlan {
     pub keep_alive_timeout: Micros,
     /// Largest message accepted, bytes.
     pub max_message: u32,
-    /// First upper limit of the random delay before reconnecting (full jitter, doubled each time).
+    /// How long a device waits before it connects again.
+    pub reconnect: Reconnect,
+    /// The limit of the first wait.
     pub reconnect_base: Micros,
-    /// Largest upper limit of that delay.
+    /// The limit grows no further.
     pub reconnect_cap: Micros,
+    /// A connection that was open for this long makes the next attempt the first again.
+    pub reconnect_reset: Micros,
+    /// After a loss, ask for the session that there was.
+    pub resume: bool,
+    /// How much speech is kept while there is no connection; zero: none.
+    pub offline_limit: Micros,
     /// Locale given in the session's opening.
     pub locale: String,
     /// Voice asked for.
     pub voice: String,
+}
+
+/// How long a device waits before it connects again; attempts count from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconnect {
+    /// A random time up to min(cap, base · 2ⁿ).
+    FullJitter,
+    /// min(cap, base · 1.6ⁿ), give or take 20 %, as gRPC does.
+    Grpc,
+    /// Always the base.
+    Fixed,
+    /// It stays away.
+    None,
 }
 
 /// The device's loudspeaker.

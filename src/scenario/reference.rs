@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Fault;
 use super::keys::{Fallback, Key, Kind, SECTIONS, Section};
 use super::units::{DURATION_PATTERN, format_duration, format_size};
+use crate::fault::{FaultKind, FaultSpec, Phase};
 use crate::gate::COUNTERS;
 use crate::measure::Metric;
 
@@ -15,6 +16,9 @@ const SCHEMA_ID: &str = "urn:voxload:scenario";
 
 /// Text that holds a `${VARIABLE}`.
 const VARIABLE_PATTERN: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}";
+
+/// The JSON Schema pattern of a distribution.
+const DIST_PATTERN: &str = r"^ *([0-9][0-9.a-zµ]*|(uniform|exponential|normal|lognormal|mix) *\(.*\)) *$";
 
 /// The JSON Schema of scenario files, draft 2020-12, as pretty-printed text.
 pub fn json_schema() -> String {
@@ -78,7 +82,7 @@ fn key_schema(key: &Key) -> Value {
         Kind::Url => text("^(wss?://.+)?$"),
         Kind::List => json!({"type": "array", "items": {"type": "string"}}),
         Kind::Headers => json!({"type": "object", "additionalProperties": {"type": "string"}}),
-        Kind::Dist => text(r"^ *([0-9][0-9.a-zµ]*|(uniform|exponential|normal|lognormal|mix) *\(.*\)) *$"),
+        Kind::Dist => text(DIST_PATTERN),
         Kind::Share => share,
         Kind::Stages => json!({"type": "array", "items": {"anyOf": [
             text(r"^[0-9.a-zµ]+ *: *[0-9]+$"),
@@ -105,6 +109,23 @@ fn key_schema(key: &Key) -> Value {
             "additionalProperties": false,
             "properties": Fault::ALL.iter().map(|f| (f.name().to_owned(), share.clone())).collect::<Map<_, _>>(),
         }),
+        Kind::FaultList => json!({"type": "array", "items": {"anyOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["kind"],
+                "properties": {
+                    "kind": {"enum": FaultKind::ALL.map(FaultKind::name)},
+                    "at": text(DURATION_PATTERN),
+                    "every": text(DIST_PATTERN),
+                    "share": share,
+                    "phase": {"enum": Phase::ALL.map(Phase::name).into_iter().chain(["any"]).collect::<Vec<_>>()},
+                    "length": text(DIST_PATTERN),
+                    "rate": {"anyOf": [{"type": "integer", "minimum": 1}, text(r"^[0-9.]+ *([KMG]iB|B)?$")]},
+                },
+            },
+        ]}}),
     };
     let range = range(key.kind);
     schema["description"] =
@@ -154,6 +175,7 @@ fn kind_name(kind: Kind) -> String {
         Kind::Bitrate(..) => "bit rate".to_owned(),
         Kind::Size(..) => "bytes".to_owned(),
         Kind::Faults => "table of shares".to_owned(),
+        Kind::FaultList => "list of faults".to_owned(),
     }
 }
 
@@ -215,6 +237,9 @@ pub fn markdown() -> String {
                 let names: Vec<_> = Fault::ALL.iter().map(|f| format!("`{}`", f.name())).collect();
                 let _ = writeln!(text, "  Faults: {}.", names.join(", "));
             }
+            if key.kind == Kind::FaultList {
+                fault_kinds(&mut text);
+            }
         }
     }
     text.push_str(THRESHOLDS);
@@ -226,6 +251,23 @@ pub fn markdown() -> String {
         let _ = writeln!(text, "| `{}` | {} |", counter.name, counter.doc);
     }
     text
+}
+
+/// The kinds of faults, for people.
+fn fault_kinds(text: &mut String) {
+    for kind in FaultKind::ALL {
+        let length = if FaultSpec::has_length(kind) { format!("; {}", length_doc(kind)) } else { String::new() };
+        let _ = writeln!(text, "  - `{}`: {}{length}", kind.name(), kind.doc());
+    }
+    let phases: Vec<_> = Phase::ALL.map(|p| format!("`{}`", p.name())).into();
+    let _ = writeln!(text, "\n  Phases: {}.", phases.join(", "));
+}
+
+/// The default length of a fault, as text.
+fn length_doc(kind: FaultKind) -> String {
+    let spec: Result<FaultSpec, _> = format!("{} at=1s", kind.name()).parse();
+    let length = spec.ok().and_then(|s| s.length).map(|l| l.to_string()).unwrap_or_default();
+    format!("`length` default `{length}`")
 }
 
 const INTRODUCTION: &str = "\

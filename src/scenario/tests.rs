@@ -354,6 +354,48 @@ fn a_freeze_is_shorter_than_its_period_and_has_one() {
 }
 
 #[test]
+fn faults_are_texts_or_tables() {
+    let written = |s: Scenario| s.faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let text = "faults = [\"reset at=20s share=30% phase=speaking\", { kind = \"roam\", every = \"uniform(1s, 3s)\", share = 1 }]";
+    let tables = "[[faults]]\nkind = \"reset\"\nat = \"20s\"\nshare = \"30%\"\nphase = \"speaking\"\n\
+                  [[faults]]\nkind = \"roam\"\nevery = \"uniform(1s, 3s)\"\nphase = \"any\"\n";
+    let both = ["reset at=20s share=0.3 phase=speaking", "roam every=uniform(1s, 3s) length=uniform(50ms, 5s)"];
+    assert_eq!(written(read(text).unwrap()), both);
+    assert_eq!(written(read(tables).unwrap()), both);
+    let bare = "reset at=20s share=30% phase=speaking, roam every=uniform(1s, 3s)";
+    assert_eq!(written(set("", &[("faults", bare)]).unwrap()), both, "commas of distributions do not divide");
+    let variable = [("VOXLOAD_FAULTS", bare)].into_iter().collect();
+    assert_eq!(written(load_in(&Source::inline("my.toml", ""), &[], &variable).unwrap()), both);
+    assert!(written(set(text, &[("faults", "")]).unwrap()).is_empty(), "an empty text takes them away");
+    let first = read(tables).unwrap();
+    assert_eq!(written(read(&first.effective).unwrap()), both, "{}", first.effective);
+    insta::assert_snapshot!(problems(
+        "[[faults]]\nkind = \"rest\"\nat = \"20\"\n[[faults]]\nkind = \"roam\"\nlenght = \"5s\"\n\
+         [[faults]]\nkind = \"slow_reader\"\nat = \"5s\"\nrate = \"${TOKEN}\"\nphase = 5\n"
+    ));
+    insta::assert_snapshot!(problems("faults = [\"reset at=20s share=130% phase=talking\", 7]"));
+}
+
+#[test]
+fn policies_and_resumption_fit_each_other() {
+    insta::assert_snapshot!([
+        "session = { reconnect = \"none\", reconnect_base = \"1s\", reconnect_reset = \"1s\" }",
+        "session = { reconnect = \"none\", resume = true }",
+        "session = { reconnect = \"fixed\", reconnect_base = \"1m\" }",
+        "session = { reconnect = \"fixed\", reconnect_cap = \"1m\" }",
+        "session = { reconnect = \"grpc\", reconnect_cap = \"500ms\" }",
+        "session = { offline_speech = \"drop\", offline_limit = \"1s\" }",
+        "session.resume = true\ntarget.dialect = \"plain\"",
+    ]
+    .map(brief)
+    .join("\n"));
+    let s = set("session.offline_limit = \"3s\"", &[("session.offline_speech", "drop"), ("session.reconnect", "grpc")]).unwrap();
+    let (grpc, limit) = (s.session.reconnect, s.session.offline_limit);
+    assert_eq!((grpc, limit), (Reconnect::Grpc, Micros::ZERO), "a flag outranks what the file says for the other choice");
+    assert_eq!((s.session.reconnect_base, s.session.reconnect_cap), (Micros::from_secs(1), Micros::from_secs(120)));
+}
+
+#[test]
 fn the_error_of_a_bad_file_exits_with_2() {
     let failure = Failure::from(read("fleet.devices = 0").unwrap_err());
     assert_eq!(failure.exit, crate::exit::Exit::Usage);

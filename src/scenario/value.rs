@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostics, Place};
 use super::dist::Dist;
@@ -14,6 +14,8 @@ use super::units::{
     parse_duration, parse_share, parse_size,
 };
 use super::{Fault, Stage};
+use crate::fault::FaultSpec;
+use crate::fault::plan::{FAULT_HELP, Field};
 use crate::time::Micros;
 
 /// A value of a key, checked.
@@ -33,6 +35,7 @@ pub(super) enum Value {
     Bitrate(u32),
     Size(u32),
     Faults(Vec<(Fault, f64)>),
+    FaultList(Vec<FaultSpec>),
 }
 
 /// A value with where it and its parts (elements of lists, values of tables) are.
@@ -140,6 +143,7 @@ impl Reader<'_> {
             Kind::Headers => self.headers(key, node),
             Kind::Stages => self.stages(key, node).map(|s| one(Value::Stages(s))),
             Kind::Faults => self.faults(key, node).map(|f| one(Value::Faults(f))),
+            Kind::FaultList => self.fault_list(key, node),
         }
     }
 
@@ -427,6 +431,78 @@ impl Reader<'_> {
     }
 }
 
+impl Reader<'_> {
+    fn fault_list(&mut self, key: &'static Key, node: &Node<'_>) -> Option<Found> {
+        let DeValue::Array(items) = node.get_ref() else {
+            return self.wrong(key, node, &format!("a list; {FAULT_HELP}"));
+        };
+        let parts = items.iter().map(|item| self.place(item.span())).collect();
+        let specs: Vec<_> = items.iter().map(|item| self.fault_spec(key, item)).collect();
+        let specs: Option<Vec<_>> = specs.into_iter().collect();
+        specs.map(|specs| Found { value: Value::FaultList(specs), parts })
+    }
+
+    fn fault_spec(&mut self, key: &'static Key, node: &Node<'_>) -> Option<FaultSpec> {
+        let (read, hidden) = match node.get_ref() {
+            DeValue::String(s) => {
+                let text = self.expand(node, s)?;
+                let read = FaultSpec::read(&text.value).map_err(|errors| {
+                    let placed = |e: TextError| TextError { span: self.inside(node, &text.value, &e.span), ..e };
+                    errors.into_iter().map(placed).collect()
+                });
+                (read, text.has_variables())
+            }
+            DeValue::Table(table) => self.fault_table(key, node, table)?,
+            _ => return self.wrong(key, node, FAULT_HELP),
+        };
+        let errors: Vec<TextError> = match read {
+            Ok(spec) => return Some(spec),
+            Err(errors) => errors,
+        };
+        for e in errors {
+            let help = e.help.unwrap_or_default();
+            if hidden {
+                // What comes from the environment is not shown.
+                let message = format!("`{}` has no valid value once its `${{…}}` are filled in", key.path);
+                self.push(node.span(), message, help);
+                return None;
+            }
+            self.push(e.span, format!("`{}`: {}", key.path, e.message), help);
+        }
+        None
+    }
+
+    /// A fault as a table; and whether a part of it comes from the environment.
+    fn fault_table(&mut self, key: &'static Key, node: &Node<'_>, table: &DeTable<'_>) -> Option<Fields> {
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let (mut texts, mut hidden) = (Vec::new(), false);
+        for (name, item) in entries {
+            let text = match item.get_ref() {
+                DeValue::Integer(n) => Text::literal(n.as_str()),
+                DeValue::Float(x) => Text::literal(x.as_str()),
+                _ => self.text(key, item, FAULT_HELP)?,
+            };
+            hidden |= text.has_variables();
+            let span = self.inside(item, &text.value, &(0..text.value.len()));
+            texts.push((name.get_ref().to_string(), name.span(), text.value, span));
+        }
+        let fields: Vec<_> = texts
+            .iter()
+            .map(|(name, name_span, value, span)| Field {
+                name,
+                name_span: name_span.clone(),
+                value,
+                span: span.clone(),
+            })
+            .collect();
+        Some((FaultSpec::from_fields(&fields, node.span()), hidden))
+    }
+}
+
+/// A fault, or what is wrong with it; and whether a part of it comes from the environment.
+type Fields = (Result<FaultSpec, Vec<TextError>>, bool);
+
 /// Most devices of a stage: the same as of a fleet.
 const MAX_STAGE: u32 = 1_000_000;
 
@@ -506,6 +582,10 @@ pub(super) fn to_toml(kind: Kind, value: &Value) -> String {
             let faults: Vec<_> =
                 faults.iter().map(|(fault, share)| format!("{} = {}", fault.name(), float(*share))).collect();
             braces(&faults)
+        }
+        Value::FaultList(faults) => {
+            let faults: Vec<_> = faults.iter().map(|f| text(&f.to_string())).collect();
+            format!("[{}]", faults.join(", "))
         }
     }
 }

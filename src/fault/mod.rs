@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::event::FailureClass;
 use crate::time::Micros;
 
+pub mod plan;
+
+pub use plan::{FaultSpec, Planned, Strikes, When};
+
 /// Something that happens to a device's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,6 +57,24 @@ impl FaultKind {
             Self::SlowReader => "slow_reader",
             Self::StalledWriter => "stalled_writer",
             Self::Vanish => "vanish",
+        }
+    }
+
+    /// What happens, for people.
+    pub const fn doc(self) -> &'static str {
+        match self {
+            Self::Reset => "the connection is reset",
+            Self::Close => "the connection ends without a goodbye",
+            Self::BlackHole => {
+                "nothing arrives any more, either way: only a heartbeat or a turn that is not answered tells, and a new connection works"
+            }
+            Self::Roam => "everything is lost for `length`, also of new connections: another access point",
+            Self::AddressChange => {
+                "nothing arrives any more; after `length` the device knows, and comes back from another port"
+            }
+            Self::SlowReader => "for `length`, the device takes only `rate` bytes a second from its socket (default 2 KiB)",
+            Self::StalledWriter => "for `length`, the device's socket takes nothing",
+            Self::Vanish => "the device is gone without a word, and never comes back; the turn under way is not counted",
         }
     }
 }
@@ -130,7 +152,8 @@ pub struct Recovery {
     pub cause: Cause,
     /// What the device was doing.
     pub phase: Phase,
-    /// When it was cut.
+    /// When it was cut. What was no fault of the scenario is cut when it is noticed, except for an unanswered heartbeat:
+    /// then when that was sent.
     pub cut: Micros,
     /// When it noticed; `None`: it never lost its connection.
     pub noticed: Option<Micros>,
@@ -146,10 +169,12 @@ pub struct Recovery {
     pub upgrade: Micros,
     /// From the upgrade to the server's session message; `None` when the server sends none.
     pub session: Option<Micros>,
-    /// When it was connected again; of a fault that it lived through, when the fault began.
+    /// When it was connected again; of a fault that it lived through, when the fault began; of a device that was never
+    /// connected again, when the next fault struck it, or it left.
     pub connected: Micros,
     /// True when the server knew the session still.
     pub resumed: bool,
-    /// First audio after the cut; `None` when the device never heard any.
+    /// First audio after the cut, once the device is connected again; of a fault that it lived through, once the fault is
+    /// over. `None` when the device left, or was struck again, before it heard any.
     pub audio: Option<Micros>,
 }
