@@ -113,7 +113,7 @@ fn results_hold_to_the_published_schema() {
     let schema: serde_json::Value = serde_json::from_str(&json::schema()).unwrap();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     let validator = jsonschema::validator_for(&schema).unwrap();
-    for kind in [Kind::Good, Kind::Failing, Kind::Invalid, Kind::Empty] {
+    for kind in [Kind::Good, Kind::Failing, Kind::Invalid, Kind::Empty, Kind::Networks] {
         let value = serde_json::to_value(sample::make(kind, 7, 500).result).unwrap();
         let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
         assert_eq!(errors, Vec::<String>::new(), "{kind:?}");
@@ -135,7 +135,7 @@ fn the_schema_in_docs_is_up_to_date() {
 
 #[test]
 fn the_page_stands_alone_and_keeps_foreign_text_in_its_place() {
-    for kind in [Kind::Good, Kind::Failing, Kind::Invalid, Kind::Empty] {
+    for kind in [Kind::Good, Kind::Failing, Kind::Invalid, Kind::Empty, Kind::Networks] {
         let (dir, result) = written(kind);
         let page = text(dir.path(), "report.html");
         assert!(page.len() < 2_000_000, "{} bytes", page.len());
@@ -222,7 +222,7 @@ fn numbers(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn nonsense_in_a_result_does_not_stop_its_reports() {
     let dir = tempfile::tempdir().unwrap();
-    let mut result = sample::make(Kind::Good, 7, 30).result;
+    let mut result = sample::make(Kind::Networks, 7, 30).result;
     result.metrics.retain(|name, _| ["ttfa", "rtf"].contains(&name.as_str()));
     let good = serde_json::to_value(&result).unwrap();
     let mut paths = Vec::new();
@@ -306,6 +306,7 @@ fn summaries() {
         ("invalid", Kind::Invalid, TURNS),
         ("empty", Kind::Empty, 0),
         ("few_turns", Kind::Good, 50),
+        ("networks", Kind::Networks, TURNS),
     ] {
         let result = sample::make(kind, 7, turns).result;
         let files: Vec<PathBuf> = ["result.json", "summary.md", "charts/stages.svg", "charts/stalls.svg"]
@@ -332,14 +333,59 @@ fn summaries() {
 fn markdown_summary() {
     let (dir, _) = written(Kind::Failing);
     insta::assert_snapshot!("summary_md", text(dir.path(), "summary.md"));
+    let (dir, _) = written(Kind::Networks);
+    insta::assert_snapshot!("summary_md_networks", text(dir.path(), "summary.md"));
+}
+
+/// What networks and faults did is said in every format, and nowhere in a run without them.
+#[test]
+fn networks_and_faults_are_shown_where_there_are_any() {
+    let said = ["wifi-congested", "closed_1012", "storm at 25.0 s", "what the network cost", "cat1"];
+    for (kind, any) in [(Kind::Networks, true), (Kind::Good, false), (Kind::Failing, false)] {
+        let (dir, result) = written(kind);
+        let terminal = summary(&result, &[], Style::plain());
+        for (name, text) in [
+            ("terminal", terminal),
+            ("summary.md", text(dir.path(), "summary.md").replace('\\', "")),
+            ("report.html", text(dir.path(), "report.html")),
+        ] {
+            let text = text.to_lowercase();
+            for what in said {
+                assert_eq!(text.contains(what), any, "{kind:?}, {name}: {what}");
+            }
+        }
+        for chart in ["ttfa-over-time", "load-over-time"] {
+            let svg = text(dir.path(), &format!("charts/{chart}.svg"));
+            assert_eq!(svg.contains("faults that began"), any, "{kind:?}, {chart}");
+            assert_eq!(svg.contains("black_hole"), any, "{kind:?}, {chart}");
+        }
+        let page = text(dir.path(), "report.html");
+        assert_eq!(page.contains("<th class=\"n\">network</th>"), any, "{kind:?}: the worst turns");
+    }
+}
+
+/// What the network cost by difference is what its links say that they took: here nothing else is different.
+#[test]
+fn both_ways_of_asking_what_the_network_cost_agree() {
+    let result = sample::make(Kind::Networks, 7, TURNS).result;
+    let network = result.network.unwrap();
+    for g in network.groups.iter().filter(|g| !g.control) {
+        let (by_difference, by_links) =
+            (g.against_control.unwrap().ttfa_p50_us.unwrap(), g.network.p50_us.unwrap());
+        assert!((by_difference - by_links).abs() * 4 < by_links, "{}: {by_difference} {by_links}", g.name);
+    }
 }
 
 /// Whatever a reader opens first, the first thing it says is whether the numbers can be trusted.
 #[test]
 fn the_verdict_of_validity_comes_first() {
-    for (kind, word) in
-        [(Kind::Good, "VALID"), (Kind::Failing, "VALID"), (Kind::Invalid, "INVALID"), (Kind::Empty, "VALID")]
-    {
+    for (kind, word) in [
+        (Kind::Good, "VALID"),
+        (Kind::Failing, "VALID"),
+        (Kind::Invalid, "INVALID"),
+        (Kind::Empty, "VALID"),
+        (Kind::Networks, "VALID"),
+    ] {
         let (dir, result) = written(kind);
         let terminal = summary(&result, &[], Style::plain());
         assert!(terminal.starts_with(&format!("{word}  {}: ", result.name)), "{terminal}");

@@ -12,7 +12,7 @@ use crate::drive::outcome::{self, Context};
 use crate::drive::prepare::{self, Speech};
 use crate::drive::run::{self, Run, Sinks};
 use crate::exit::{Exit, Failure};
-use crate::measure::{agreement, health};
+use crate::measure::{Groups, agreement, health};
 use crate::reference::child::Child;
 use crate::report::result::{CalibrationQuote, RunResult};
 use crate::report::terminal::{self, Style};
@@ -25,8 +25,15 @@ use crate::transport::websocket::Endpoint;
 const TRUTH: &str = "reference-truth.csv";
 
 /// Files that are written while the run lasts.
-const STREAMED: [&str; 6] =
-    ["turns.csv", "intervals.csv", "histograms.hlog", TRUTH, "reference-chunks.csv", "reference-freezes.csv"];
+const STREAMED: [&str; 7] = [
+    "turns.csv",
+    "intervals.csv",
+    "links.csv",
+    "histograms.hlog",
+    TRUTH,
+    "reference-chunks.csv",
+    "reference-freezes.csv",
+];
 
 /// Files that are rendered at its end.
 const RENDERED: [&str; 5] = ["result.json", "summary.md", "report.html", "junit.xml", "scenario.toml"];
@@ -146,6 +153,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let mut reporter = Reporter::new(args.quiet);
     let started = SystemTime::now();
     let sinks = sinks(&scenario, &speech, &target.dir, started)?;
+    let groups = Groups::default();
     let clock = Clock::start();
     let Target { mut server, endpoint, dir } = target;
     if let Some(server) = &mut server {
@@ -156,12 +164,15 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         plan: Arc::clone(&speech.plan),
         endpoint: Arc::clone(&endpoint),
         clock,
+        groups: groups.clone(),
         sinks,
         progress: Box::new(|p| reporter.update(p)),
     }));
     reporter.finish();
 
     let mut problems = std::mem::take(&mut finished.problems);
+    let links = finished.totals.links.rows(|device| groups.name_of(device));
+    problems.extend(report::write_links(&dir, links).err());
     let embedded = server.as_ref().map(|s| s.url().to_owned());
     let agreement = server.and_then(|s| compare(s, &dir, &mut problems));
     let context = Context {
@@ -174,6 +185,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         embedded: embedded.is_some(),
         tls: endpoint.tls.is_some(),
         sources: &endpoint.sources,
+        groups: &groups,
         agreement,
     };
     let result = RunResult { calibration, ..outcome::result(context, &finished) };

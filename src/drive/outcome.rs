@@ -8,7 +8,7 @@ use crate::device::plan::Plan;
 use crate::event::PREBUFFERS;
 use crate::exit::Exit;
 use crate::gate;
-use crate::measure::{Metric, Quantile, Totals, findings, health, probe, turn_row, validity};
+use crate::measure::{Groups, Metric, Quantile, Totals, findings, health, probe, turn_row, validity};
 use crate::report::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
     Generator, MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, Status, TargetInfo, TurnCounts,
@@ -41,14 +41,27 @@ pub struct Context<'a> {
     pub tls: bool,
     /// Where devices connected from.
     pub sources: &'a Sources,
+    /// The groups of devices.
+    pub groups: &'a Groups,
     /// Harness against reference server.
     pub agreement: Option<Agreement>,
 }
 
 /// Makes the document, verdict included.
 pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
-    let Context { scenario, plan, fixtures, started, command, url, embedded, tls, sources, agreement } =
-        context;
+    let Context {
+        scenario,
+        plan,
+        fixtures,
+        started,
+        command,
+        url,
+        embedded,
+        tls,
+        sources,
+        groups,
+        agreement,
+    } = context;
     let totals = &run.totals;
     let generator = generator(run, scenario.fleet.most(), sources);
     let fleet_ttfa = totals.all.metric(Metric::Ttfa);
@@ -87,7 +100,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         intervals: totals.series(),
         worst_turns: totals
             .worst()
-            .map(|t| TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &names) })
+            .map(|t| TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &names, groups.names()) })
             .collect(),
         fixtures,
         audio: audio(scenario, plan, tls),
@@ -96,6 +109,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         command,
         agreement,
         calibration: None,
+        network: totals.network(groups.names()),
     };
     result.thresholds = gate::evaluate_all(&scenario.thresholds, &result);
     result.verdict = verdict(&result, run.interrupted);
@@ -184,6 +198,14 @@ fn turns(totals: &Totals) -> TurnCounts {
         cancelled: c.cancelled,
         missed: c.missed,
         warmup: c.started_warmup,
+        reconnected: c.turns_reconnected,
+        lost_to_cut: c.turns_lost_to_cut,
+        cut_short: c.turns_cut_short,
+        answered_twice: c.turns_answered_twice,
+        speech_lost: c.turns_speech_lost,
+        speech_lost_us: c.speech_lost.0,
+        speech_late: c.turns_speech_late,
+        speech_late_us: c.speech_late.0,
     }
 }
 

@@ -13,7 +13,7 @@ use super::shard::{self, Control, Report};
 use crate::device::plan::Plan;
 use crate::measure::findings::ListenDrops;
 use crate::measure::health::{self, Usage};
-use crate::measure::{Distribution, Interval, Metric, Quantile, Totals, turn_row};
+use crate::measure::{Distribution, Groups, Interval, Metric, Quantile, Totals, turn_row};
 use crate::report::result::{ThreadResult, TurnRow};
 use crate::report::{HlogWriter, IntervalsCsv, StageTotals, TurnsCsv};
 use crate::scenario::{Arrivals, Scenario, arrival};
@@ -32,6 +32,8 @@ pub struct Run<'a> {
     pub endpoint: Arc<Endpoint>,
     /// The run's clock.
     pub clock: Clock,
+    /// The groups of devices.
+    pub groups: Groups,
     /// Files that are written while the run lasts.
     pub sinks: Sinks,
     /// Told after each interval.
@@ -165,7 +167,7 @@ impl LoadMarks {
 
 /// Runs to the end.
 pub async fn run(run: Run<'_>) -> Finished {
-    let Run { scenario, plan, endpoint, clock, sinks, progress } = run;
+    let Run { scenario, plan, endpoint, clock, groups, sinks, progress } = run;
     let fleet = &scenario.fleet;
     let (order, control) = watch::channel(Control::Run);
     let (results, mut reports) = mpsc::unbounded_channel();
@@ -191,6 +193,8 @@ pub async fn run(run: Run<'_>) -> Finished {
                 stays: Box::new(stays),
                 cap: matches!(fleet.arrivals, Arrivals::Open { .. })
                     .then(|| (Arc::clone(&there), fleet.devices)),
+                groups: groups.clone(),
+                end: fleet.duration,
                 control: control.clone(),
                 results: results.clone(),
             };
@@ -207,7 +211,7 @@ pub async fn run(run: Run<'_>) -> Finished {
     let mut collector = Collector {
         queues: (0..count).map(|_| Queue::default()).collect(),
         probe: division.probe().map(|index| (index, Distribution::default())),
-        totals: Totals::new(scenario.report.interval),
+        totals: Totals::new(scenario.report.interval).looking_for_storms(fleet.warmup, groups.are_any()),
         stages: StageTotals::default(),
         interval: scenario.report.interval,
         next: 0,
@@ -216,6 +220,7 @@ pub async fn run(run: Run<'_>) -> Finished {
         cpu_seen: before.cpu,
         open_files_peak: before.open_files,
         sources,
+        groups,
         progress,
         end: fleet.duration,
         warmup: fleet.warmup,
@@ -257,6 +262,7 @@ pub async fn run(run: Run<'_>) -> Finished {
     let after = Usage::now();
     let load = marks.load(before, (clock.now(), after));
     collector.rest();
+    collector.totals.finish();
     for t in threads {
         if t.join().is_err() {
             collector.lost += 1;
@@ -314,6 +320,7 @@ struct Collector<'a> {
     cpu_seen: Micros,
     open_files_peak: Option<u64>,
     sources: Sources,
+    groups: Groups,
     progress: Box<dyn FnMut(&Progress<'_>) + 'a>,
     end: Micros,
     warmup: Micros,
@@ -365,13 +372,12 @@ impl Collector<'_> {
     fn join(&mut self, now: Micros) {
         let mut all = Interval::default();
         for (index, queue) in self.queues.iter_mut().enumerate() {
-            let Some(mut one) = queue.waiting.pop_front() else { continue };
+            let Some(one) = queue.waiting.pop_front() else { continue };
             queue.add(&one);
             if let Some((_, ttfa)) = self.probe.as_mut().filter(|(probe, _)| *probe == index) {
                 ttfa.merge(one.metric(Metric::Ttfa));
             }
-            all.absorb(&one);
-            all.turns.append(&mut one.turns);
+            all.gather(*one);
         }
         let start = self.interval * self.next;
         self.next += 1;
@@ -380,7 +386,7 @@ impl Collector<'_> {
         all.counts.rss = usage.rss;
         self.cpu_seen = usage.cpu;
         let row = self.totals.add(start, self.interval, &all);
-        self.sinks.write(start, self.interval, &row, &all, &mut self.stages, &self.sources);
+        self.sinks.write(start, self.interval, &row, &all, &mut self.stages, (&self.sources, &self.groups));
         self.rss_peak = self.rss_peak.max(usage.rss);
         self.open_files_peak = self.open_files_peak.max(usage.open_files);
         let phase = match self.stopping {
@@ -427,11 +433,12 @@ impl Sinks {
         row: &crate::report::result::IntervalPoint,
         interval: &Interval,
         stages: &mut StageTotals,
-        sources: &Sources,
+        (sources, groups): (&Sources, &Groups),
     ) {
         let mut outcomes = Vec::new();
         for t in &interval.turns {
-            let row = TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &self.fixtures) };
+            let row =
+                TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &self.fixtures, groups.names()) };
             stages.add(&row);
             outcomes.push(self.turns.write(&row));
         }

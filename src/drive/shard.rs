@@ -17,7 +17,7 @@ use crate::device::Device;
 use crate::device::ear::Ear;
 use crate::device::plan::Plan;
 use crate::event::Event;
-use crate::measure::{Interval, Recorder, health};
+use crate::measure::{Groups, Interval, Recorder, health};
 use crate::scenario::arrival::Stay;
 use crate::time::{Clock, Micros};
 use crate::transport::Transport;
@@ -37,6 +37,10 @@ pub struct Config {
     pub stays: Box<dyn Iterator<Item = Stay> + Send>,
     /// Open arrivals: devices in the whole run at this moment, and the most there may be.
     pub cap: Option<(Arc<AtomicU32>, u32)>,
+    /// The groups of devices.
+    pub groups: Groups,
+    /// When load ends.
+    pub end: Micros,
     /// Orders from the run.
     pub control: watch::Receiver<Control>,
     /// Where intervals go.
@@ -141,8 +145,9 @@ pub fn run(index: usize, config: Config) {
 }
 
 async fn drive(index: usize, config: Config) -> io::Result<()> {
-    let Config { clock, plan, endpoint, interval, stays, cap, mut control, results } = config;
+    let Config { clock, plan, endpoint, interval, stays, cap, groups, end, mut control, results } = config;
     let shared = Rc::new(Shared::new(clock, &plan, endpoint)?);
+    shared.recorder.borrow_mut().of_run(groups, end, plan.turn.timeout);
     let ticker = shared.timers.clone();
     let watch = Rc::clone(&shared);
     tokio::task::spawn_local(async move {
@@ -176,6 +181,7 @@ async fn drive(index: usize, config: Config) -> io::Result<()> {
             None = left.recv() => break,
         }
     }
+    shared.recorder.borrow_mut().finish(clock.now());
     let rest = shared.take_interval();
     let _ = results.send((index, Report::Done(Box::new(rest))));
     Ok(())

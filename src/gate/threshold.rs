@@ -71,6 +71,31 @@ pub const COUNTERS: &[Counter] = &[
         count: |r| (r.turns.missed, r.turns.planned),
     },
     Counter {
+        name: "turns.reconnected",
+        doc: "turns that lost their connection, went on with another and succeeded; of the turns begun and not cut by the end of the run",
+        count: |r| (r.turns.reconnected, judged(r)),
+    },
+    Counter {
+        name: "turns.lost_to_cut",
+        doc: "turns that failed because of a lost connection; of the turns begun and not cut by the end of the run",
+        count: |r| (r.turns.lost_to_cut, judged(r)),
+    },
+    Counter {
+        name: "turns.cut_short",
+        doc: "turns whose reply was lost in part with a connection; of the turns begun and not cut by the end of the run",
+        count: |r| (r.turns.cut_short, judged(r)),
+    },
+    Counter {
+        name: "turns.answered_twice",
+        doc: "turns whose reply, or its beginning, came twice; of the turns begun and not cut by the end of the run",
+        count: |r| (r.turns.answered_twice, judged(r)),
+    },
+    Counter {
+        name: "turns.speech_lost",
+        doc: "turns of which some speech was never sent for want of a connection; of the turns begun and not cut by the end of the run",
+        count: |r| (r.turns.speech_lost, judged(r)),
+    },
+    Counter {
         name: "connections.failed",
         doc: "connection attempts that failed; of all attempts",
         count: |r| (r.connections.failed, r.connections.attempted),

@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer, V2Serializer};
 
 use super::samples::Samples;
-use crate::report::result::{FiniteQuantiles, MetricResult};
+use crate::report::result::{FiniteQuantiles, MetricResult, Spread};
 use crate::time::Micros;
 
 /// Largest value kept, a day: anything longer is clamped to it (and is a time-out long before).
@@ -232,6 +232,24 @@ impl Distribution {
             },
             histogram: encode(&self.positive),
             histogram_negative: encode(&self.negative),
+        }
+    }
+
+    /// In short, for `result.json`: without its histogram. Quantiles are `null` where the number of samples does not
+    /// support them.
+    pub fn to_spread(&self) -> Spread {
+        let n = self.count();
+        let claim = |q: f64| {
+            let enough = n >= fewest_samples(q);
+            if enough { self.quantile(q).and_then(Quantile::finite).map(|t| t.0) } else { None }
+        };
+        Spread {
+            count: n,
+            infinite: self.infinite,
+            p50_us: claim(0.5),
+            p95_us: claim(0.95),
+            p99_us: claim(0.99),
+            max_us: if self.infinite > 0 { None } else { self.max },
         }
     }
 

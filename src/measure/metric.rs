@@ -123,6 +123,18 @@ metrics! {
     ConnectReady = "connect_ready", Micros;
     /// Loss of an open connection → upgraded again.
     Reconnect = "reconnect", Micros;
+    /// Cut of a connection → the device notices; never is +∞.
+    Notice = "notice", Micros;
+    /// Cut of a connection → connected again; never is +∞.
+    Outage = "outage", Micros;
+    /// Cut of a connection → the first audio after it; never is +∞.
+    Recover = "recover", Micros;
+    /// The imitated network's share of TTFA, up: how long it took to deliver the end of the speech.
+    NetworkUp = "network_up", Micros;
+    /// The imitated network's share of TTFA, down: how long it took to deliver the first audible sample.
+    NetworkDown = "network_down", Micros;
+    /// The imitated network's share of TTFA, both ways.
+    Network = "network", Micros;
     /// Heartbeat → its answer.
     HeartbeatRtt = "heartbeat_rtt", Micros;
     /// Audio sends: planned → written to the socket.
@@ -146,6 +158,14 @@ impl Metric {
                 | Self::OwnLateness
                 | Self::SocketBlocked
                 | Self::TickerLag
+        )
+    }
+
+    /// True when only runs with networks or faults have samples of it.
+    pub const fn is_of_network(self) -> bool {
+        matches!(
+            self,
+            Self::Notice | Self::Outage | Self::Recover | Self::NetworkUp | Self::NetworkDown | Self::Network
         )
     }
 

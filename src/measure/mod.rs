@@ -6,18 +6,24 @@
 
 pub mod agreement;
 mod distribution;
+mod faults;
 pub mod findings;
 pub mod health;
 mod metric;
+mod network;
 pub mod probe;
 mod recorder;
 mod row;
 mod samples;
+mod storm;
+#[cfg(test)]
+pub(crate) mod testing;
 mod totals;
 pub mod validity;
 
 pub use distribution::{Confidence, Distribution, Quantile, fewest_samples};
 pub use metric::{Metric, Unit};
+pub use network::{DeviceLinks, Groups, Network};
 pub use recorder::{Counts, Failures, Interval, Recorder};
 pub use row::turn_row;
 pub use totals::Totals;

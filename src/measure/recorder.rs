@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::faults::{Noted, OpenFaults, Sample};
+use super::network::{Groups, Network, share};
 use super::{Distribution, Metric};
 use crate::event::{Event, FailureClass, Outcome, Sent, TurnRecord, stall_ratio};
 use crate::time::Micros;
@@ -19,6 +21,8 @@ pub struct Interval {
     pub failures: HashMap<FailureClass, Failures>,
     /// Turns that ended.
     pub turns: Vec<Box<TurnRecord>>,
+    /// Networks and faults; `None` until there is something of them.
+    pub network: Option<Box<Network>>,
 }
 
 /// Counts of one interval; `connected` and `in_turn` are levels at its end, `most_connected` is the highest within it.
@@ -56,6 +60,15 @@ pub struct Counts {
     /// At each of the prebuffers.
     pub playback: [PlaybackCounts; 4],
     pub stalls: u64,
+    pub faults: u64,
+    pub turns_reconnected: u64,
+    pub turns_lost_to_cut: u64,
+    pub turns_cut_short: u64,
+    pub turns_answered_twice: u64,
+    pub turns_speech_lost: u64,
+    pub turns_speech_late: u64,
+    pub speech_lost: Micros,
+    pub speech_late: Micros,
     /// CPU time: of the thread up to now, and in sums of the whole generator in the interval.
     pub cpu: Micros,
     /// Resident memory of the generator at the end, bytes; set by the run.
@@ -85,16 +98,23 @@ pub struct Failures {
 impl Default for Interval {
     fn default() -> Self {
         let metrics = Metric::ALL.iter().map(|_| Distribution::default()).collect();
-        Self { metrics, counts: Counts::default(), failures: HashMap::new(), turns: Vec::new() }
+        Self {
+            metrics,
+            counts: Counts::default(),
+            failures: HashMap::new(),
+            turns: Vec::new(),
+            network: None,
+        }
     }
 }
 
 impl Interval {
     /// An interval whose distributions have about the size that they grow to in a run: most hold a fraction of a
-    /// second, and `frequent` ones only have many samples in one interval of one thread.
+    /// second, and `frequent` ones only have many samples in one interval of one thread. Those of networks and faults
+    /// are few, or are not there.
     pub fn in_full(frequent: bool) -> Self {
         let mut full = Self::default();
-        for &m in Metric::ALL.iter().filter(|m| !frequent || m.is_frequent()) {
+        for &m in Metric::ALL.iter().filter(|m| !m.is_of_network() && (!frequent || m.is_frequent())) {
             full.record(m, Micros::from_millis(250));
             full.metrics[m as usize].make_many();
         }
@@ -117,6 +137,40 @@ impl Interval {
         self.failures.entry(class.clone()).or_default()
     }
 
+    /// What networks and faults did.
+    fn network(&mut self) -> &mut Network {
+        self.network.get_or_insert_default()
+    }
+
+    /// What an event meant for faults.
+    fn note(&mut self, noted: Noted) {
+        for sample in noted.samples {
+            let (metric, value) = match sample {
+                Sample::Notice(value) => (Metric::Notice, value),
+                Sample::Outage(value) => (Metric::Outage, value),
+                Sample::Recover(value) => (Metric::Recover, value),
+            };
+            match value {
+                Some(value) => self.record(metric, value),
+                None => self.metrics[metric as usize].record_infinite(),
+            }
+        }
+        if noted.cut.is_some() || !noted.backs.is_empty() {
+            let network = self.network();
+            network.cuts.extend(noted.cut);
+            network.backs.extend(noted.backs);
+        }
+    }
+
+    /// Adds an interval of another shard, and takes over what sums do not have: turns, and the lists of the network.
+    pub fn gather(&mut self, mut other: Self) {
+        self.absorb(&other);
+        self.turns.append(&mut other.turns);
+        if let Some(theirs) = &mut other.network {
+            self.network().gather(theirs);
+        }
+    }
+
     /// Adds another interval: of another shard at the same time, or of a later time. Turns are not taken over.
     pub fn absorb(&mut self, other: &Self) {
         for (mine, theirs) in self.metrics.iter_mut().zip(&other.metrics) {
@@ -131,6 +185,9 @@ impl Interval {
             let best = |e: &(u32, Option<u32>, Micros, Box<str>)| (e.1.is_none(), e.2, e.0);
             mine.example = mine.example.take().into_iter().chain(theirs.example.clone()).min_by_key(best);
         }
+        if let Some(theirs) = &other.network {
+            self.network().absorb(theirs);
+        }
     }
 }
 
@@ -141,6 +198,8 @@ impl Counts {
         self.most_connected += o.most_connected;
         self.in_turn += o.in_turn;
         self.media += o.media;
+        self.speech_lost += o.speech_lost;
+        self.speech_late += o.speech_late;
         self.cpu += o.cpu;
         self.rss = o.rss.max(self.rss);
         for (mine, theirs) in [
@@ -169,6 +228,16 @@ impl Counts {
             (&mut self.stale_messages, o.stale_messages),
             (&mut self.replies, o.replies),
             (&mut self.stalls, o.stalls),
+            (&mut self.bitrate_downs, o.bitrate_downs),
+            (&mut self.bitrate_ups, o.bitrate_ups),
+            (&mut self.lowered, o.lowered),
+            (&mut self.faults, o.faults),
+            (&mut self.turns_reconnected, o.turns_reconnected),
+            (&mut self.turns_lost_to_cut, o.turns_lost_to_cut),
+            (&mut self.turns_cut_short, o.turns_cut_short),
+            (&mut self.turns_answered_twice, o.turns_answered_twice),
+            (&mut self.turns_speech_lost, o.turns_speech_lost),
+            (&mut self.turns_speech_late, o.turns_speech_late),
         ] {
             *mine += theirs;
         }
@@ -190,16 +259,51 @@ pub struct Recorder {
     warmup: Micros,
     /// False when the dialect has no reply text: a failed turn then says nothing about TTFT.
     has_text: bool,
+    groups: Groups,
+    open: OpenFaults,
+    /// When load ends, and for how long after a cut a device need not have been heard of by then.
+    end: Micros,
+    patience: Micros,
 }
 
 impl Recorder {
     /// A recorder; pacing and lateness before `warmup` are not counted.
     pub fn new(warmup: Micros, has_text: bool) -> Self {
-        Self { interval: Interval::default(), connected: 0, in_turn: 0, warmup, has_text }
+        Self {
+            interval: Interval::default(),
+            connected: 0,
+            in_turn: 0,
+            warmup,
+            has_text,
+            groups: Groups::default(),
+            open: OpenFaults::default(),
+            end: Micros::NEVER,
+            patience: Micros::ZERO,
+        }
+    }
+
+    /// Counts by group, too. Load ends at `end`: a device that was cut less than `patience` before need not have
+    /// recovered by then.
+    pub fn of_run(&mut self, groups: Groups, end: Micros, patience: Micros) {
+        (self.groups, self.end, self.patience) = (groups, end, patience);
+    }
+
+    /// The last device has left: faults that are still open come to something.
+    pub fn finish(&mut self, now: Micros) {
+        let patience = self.patience;
+        if !self.open.is_empty() {
+            let faults = &mut self.interval.network().faults;
+            let noted = self.open.finish(faults, |cut| now - cut < patience);
+            self.interval.note(noted);
+        }
     }
 
     /// Ends the interval and begins the next.
     pub fn take(&mut self) -> Interval {
+        if !self.open.is_empty() {
+            let noted = self.open.settle(&mut self.interval.network().faults);
+            self.interval.note(noted);
+        }
         self.interval.counts.connected = self.connected;
         self.interval.counts.in_turn = self.in_turn;
         let done = std::mem::take(&mut self.interval);
@@ -245,6 +349,8 @@ impl Recorder {
                 if times.tls > Micros::ZERO {
                     i.record(Metric::ConnectTls, times.tls);
                 }
+                let noted = self.open.connected(device, now);
+                i.note(noted);
             }
             Event::SessionReady { after, total } => {
                 i.record(Metric::SessionReady, after);
@@ -261,7 +367,12 @@ impl Recorder {
                 f.connections += 1;
                 f.example.get_or_insert((device, None, now, detail));
             }
-            Event::Disconnected => self.connected -= 1,
+            Event::Disconnected => {
+                self.connected -= 1;
+                if !self.open.is_empty() {
+                    self.open.disconnected(&mut i.network().faults, device, now);
+                }
+            }
             Event::Reconnected { after } => {
                 c.reconnected += 1;
                 i.record(Metric::Reconnect, after);
@@ -279,18 +390,38 @@ impl Recorder {
             Event::HeartbeatAnswered { rtt } => i.record(Metric::HeartbeatRtt, rtt),
             Event::StaleMessage => c.stale_messages += 1,
             Event::Missed { turns } => c.missed += u64::from(turns),
-            Event::FaultBegan { .. }
-            | Event::Noticed { .. }
-            | Event::Recovered(_)
-            | Event::AnsweredTwice { .. }
-            | Event::BitrateChanged { .. }
-            | Event::LinkEnded(_) => {}
+            Event::FaultBegan { fault, phase } => {
+                c.faults += 1;
+                let noted = self.open.began(&mut i.network().faults, (device, now), fault, phase);
+                i.note(noted);
+            }
+            Event::Noticed { cause, phase, after } => {
+                let noted = self.open.noticed(&mut i.network().faults, (device, now), &cause, phase, after);
+                i.note(noted);
+            }
+            Event::Recovered(recovery) => {
+                let (end, patience) = (self.end, self.patience);
+                let at_end = |cut| now >= end && now - cut < patience;
+                let noted = self.open.recovered(&mut i.network().faults, (device, now), &recovery, at_end);
+                i.note(noted);
+            }
+            Event::LinkEnded(link) => {
+                if let Some(group) = self.groups.of(device) {
+                    i.network().link_ended(device, group, link);
+                }
+            }
+            Event::AnsweredTwice { .. } => c.turns_answered_twice += 1,
+            Event::AnsweredTwice { .. } => {}
+            Event::BitrateChanged { down } => *(if down { &mut c.bitrate_downs } else { &mut c.bitrate_ups }) += 1,
             Event::TurnEnded(turn) => {
                 self.in_turn -= 1;
                 if turn.warmup {
                     i.counts.warmup_ended += 1;
                 } else {
                     i.turn(&turn, self.has_text);
+                    if self.groups.are_any() {
+                        i.network().turn(&turn, self.has_text);
+                    }
                 }
                 i.turns.push(turn);
             }
@@ -314,6 +445,7 @@ impl Interval {
             return;
         }
         self.interruptions(t);
+        self.cuts(t);
         // Stalls and pace are those of every reply that was heard, also of those that failed because of them.
         if t.reply_media > Micros::ZERO {
             self.playback(t);
@@ -365,6 +497,40 @@ impl Interval {
         }
     }
 
+    /// What lost connections and the network did to it.
+    fn cuts(&mut self, t: &TurnRecord) {
+        let c = &mut self.counts;
+        let lost = match &t.outcome {
+            Outcome::Failed(class, _) => t.reconnects > 0 || is_loss(class),
+            _ => false,
+        };
+        let went_on = t.reconnects > 0 && !matches!(t.outcome, Outcome::Failed(..));
+        for (n, yes) in [
+            (&mut c.turns_lost_to_cut, lost),
+            (&mut c.turns_reconnected, went_on),
+            (&mut c.turns_cut_short, t.cut_short),
+            (&mut c.turns_answered_twice, t.answered_twice),
+            (&mut c.turns_speech_lost, t.speech_lost > Micros::ZERO),
+            (&mut c.turns_speech_late, t.speech_late > Micros::ZERO),
+        ] {
+            *n += u64::from(yes);
+        }
+        c.speech_lost += t.speech_lost;
+        c.speech_late += t.speech_late;
+        if matches!(t.outcome, Outcome::Failed(..)) {
+            return;
+        }
+        for (m, value) in [
+            (Metric::NetworkUp, t.network_up),
+            (Metric::NetworkDown, t.network_down),
+            (Metric::Network, share(t)),
+        ] {
+            if let Some(value) = value {
+                self.record(m, value);
+            }
+        }
+    }
+
     fn interruptions(&mut self, t: &TurnRecord) {
         if let Some(b) = &t.barge_in {
             self.counts.barge_ins += 1;
@@ -402,6 +568,18 @@ impl Interval {
             self.record(m, Micros((stall_ratio(p.stalled, t.reply_media) * 1e6).round() as i64));
         }
     }
+}
+
+/// The failures of turns whose connection was lost, or not there.
+const fn is_loss(class: &FailureClass) -> bool {
+    matches!(
+        class,
+        FailureClass::Reset
+            | FailureClass::Closed(_)
+            | FailureClass::HeartbeatLost
+            | FailureClass::NotConnected
+            | FailureClass::Cut(_)
+    )
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! A turn as a row of `turns.csv`.
 
+use super::network::share;
 use crate::event::{Outcome, TurnRecord};
 use crate::report::result::TurnRow;
 use crate::time::Micros;
 
-/// The row of a turn; `fixtures` are the names of the run's fixtures.
-pub fn turn_row(t: &TurnRecord, fixtures: &[String]) -> TurnRow {
+/// The row of a turn; `fixtures` and `groups` are the names of the run's fixtures and groups of devices.
+pub fn turn_row(t: &TurnRecord, fixtures: &[String], groups: &[String]) -> TurnRow {
     let us = |t: Option<Micros>| t.map(|t| t.0);
     // Empty where the speech was never out: the clock of a tool without a plan has not begun.
     let uncorrected = |latency: Option<Micros>| latency.zip(t.send_delay()).map(|(l, late)| (l - late).0);
@@ -60,5 +61,14 @@ pub fn turn_row(t: &TurnRecord, fixtures: &[String]) -> TurnRow {
         false_barge_in: t.backchannel.is_some_and(|b| b.stopped_reply),
         ended_us: t.ended.0,
         detail,
+        group: groups.get(usize::from(t.group)).cloned().unwrap_or_default(),
+        network_up_us: us(t.network_up),
+        network_down_us: us(t.network_down),
+        network_us: us(share(t)),
+        reconnects: t.reconnects,
+        cut_short: t.cut_short,
+        answered_twice: t.answered_twice,
+        speech_lost_us: t.speech_lost.0,
+        speech_late_us: t.speech_late.0,
     }
 }

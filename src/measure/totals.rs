@@ -1,9 +1,11 @@
 //! What a run adds up to: totals, the series over time, the worst turns. Bounded, however long the run.
 
 use super::distribution::Packed;
+use super::network::{DeviceLinks, Timeline};
+use super::storm::Storms;
 use super::{Counts, Distribution, Interval, Metric, Quantile};
 use crate::event::{Outcome, TurnRecord};
-use crate::report::result::IntervalPoint;
+use crate::report::result::{IntervalPoint, NetworkResult};
 use crate::time::Micros;
 
 /// Most points of the series; then neighbours are joined and points get twice as wide.
@@ -23,6 +25,10 @@ pub struct Totals {
     /// Most devices connected at once. Shards may have theirs at different moments of an interval: then it is a
     /// little high.
     pub peak_connected: i64,
+    /// The links of each device, in runs with groups.
+    pub links: DeviceLinks,
+    storms: Storms,
+    timeline: Timeline,
     series: Vec<Point>,
     width: Micros,
     /// Slowest first.
@@ -48,11 +54,44 @@ impl Totals {
         Self {
             all: Interval::default(),
             peak_connected: 0,
+            links: DeviceLinks::default(),
+            storms: Storms::new(Micros::ZERO, false),
+            timeline: Timeline::new(interval),
             series: Vec::new(),
             width: interval,
             slowest: Vec::new(),
             failed: Vec::new(),
         }
+    }
+
+    /// The run's warm-up is no steady state; and whether it has faults, so that storms are looked out for from the start.
+    #[must_use]
+    pub fn looking_for_storms(self, warmup: Micros, expected: bool) -> Self {
+        Self { storms: Storms::new(warmup, expected), ..self }
+    }
+
+    /// The run is over.
+    pub fn finish(&mut self) {
+        self.storms.finish();
+    }
+
+    /// Networks and faults; `None` when the run had neither. `groups` are the names of the groups of devices.
+    pub fn network(&self, groups: &[String]) -> Option<NetworkResult> {
+        let nothing = Box::default();
+        let network = self.all.network.as_ref().unwrap_or(&nothing);
+        if groups.is_empty() && network.faults.is_empty() {
+            return None;
+        }
+        let (storms, storms_more) = self.storms.to_result();
+        Some(NetworkResult {
+            groups: network.groups(groups),
+            faults: network.faults.to_result(),
+            storms,
+            storms_more,
+            reconnects: self.storms.rates(),
+            timeline: self.timeline.to_result(),
+            links_more: self.links.more,
+        })
     }
 
     /// Adds an interval of all shards. Returns its row for `intervals.csv`.
@@ -61,6 +100,11 @@ impl Totals {
         self.peak_connected = self.peak_connected.max(interval.counts.most_connected);
         for t in interval.turns.iter().filter(|t| !t.warmup) {
             self.keep(t);
+        }
+        self.storms.add(start, width, interval);
+        if let Some(network) = &interval.network {
+            self.timeline.add(start, &network.faults);
+            self.links.add(&network.links);
         }
         let kept = KEPT.map(|m| interval.metric(m));
         let row = row(start, width, &interval.counts, kept);
@@ -162,6 +206,8 @@ fn row(start: Micros, width: Micros, c: &Counts, kept: [&Distribution; KEPT.len(
         ttft_uncorrected_p95_us: at(ttft_uncorrected, 0.95),
         send_lateness_p99_us: at(lateness, 0.99),
         stalls: c.stalls,
+        faults: c.faults,
+        reconnects: c.reconnected,
     }
 }
 

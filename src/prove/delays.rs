@@ -245,7 +245,7 @@ mod tests {
                 w.says(eos + delay, text(r#"{"type":"llm_token","turn":0,"text":"Hi"}"#));
                 w.says(eos + delay, loud());
                 w.says(eos + delay + 60, text(r#"{"type":"turn_end","turn":0}"#)).until(3_000);
-                let us = crate::measure::turn_row(w.turns()[0], &[]);
+                let us = crate::measure::turn_row(w.turns()[0], &[], &[]);
                 let them = truth::Row {
                     stt_us: Some(Micros::ZERO),
                     llm_us: Some(ms(delay)),

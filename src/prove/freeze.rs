@@ -316,7 +316,7 @@ mod tests {
                 let mut w = World::new(plan(crate::scenario::EndOfTurn::Signal, |p| p.turn.count = Some(1)));
                 w.says(eos + takes.max(50), loud());
                 w.says(eos + takes.max(50) + 60, text(r#"{"type":"turn_end","turn":0}"#)).until(9_000);
-                let mut us = crate::measure::turn_row(w.turns()[0], &[]);
+                let mut us = crate::measure::turn_row(w.turns()[0], &[], &[]);
                 assert_eq!(us.end_of_speech_us, ms(eos).0, "planned, whatever the server does");
                 us.end_of_speech_us = phase.0;
                 (us, truth::Row::default())

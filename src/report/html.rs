@@ -8,7 +8,7 @@ use super::BUDGET;
 use super::chart::{Chart, dark_css};
 use super::result::{RunResult, Status, TurnRow};
 use super::text::{Cell, Shown, bytes, chosen, count, one_line, share, span};
-use super::view::{Fact, View};
+use super::view::{Fact, View, of_ttfa};
 use crate::measure::Metric;
 use crate::time::Micros;
 
@@ -23,6 +23,8 @@ struct Page<'a> {
     tiles: Vec<Tile>,
     charts: Vec<Figure<'a>>,
     worst: Vec<WorstTurn>,
+    /// Worst turns have a column for the network.
+    networked: bool,
     audio: Vec<Fact>,
     repeat: Vec<Fact>,
     dark_css: String,
@@ -47,12 +49,15 @@ struct Figure<'a> {
 /// A row of the table of worst turns.
 struct WorstTurn {
     turn: String,
+    /// Empty in runs without groups.
+    group: String,
     fixture: String,
     outcome: String,
     ended: String,
     ttft: Both,
     first_byte: Both,
     ttfa: Both,
+    network: String,
     stalled: String,
     detail: String,
 }
@@ -79,6 +84,7 @@ pub(super) fn render(view: &View<'_>, charts: &[Chart]) -> Result<String, String
         tiles: tiles(view),
         charts: charts.iter().map(figure).collect(),
         worst: r.worst_turns.iter().map(worst).collect(),
+        networked: r.worst_turns.iter().any(|t| t.network_us.is_some()),
         audio: audio(r),
         repeat: repeat(r),
         dark_css: dark_css("figure"),
@@ -139,12 +145,14 @@ fn tiles(view: &View<'_>) -> Vec<Tile> {
 fn worst(t: &TurnRow) -> WorstTurn {
     WorstTurn {
         turn: format!("{} / {}", t.device, t.turn),
+        group: one_line(&t.group),
         fixture: one_line(&t.fixture),
         outcome: one_line(&t.outcome),
         ended: Micros(t.ended_us).to_string(),
         ttft: both(t.ttft_us, t.ttft_uncorrected_us),
         first_byte: both(t.ttfa_first_byte_us, t.ttfa_first_byte_uncorrected_us),
         ttfa: both(t.ttfa_us, t.ttfa_uncorrected_us),
+        network: of_ttfa(t.network_us, t.ttfa_us),
         stalled: if t.stalls == 0 {
             "–".to_owned()
         } else {

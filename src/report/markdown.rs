@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::result::Status;
 use super::text::{count, harmless, one_line};
-use super::view::{Fact, View};
+use super::view::{Fact, Grid, View};
 
 /// The summary.
 pub(super) fn render(view: &View<'_>) -> String {
@@ -113,6 +113,11 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
         writeln!(out)?;
     }
 
+    grid(out, "What the network cost, ms", view.groups())?;
+    grid(out, "Links", view.links())?;
+    grid(out, "Faults", view.faults())?;
+    facts(out, "After faults", &view.recoveries())?;
+
     let notes = view.notes();
     if !notes.is_empty() {
         writeln!(out, "## Notes\n")?;
@@ -149,6 +154,21 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
     }
     facts(out, "Agreement with the reference server's own log", &view.agreement())?;
     writeln!(out, "## Again\n\n{}", code(&r.command))
+}
+
+fn grid(out: &mut String, title: &str, grid: Option<Grid>) -> std::fmt::Result {
+    let Some(grid) = grid else { return Ok(()) };
+    writeln!(out, "## {title}\n\n| {} |", grid.headings.join(" | "))?;
+    writeln!(out, "|---|{}", "---:|".repeat(grid.headings.len().saturating_sub(1)))?;
+    for row in &grid.rows {
+        let cells: Vec<_> = row.cells.iter().map(|c| escape(c)).collect();
+        writeln!(out, "| {}{} |", if row.part { "↳ " } else { "" }, cells.join(" | "))?;
+    }
+    writeln!(out)?;
+    for note in &grid.notes {
+        writeln!(out, "- {}", escape(note))?;
+    }
+    if grid.notes.is_empty() { Ok(()) } else { writeln!(out) }
 }
 
 fn facts(out: &mut String, title: &str, facts: &[Fact]) -> std::fmt::Result {

@@ -9,6 +9,13 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod network;
+
+pub use network::{
+    AgainstControl, CONTROL, FaultMark, FaultNumbers, FaultResult, GroupResult, GroupTurns, LinkRow,
+    LinksResult, NetworkResult, PhaseResult, ReconnectRates, RecoverySteps, Spread, StormResult, WayResult,
+};
+
 /// Raised when a field changes its meaning or disappears.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -75,6 +82,9 @@ pub struct RunResult {
     /// What `voxload calibrate` found this machine to be capable of; `null` when there is no calibration.
     #[serde(default)]
     pub calibration: Option<CalibrationQuote>,
+    /// Networks and faults; `null` when the run had neither.
+    #[serde(default)]
+    pub network: Option<NetworkResult>,
 }
 
 /// What came of a run.
@@ -216,6 +226,30 @@ pub struct TurnCounts {
     pub missed: u64,
     /// Turns during warm-up, in none of the other numbers.
     pub warmup: u64,
+    /// Turns that lost their connection, went on with another and succeeded.
+    #[serde(default)]
+    pub reconnected: u64,
+    /// Turns that failed because of a lost connection.
+    #[serde(default)]
+    pub lost_to_cut: u64,
+    /// Turns whose reply was lost in part with a connection.
+    #[serde(default)]
+    pub cut_short: u64,
+    /// Turns whose reply, or its beginning, came twice.
+    #[serde(default)]
+    pub answered_twice: u64,
+    /// Turns of which some speech was never sent, because there was no connection.
+    #[serde(default)]
+    pub speech_lost: u64,
+    /// How much speech that was.
+    #[serde(default)]
+    pub speech_lost_us: i64,
+    /// Turns of which some speech was kept, and sent when the connection was back.
+    #[serde(default)]
+    pub speech_late: u64,
+    /// How much speech that was.
+    #[serde(default)]
+    pub speech_late_us: i64,
 }
 
 /// Connections over the whole run.
@@ -234,7 +268,7 @@ pub struct ConnectionCounts {
 }
 
 /// One metric.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricResult {
     /// The unit of the samples: `us`, or `ppm` for ratios (then read `_us` as millionths).
     pub unit: String,
@@ -504,6 +538,12 @@ pub struct IntervalPoint {
     pub send_lateness_p99_us: Option<i64>,
     /// Stalls at the scenario's prebuffer.
     pub stalls: u64,
+    /// Faults of the scenario that began.
+    #[serde(default)]
+    pub faults: u64,
+    /// Devices that connected again after a loss.
+    #[serde(default)]
+    pub reconnects: u64,
 }
 
 /// One row of `turns.csv`. Instants are since the start of the run; empty when it did not happen.
@@ -599,6 +639,33 @@ pub struct TurnRow {
     pub ended_us: i64,
     /// What was seen, for failures; without secrets.
     pub detail: String,
+    /// The device's group; empty in runs without groups.
+    #[serde(default)]
+    pub group: String,
+    /// How long the imitated network took to deliver the end of the speech.
+    #[serde(default)]
+    pub network_up_us: Option<i64>,
+    /// How long it took to deliver the message with the first audible sample.
+    #[serde(default)]
+    pub network_down_us: Option<i64>,
+    /// Both: the network's share of the TTFA.
+    #[serde(default)]
+    pub network_us: Option<i64>,
+    /// How often the connection was lost and the turn went on.
+    #[serde(default)]
+    pub reconnects: u16,
+    /// True: the end of the reply never came, it was lost with a connection.
+    #[serde(default)]
+    pub cut_short: bool,
+    /// True: the reply, or its beginning, came twice.
+    #[serde(default)]
+    pub answered_twice: bool,
+    /// Speech that was never sent, because there was no connection.
+    #[serde(default)]
+    pub speech_lost_us: i64,
+    /// Speech that was kept, and sent when the connection was back.
+    #[serde(default)]
+    pub speech_late_us: i64,
 }
 
 /// A fixture that was spoken.

@@ -24,7 +24,11 @@ pub enum Kind {
     Invalid,
     /// Nobody answered.
     Empty,
+    /// Everything held, on bad networks and with faults.
+    Networks,
 }
+
+mod network;
 
 /// A run: what was streamed while it lasted, and its result.
 pub struct Sample {
@@ -91,8 +95,43 @@ pub fn make(kind: Kind, seed: u64, turns: u32) -> Sample {
             totals.entry(*m).or_default().merge(d);
         }
     }
-    let result = result(kind, seed, &rows, points, &totals);
+    let mut result = result(kind, seed, &rows, points, &totals);
+    if kind == Kind::Networks {
+        on_a_bad_network(&mut result, seed, &rows);
+    }
     Sample { result, turns: rows, intervals }
+}
+
+/// Adds what the network and faults did.
+fn on_a_bad_network(result: &mut RunResult, seed: u64, rows: &[TurnRow]) {
+    let (network, all, series) = network::make(seed, rows);
+    for (p, of) in result.intervals.iter_mut().zip(&series) {
+        (p.connected, p.faults, p.reconnects) = (of.connected, of.faults, of.reconnects);
+        p.connection_failures = of.connection_failures;
+    }
+    for &m in Metric::ALL.iter().filter(|m| m.is_of_network()) {
+        result.metrics.insert(m.name().to_owned(), all.metric(m).to_result(m.unit().name()));
+    }
+    let c = &all.counts;
+    result.turns = TurnCounts {
+        reconnected: c.turns_reconnected,
+        lost_to_cut: c.turns_lost_to_cut,
+        cut_short: c.turns_cut_short,
+        answered_twice: c.turns_answered_twice,
+        speech_lost: c.turns_speech_lost,
+        speech_lost_us: c.speech_lost.0,
+        speech_late: c.turns_speech_late,
+        speech_late_us: c.speech_late.0,
+        ..result.turns
+    };
+    result.connections = ConnectionCounts {
+        opened: c.connected_total,
+        attempted: c.connected_total,
+        lost: c.lost,
+        reconnected: c.reconnected,
+        ..result.connections
+    };
+    result.network = Some(network);
 }
 
 fn turn(kind: Kind, random: &mut Stream, n: u32, of: u32) -> TurnRow {
@@ -102,7 +141,7 @@ fn turn(kind: Kind, random: &mut Stream, n: u32, of: u32) -> TurnRow {
     let eos = start + END_OF_SPEECH;
     let log_normal =
         |random: &mut Stream, p50: f64, sigma: f64| (p50 * (sigma * random.normal()).exp()) as i64;
-    let slow = if kind == Kind::Good { 1.0 } else { 1.9 };
+    let slow = if matches!(kind, Kind::Good | Kind::Networks) { 1.0 } else { 1.9 };
     let transcript = 20_000 + log_normal(random, 45_000.0, 0.25);
     let token = transcript + log_normal(random, 62_000.0 * slow, 0.22);
     let byte = token + log_normal(random, 44_000.0 * slow, 0.2);
@@ -172,6 +211,9 @@ fn turn(kind: Kind, random: &mut Stream, n: u32, of: u32) -> TurnRow {
             ended_us: eos + 5_000_000,
             ..row
         };
+    }
+    if kind == Kind::Networks {
+        network::impair(&mut row, random);
     }
     row
 }
@@ -353,6 +395,7 @@ fn result(
         command: "voxload run scenarios/sample.toml --seed 7".to_owned(),
         agreement: (kind == Kind::Good).then(|| agreement(succeeded)),
         calibration: None,
+        network: None,
     }
 }
 
@@ -388,6 +431,8 @@ fn verdict(kind: Kind, thresholds: &[ThresholdResult]) -> Verdict {
         failed.map(|t| format!("threshold {} failed: {}", t.expression, t.actual_text)).collect();
     let (status, exit_code) = match kind {
         Kind::Good => (Status::Pass, 0),
+        Kind::Networks if reasons.is_empty() => (Status::Pass, 0),
+        Kind::Networks => (Status::Fail, 99),
         Kind::Failing => (Status::Fail, 99),
         Kind::Invalid => {
             reasons.insert(

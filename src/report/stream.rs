@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::result::{IntervalPoint, TurnRow};
+use super::result::{IntervalPoint, LinkRow, TurnRow};
 
 /// Bytes kept back between flushes.
 pub(super) const BUFFER: usize = 1 << 16;
@@ -92,6 +92,24 @@ impl CsvRow for TurnRow {
 impl CsvRow for IntervalPoint {
     const FILE: &'static str = "intervals.csv";
     const ENTRIES: &'static str = "intervals";
+}
+
+impl CsvRow for LinkRow {
+    const FILE: &'static str = "links.csv";
+    const ENTRIES: &'static str = "devices";
+}
+
+/// Writes `links.csv`, one row a device; no file when no device had a link.
+pub fn write_links(dir: &Path, rows: impl Iterator<Item = LinkRow>) -> Result<(), String> {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return Ok(());
+    }
+    let mut file = RowsCsv::<LinkRow>::create(dir)?;
+    for row in rows {
+        file.write(&row)?;
+    }
+    file.finish()
 }
 
 /// `turns.csv`: one row a turn, in the order in which they ended.

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Color, Style as Ansi};
 
 use super::result::{RunResult, Status};
 use super::text::{harmless, one_line, wrap};
-use super::view::{Fact, MetricLine, View};
+use super::view::{Fact, Grid, MetricLine, View};
 
 /// Narrowest and widest lines. Tables and paths are not broken, and may be wider than a narrow terminal.
 const WIDTHS: RangeInclusive<usize> = 60..=100;
@@ -109,6 +109,12 @@ impl Summary<'_> {
         self.thresholds();
         self.latency();
         self.failures();
+        let (groups, links, faults) = (self.view.groups(), self.view.links(), self.view.faults());
+        self.grid("What the network cost, ms", groups);
+        self.grid("Links", links);
+        self.grid("Faults", faults);
+        let recoveries = self.view.recoveries();
+        self.facts("After faults", &recoveries);
         self.notes();
         self.facts("Audio", &self.view.audio());
         self.facts("Barge-in", &self.view.barge_in());
@@ -154,6 +160,27 @@ impl Summary<'_> {
         self.section(title);
         for f in facts {
             self.item(&f.label, &f.value);
+        }
+    }
+
+    fn grid(&mut self, title: &str, grid: Option<Grid>) {
+        let Some(grid) = grid else { return };
+        self.section(title);
+        let mut rows = vec![grid.headings.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>()];
+        rows.extend(grid.rows.into_iter().map(|mut row| {
+            if row.part {
+                row.cells[0].insert_str(0, "  ");
+            }
+            row.cells
+        }));
+        for line in aligned(&rows, self.style.width) {
+            self.line(&line);
+        }
+        for note in grid.notes {
+            for part in wrap(&note, self.style.width - 2) {
+                let part = self.style.faint(&part);
+                self.line(&format!("  {part}"));
+            }
         }
     }
 
@@ -312,6 +339,11 @@ fn table(lines: &[MetricLine], width: usize) -> Vec<String> {
         row.push(super::text::count(l.infinite));
         row
     }));
+    aligned(&rows, width)
+}
+
+/// The first column on the left, the others on the right.
+fn aligned(rows: &[Vec<String>], width: usize) -> Vec<String> {
     let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> =
         (0..columns).map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();

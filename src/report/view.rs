@@ -25,6 +25,9 @@ const UNCORRECTED: &str = "uncorrected: the clock restarts at the late send, and
                            report. Where the two differ, believe the other";
 
 mod generator;
+mod network;
+
+pub(super) use network::{Grid, of_ttfa};
 
 /// A label and its value.
 pub(super) struct Fact {

@@ -230,7 +230,7 @@ impl Show {
 
     /// A turn as a row of `turns.csv`.
     pub(super) fn row(&self, turn: &TurnRecord, fixtures: &[String]) -> TurnRow {
-        let row = turn_row(turn, fixtures);
+        let row = turn_row(turn, fixtures, &[]);
         TurnRow { outcome: self.mask.text(&row.outcome), detail: self.mask.text(&row.detail), ..row }
     }
 

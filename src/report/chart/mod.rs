@@ -12,6 +12,7 @@ use super::view::View;
 
 mod calibration;
 mod compared;
+mod faults;
 mod percentiles;
 mod stages;
 mod stalls;
@@ -94,6 +95,10 @@ pub(crate) fn dark_css(scope: &str) -> String {
 
 /// Width of every chart; heights differ.
 const WIDTH: u32 = 960;
+
+/// Space on the right of a plot, and on its left: margin and labels.
+const RIGHT: u32 = 24;
+const LEFT: u32 = 78;
 
 type Area<'b> = DrawingArea<SVGBackend<'b>, Shift>;
 type Coordinates = Cartesian2d<Axis, Axis>;
@@ -261,10 +266,15 @@ fn legend(area: &Area<'_>, keys: &[Key]) -> Result<(), String> {
 
 /// Axes and grid below the legend.
 fn plot<'a, 'b>(area: &'a Area<'b>, x: &Axis, y: &Axis) -> Result<Plot<'a, 'b>, String> {
+    plot_from(LEFT, area, x, y)
+}
+
+/// The same, beginning so far from the left.
+fn plot_from<'a, 'b>(left: u32, area: &'a Area<'b>, x: &Axis, y: &Axis) -> Result<Plot<'a, 'b>, String> {
     let mut chart = ChartBuilder::on(area)
         .margin_top(30)
-        .margin_right(24)
-        .margin_left(10)
+        .margin_right(RIGHT)
+        .margin_left(left.saturating_sub(68))
         .margin_bottom(6)
         .set_label_area_size(LabelAreaPosition::Left, 68)
         .set_label_area_size(LabelAreaPosition::Bottom, 48)

@@ -2,8 +2,10 @@
 
 use plotters::prelude::*;
 
+use super::faults::Band;
 use super::{
-    Axis, BLUE, Chart, FAINT, GREEN, GRID, ORANGE, PURPLE, Plot, dashed, key, legend, line, plot, say, svg,
+    Axis, BLUE, Chart, FAINT, GREEN, GRID, ORANGE, PURPLE, Plot, dashed, key, legend, line, plot_from, say,
+    svg,
 };
 use crate::report::BUDGET;
 use crate::report::result::{IntervalPoint, RunResult};
@@ -35,7 +37,10 @@ pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
         r.intervals.iter().map(|i| of(i).map(|us| (middle(i), y.log(us)))).collect::<Vec<_>>()
     };
     let title = "TTFA over time";
-    let svg = svg(400, title, |area| {
+    let band = Band::of(r);
+    let svg = svg(400 + band.height(), title, |area| {
+        let (area, below) = &area.split_vertically(364);
+        band.draw(below, &x)?;
         let keys = [
             key("median", BLUE),
             key("95th percentile", ORANGE),
@@ -45,8 +50,9 @@ pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
             key("budget 300 ms", GREEN),
         ];
         legend(area, &keys)?;
-        let mut plot = plot(area, &x, &y)?;
+        let mut plot = plot_from(band.left(), area, &x, &y)?;
         warmup(&mut plot, r, (y.from, y.to))?;
+        band.storms(&mut plot, (y.from, y.to))?;
         plot.draw_series([PathElement::new(
             [(0.0, y.log(BUDGET.0)), (x.to, y.log(BUDGET.0))],
             GREEN.light.stroke_width(2),
@@ -72,7 +78,7 @@ pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
     if r.turns.failed + r.turns.timed_out > 0 {
         caption += " A cross marks an interval with failed turns; a quantile that is a failure lies at the top edge.";
     }
-    Ok(Some(Chart { name: "ttfa-over-time", title, caption: caption + warmup_note(r), svg }))
+    Ok(Some(Chart { name: "ttfa-over-time", title, caption: caption + &band.note() + warmup_note(r), svg }))
 }
 
 pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
@@ -81,29 +87,53 @@ pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
         return Ok(None);
     }
     let x = time_axis(r);
+    // Only where networks or faults are looked at: elsewhere, a line of failures says as much.
+    let reconnects = r.network.is_some() && r.intervals.iter().any(|i| i.reconnects > 0);
     let most = |of: fn(&IntervalPoint) -> f64| r.intervals.iter().map(of).fold(0.0, f64::max);
     let points = |of: fn(&IntervalPoint) -> f64| r.intervals.iter().map(move |i| Some((middle(i), of(i))));
     let devices = Axis::linear(most(|i| f64::from(i.connected.max(i.in_turn))), "devices");
-    let rates = Axis::linear(most(|i| rate(i, i.started.max(i.succeeded).max(i.failed))), "turns per second");
+    let (mut fastest, mut what) =
+        (most(|i| rate(i, i.started.max(i.succeeded).max(i.failed))), "turns per second");
+    if reconnects {
+        (fastest, what) = (fastest.max(most(|i| rate(i, i.reconnects))), "turns, reconnects per second");
+    }
+    let rates = Axis::linear(fastest, what);
     let title = "Devices and turns over time";
-    let svg = svg(560, title, |area| {
-        let (top, bottom) = area.split_vertically(262);
+    let band = Band::of(r);
+    let svg = svg(560 + band.height(), title, |area| {
+        let (top, rest) = area.split_vertically(262);
+        let (bottom, below) = rest.split_vertically(262);
+        band.draw(&below, &x)?;
         legend(&top, &[key("connected", BLUE), key("in a turn", ORANGE)])?;
-        let mut upper = plot(&top, &x, &devices)?;
+        let mut upper = plot_from(band.left(), &top, &x, &devices)?;
         warmup(&mut upper, r, (0.0, devices.to))?;
+        band.storms(&mut upper, (0.0, devices.to))?;
         line(&mut upper, points(|i| i.connected.into()), BLUE, 3, false)?;
         line(&mut upper, points(|i| i.in_turn.into()), ORANGE, 2, false)?;
-        legend(&bottom, &[key("begun", BLUE), key("succeeded", GREEN), key("failed", PURPLE)])?;
-        let mut lower = plot(&bottom, &x, &rates)?;
+        let mut keys = vec![key("begun", BLUE), key("succeeded", GREEN), key("failed", PURPLE)];
+        if reconnects {
+            keys.push(key("reconnects", ORANGE));
+        }
+        legend(&bottom, &keys)?;
+        let mut lower = plot_from(band.left(), &bottom, &x, &rates)?;
         warmup(&mut lower, r, (0.0, rates.to))?;
+        band.storms(&mut lower, (0.0, rates.to))?;
         line(&mut lower, points(|i| rate(i, i.started)), BLUE, 2, false)?;
         line(&mut lower, points(|i| rate(i, i.succeeded)), GREEN, 2, false)?;
-        line(&mut lower, points(|i| rate(i, i.failed)), PURPLE, 2, false)
+        line(&mut lower, points(|i| rate(i, i.failed)), PURPLE, 2, false)?;
+        if reconnects {
+            line(&mut lower, points(|i| rate(i, i.reconnects)), ORANGE, 2, false)?;
+        }
+        Ok(())
     })?;
     Ok(Some(Chart {
         name: "load-over-time",
         title,
-        caption: format!("What was asked of the server, and what it kept up with.{}", warmup_note(r)),
+        caption: format!(
+            "What was asked of the server, and what it kept up with.{}{}",
+            band.note(),
+            warmup_note(r)
+        ),
         svg,
     }))
 }
