@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::session::{Mark, Out, Session};
+use super::wire::{Socket, Wire};
 use crate::drive::timer::Timer;
 use crate::time::Clock;
 use crate::transport::Frame;
@@ -24,24 +23,6 @@ const READS: usize = 32;
 
 /// How long a peer may take to answer a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// A stream that the server accepts.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
-    /// The TCP connection below.
-    fn tcp(&self) -> &TcpStream;
-}
-
-impl Socket for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
-    }
-}
-
-impl Socket for TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
-    }
-}
 
 /// How a connection ends.
 #[derive(Debug)]
@@ -58,7 +39,7 @@ enum End {
 const TOGETHER: usize = 8 * 1024;
 
 struct Connection<S> {
-    ws: WebSocketStream<S>,
+    ws: WebSocketStream<Wire<S>>,
     session: Session,
     timer: Timer,
     clock: Clock,
@@ -75,7 +56,7 @@ pub(super) type Life = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Serves a connection until its end.
 pub(super) fn serve<S: Socket + 'static>(
-    ws: WebSocketStream<S>,
+    ws: WebSocketStream<Wire<S>>,
     session: Session,
     timer: Timer,
     clock: Clock,
@@ -92,7 +73,7 @@ pub(super) fn serve<S: Socket + 'static>(
 
 /// Says goodbye and waits for the peer to leave. What it still sends is read and dropped: closing with unread bytes
 /// would reset the connection, and the peer might never see the code.
-async fn goodbye<S: Socket>(mut ws: WebSocketStream<S>, code: u16, reason: String) -> Result<(), Error> {
+async fn goodbye<S: Socket>(mut ws: WebSocketStream<Wire<S>>, code: u16, reason: String) -> Result<(), Error> {
     ws.close(Some(CloseFrame { code: code.into(), reason: reason.into() })).await?;
     let io = ws.get_mut();
     io.shutdown().await?;
@@ -129,10 +110,14 @@ impl<S: Socket + 'static> Connection<S> {
                 return Poll::Ready(end);
             }
             self.session.on_time(self.clock.now());
-            if self.session.given_up() {
-                return Poll::Ready(End::Gone);
+            match self.session.given_up() {
+                None => {}
+                Some(Out::Reset) => return Poll::Ready(End::Reset),
+                Some(_) => return Poll::Ready(End::Gone),
             }
-            if let Poll::Ready(Some(end)) = self.write(cx) {
+            let wrote = self.write(cx);
+            self.session.on_socket(self.clock.now(), wrote.is_pending(), self.ws.get_ref().taken());
+            if let Poll::Ready(Some(end)) = wrote {
                 return Poll::Ready(end);
             }
             if was_full && !self.session.full() {
@@ -159,8 +144,19 @@ impl<S: Socket + 'static> Connection<S> {
                 Some(Ok(Message::Ping(bytes))) => Frame::Ping(bytes),
                 Some(Ok(Message::Pong(bytes))) => Frame::Pong(bytes),
                 // Reading on answers the goodbye, and then ends.
-                Some(Ok(Message::Close(_) | Message::Frame(_))) => continue,
-                Some(Err(e)) => return Some(broken(&e)),
+                Some(Ok(Message::Close(goodbye))) => {
+                    self.session.on_goodbye(goodbye.map(|g| g.code.into()));
+                    continue;
+                }
+                Some(Ok(Message::Frame(_))) => continue,
+                Some(Err(e)) => {
+                    let end = broken(&e);
+                    if let End::Close(..) = end {
+                        // Who breaks the rules has not lost a connection.
+                        self.session.on_goodbye(None);
+                    }
+                    return Some(end);
+                }
                 None => return Some(End::Gone),
             };
             self.session.on_frame(self.clock.now(), &frame);
