@@ -98,7 +98,7 @@ mod tests {
             (Trouble::Refuse { share: 0.5, length: Micros::from_secs(10) }, Micros::from_millis(4_200)),
             (Trouble::Pongs { on: false, length: Micros::NEVER }, Micros::NEVER),
         ];
-        insta::assert_snapshot!(status(&counts, &told), @"");
-        insta::assert_snapshot!(help(), @"");
+        insta::assert_snapshot!(status(&counts, &told), @"3 live, 0 connections, 0 sessions, 0 turns, 2 parked, 0 resumed, 0 abandoned, 0 stuck; refuse 50% for 10s (4.20 s left); pongs off");
+        insta::assert_snapshot!(help(), @"drain CODE [SHARE], reset [SHARE], freeze LENGTH, refuse SHARE [for LENGTH], pongs off|on [for LENGTH], handshake DELAY [for LENGTH], silence for LENGTH, status, help");
     }
 }

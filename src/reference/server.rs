@@ -118,7 +118,12 @@ impl Control {
             Micros::NEVER => Micros::NEVER,
             length => at + length - now,
         };
-        self.told.borrow().iter().map(|e| (e.trouble, left(e.at, e.trouble))).filter(|(_, left)| left.0 > 0).collect()
+        self.told
+            .borrow()
+            .iter()
+            .map(|e| (e.trouble, left(e.at, e.trouble)))
+            .filter(|(_, left)| left.0 > 0)
+            .collect()
     }
 
     /// What it did so far.

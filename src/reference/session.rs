@@ -40,8 +40,8 @@ mod open;
 mod reply;
 
 pub(super) use listen::Heard;
-pub use open::DEFAULT_DOWN;
 pub(super) use open::Agreed;
+pub use open::DEFAULT_DOWN;
 
 /// What the fault `wrong_turn` adds to turn ids.
 const WRONG_TURN: u32 = 1_000;
@@ -97,7 +97,7 @@ pub(super) struct Session {
     rows: VecDeque<Box<Row>>,
     last_activity: Micros,
     idle_check: Micros,
-    /// While the socket takes nothing: since when, and how much it had taken by then.
+    /// While something waits for the socket: since when the device has taken nothing, and how much it had by then.
     stuck: Option<(Micros, u64)>,
     /// When a connection that says nothing any more is dropped.
     vanish_at: Micros,
@@ -272,7 +272,18 @@ impl Session {
         self.queued >= (self.world.plan.max_backlog as usize).max(1) || self.awaited.is_some()
     }
 
-    /// Whether something waits for the socket, and how much that has taken so far.
+    /// Bytes that wait to be taken.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// True while something has been waiting for the socket.
+    pub(super) fn waits_for_socket(&self) -> bool {
+        self.stuck.is_some()
+    }
+
+    /// Whether something waits for the socket, and how much the device's end has taken so far.
     pub(super) fn on_socket(&mut self, now: Micros, waits: bool, taken: u64) {
         self.stuck = match self.stuck {
             Some((since, then)) if waits && then == taken => Some((since, then)),

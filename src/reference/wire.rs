@@ -1,4 +1,4 @@
-//! The stream below a WebSocket: counts what the socket has taken, and hides pings that are not to be answered.
+//! The stream below a WebSocket: counts what the device has taken, and hides pings that are not to be answered.
 //!
 //! The WebSocket library answers every ping by itself. One that it must not answer is shown to it as a pong, which it hands
 //! on without a word: a bit in the first byte of the frame (RFC 6455, section 5.2).
@@ -18,6 +18,12 @@ use super::world::World;
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// The TCP connection below.
     fn tcp(&self) -> &TcpStream;
+
+    /// Bytes that were written and that the device's end has not acknowledged: buffers of the kernel hold megabytes, and
+    /// have room again only when a good part of that is gone.
+    fn unacknowledged(&self) -> u64 {
+        unacknowledged(self.tcp())
+    }
 }
 
 impl Socket for TcpStream {
@@ -32,11 +38,27 @@ impl Socket for TlsStream<TcpStream> {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "a system call")]
+fn unacknowledged(tcp: &TcpStream) -> u64 {
+    use std::os::fd::AsRawFd as _;
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open as long as `tcp` is borrowed, and the call writes one integer.
+    let done = unsafe { libc::ioctl(tcp.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if done == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+/// Not known: what the kernel takes has to do.
+#[cfg(not(target_os = "linux"))]
+fn unacknowledged(_tcp: &TcpStream) -> u64 {
+    0
+}
+
 /// A stream, watched.
 pub(super) struct Wire<S> {
     io: S,
     world: Rc<World>,
-    /// Bytes that the socket has taken.
+    /// Bytes written.
     taken: u64,
     /// `None` until the upgrade: before, there are no frames.
     frames: Option<Frames>,
@@ -51,14 +73,14 @@ impl<S> Wire<S> {
     pub(super) fn upgraded(&mut self) {
         self.frames = Some(Frames::default());
     }
-
-    /// Bytes that the socket has taken so far.
-    pub(super) fn taken(&self) -> u64 {
-        self.taken
-    }
 }
 
 impl<S: Socket> Wire<S> {
+    /// Bytes that the device's end has taken so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.saturating_sub(self.io.unacknowledged())
+    }
+
     pub(super) fn tcp(&self) -> &TcpStream {
         self.io.tcp()
     }

@@ -773,7 +773,11 @@ impl Check<'_> {
             write_timeout: self.time("reference.write_timeout"),
             handshake_delay: self.time("reference.handshake_delay"),
             pongs: self.bool("reference.pongs"),
-            events: self.list("reference.events").iter().filter_map(|t| ServerEvent::parse(&t.value).ok()).collect(),
+            events: self
+                .list("reference.events")
+                .iter()
+                .filter_map(|t| ServerEvent::parse(&t.value).ok())
+                .collect(),
         }
     }
 

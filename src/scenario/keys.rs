@@ -749,7 +749,8 @@ pub const SECTIONS: &[Section] = &[
                 "reference.write_timeout",
                 DurationOrOff(ms(100), DAY),
                 Toml("\"1m\""),
-                "A connection is reset when its socket has taken nothing for this long while something waited for it, or `\"off\"`.",
+                "A connection is reset when its device has taken nothing from the network for this long while something waited for it, or \
+                 `\"off\"`.",
             ),
             key(
                 "reference.resume",

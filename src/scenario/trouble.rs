@@ -152,13 +152,13 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let share = |f: &mut fmt::Formatter<'_>, share: f64| match share {
             1.0 => Ok(()),
-            share => write!(f, " {}%", share * 100.0),
+            share => write!(f, " {}%", percent(share)),
         };
         match *self {
             Self::Drain { code, share: s } => write!(f, "drain {code}").and_then(|()| share(f, s)),
             Self::Reset { share: s } => write!(f, "reset").and_then(|()| share(f, s)),
             Self::Freeze { length } => write!(f, "freeze {}", format_duration(length)),
-            Self::Refuse { share, .. } => write!(f, "refuse {}%", share * 100.0),
+            Self::Refuse { share, .. } => write!(f, "refuse {}%", percent(share)),
             Self::Pongs { on, .. } => write!(f, "pongs {}", if on { "on" } else { "off" }),
             Self::Handshake { delay, .. } => write!(f, "handshake {}", format_duration(delay)),
             Self::Silence { .. } => write!(f, "silence"),
@@ -175,6 +175,11 @@ impl fmt::Display for ServerEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", format_duration(self.at), self.trouble)
     }
+}
+
+/// Without the noise of binary fractions.
+fn percent(share: f64) -> f64 {
+    (share * 1e11).round() / 1e9
 }
 
 /// The longest that an upgrade may be held back.
@@ -241,10 +246,8 @@ impl<'a> Words<'a> {
         match self.next() {
             None => Ok(Micros::NEVER),
             Some(("for", _)) => self.duration("how long, such as `10s`"),
-            Some((other, span)) => {
-                Err(TextError::new(span, format!("`{other}` is not known here"))
-                    .help("expected `for` and how long, such as `for 10s`"))
-            }
+            Some((other, span)) => Err(TextError::new(span, format!("`{other}` is not known here"))
+                .help("expected `for` and how long, such as `for 10s`")),
         }
     }
 }
@@ -263,6 +266,7 @@ mod tests {
             ("drain 1012", Trouble::Drain { code: 1012, share: 1.0 }),
             ("drain 4000 30%", Trouble::Drain { code: 4000, share: 0.3 }),
             ("reset", Trouble::Reset { share: 1.0 }),
+            ("reset 7%", Trouble::Reset { share: 0.07 }),
             ("reset 0.5", Trouble::Reset { share: 0.5 }),
             ("freeze 2s", Trouble::Freeze { length: S(2) }),
             ("refuse 50% for 10s", Trouble::Refuse { share: 0.5, length: S(10) }),
@@ -296,7 +300,42 @@ mod tests {
             ]
             .map(|t| format!("{t}\n    {}", said(t)))
             .join("\n"),
-            @""
+            @r#"
+drain 1012
+    column 1: `drain 1012` does not say when; expected the time since the start, then what: `20s: drain 1012`
+20: drain 1012
+    column 1: a duration without a unit: `20`; expected a duration such as `300ms`, `2s`, `1m30s`
+20s: drian 1012
+    column 6: `drian` is not known; did you mean `drain`?
+20s: drain
+    column 11: `drain` needs more; expected a close code, such as `1012`
+20s: drain 1005
+    column 12: `1005` is not a close code that can be sent; for example 1001 (going away), 1012 (restart), 1013 (try again later), 4000 to 4999 (your own)
+20s: drain 1012 3
+    column 17: 3 is outside 0–100 %; expected a share from 0 to 1, such as `0.2` or `"20%"`
+20s: drain 1012 30% now
+    column 21: `now` is too much; expected `drain CODE [SHARE]`
+20s: sing
+    column 6: `sing` is not known; expected `drain CODE [SHARE]`, `reset [SHARE]`, `freeze LENGTH`, `refuse SHARE [for LENGTH]`, `pongs off|on [for LENGTH]`, `handshake DELAY [for LENGTH]`, `silence for LENGTH`
+20s:
+    column 5: nothing to do; expected `drain CODE [SHARE]`, `reset [SHARE]`, `freeze LENGTH`, `refuse SHARE [for LENGTH]`, `pongs off|on [for LENGTH]`, `handshake DELAY [for LENGTH]`, `silence for LENGTH`
+20s: freeze 0s
+    column 13: `0s` is out of range; expected more than 0 to 31d
+20s: refuse
+    column 12: `refuse` needs more; expected a share, such as `50%`
+20s: refuse 10% 5s
+    column 17: `5s` is not known here; expected `for` and how long, such as `for 10s`
+20s: refuse 10% for
+    column 20: `refuse 10% for` needs more; expected how long, such as `10s`
+20s: pongs never
+    column 12: `never` is neither `off` nor `on`; for example `pongs off for 30s`
+20s: handshake 2m
+    column 16: `2m` is out of range; expected 0ms to 1m
+20s: silence
+    column 13: for how long?; for example `silence for 5s`
+20s: silence for ever
+    column 18: `ever` is not a duration; expected a duration such as `300ms`, `2s`, `1m30s`
+"#
         );
     }
 

@@ -80,7 +80,8 @@ fn a_reply_goes_on_with_what_had_not_been_written() {
     assert_eq!(before + after, 17);
     assert_eq!((second.count("turn_end"), second.count("transcript_final")), (1, 0));
     // A burst of 200 ms (four messages begin in it), then real time.
-    let audio: Vec<_> = second.written.iter().filter(|(_, o)| matches!(o, Out::Frame(Frame::Binary(_), _))).collect();
+    let audio: Vec<_> =
+        second.written.iter().filter(|(_, o)| matches!(o, Out::Frame(Frame::Binary(_), _))).collect();
     let at_once = audio.iter().filter(|(at, _)| *at == MS(3_200)).count();
     assert_eq!(at_once, 4, "{at_once}");
     assert_eq!(audio[4].0, MS(3_200) + MS(40));
@@ -180,20 +181,21 @@ fn speech_before_and_after_the_loss_is_one_turn() {
 
 #[test]
 fn who_says_goodbye_or_asks_for_something_else_gets_a_new_session() {
-    let fresh = |plan: ReferencePlan, goodbye: Option<Option<u16>>, ask: &dyn Fn(&str) -> serde_json::Value| {
-        let (world, _rows) = world(plan);
-        let mut first = Rig::opened(&world, PCM, false);
-        let name = name(&world, &first);
-        if let Some(code) = goodbye {
-            first.session.on_goodbye(code);
-        }
-        first.until(MS(100));
-        first.lose();
-        let mut second = Rig::later(&world, MS(200));
-        second.text(&ask(&name));
-        assert!(second.session.talk.is_some());
-        second.kinds().concat() == "session_started"
-    };
+    let fresh =
+        |plan: ReferencePlan, goodbye: Option<Option<u16>>, ask: &dyn Fn(&str) -> serde_json::Value| {
+            let (world, _rows) = world(plan);
+            let mut first = Rig::opened(&world, PCM, false);
+            let name = name(&world, &first);
+            if let Some(code) = goodbye {
+                first.session.on_goodbye(code);
+            }
+            first.until(MS(100));
+            first.lose();
+            let mut second = Rig::later(&world, MS(200));
+            second.text(&ask(&name));
+            assert!(second.session.talk.is_some());
+            second.kinds().concat() == "session_started"
+        };
     let formats = json!({"up": PCM, "down": PCM});
     let same = |name: &str| json!({"type": "session_start", "resume": name, "audio": formats});
     assert!(!fresh(plan(), None, &same));
@@ -203,11 +205,18 @@ fn who_says_goodbye_or_asks_for_something_else_gets_a_new_session() {
     }
     assert!(fresh(ReferencePlan { resume: MS(0), ..plan() }, None, &same));
     for wrong in ["s0", "", "s0-0000000000000000", "s1-x", "s99999999999999999999-1", "ß"] {
-        assert!(fresh(plan(), None, &|_| json!({"type": "session_start", "resume": wrong, "audio": formats})), "{wrong}");
+        assert!(
+            fresh(plan(), None, &|_| json!({"type": "session_start", "resume": wrong, "audio": formats})),
+            "{wrong}"
+        );
     }
     let other = json!({"up": OPUS, "down": PCM});
     assert!(fresh(plan(), None, &|n| json!({"type": "session_start", "resume": n, "audio": other})));
-    assert!(fresh(plan(), None, &|n| json!({"type": "session_start", "resume": n, "audio": formats, "turn_detection": "server"})));
+    assert!(fresh(
+        plan(),
+        None,
+        &|n| json!({"type": "session_start", "resume": n, "audio": formats, "turn_detection": "server"})
+    ));
 }
 
 #[test]
@@ -220,7 +229,8 @@ fn names_are_different_and_show_who_gave_them() {
 
 #[test]
 fn the_token_is_asked_for_again() {
-    let (world, _rows) = world(ReferencePlan { token: Some(crate::scenario::Secret::new("sesame")), ..plan() });
+    let (world, _rows) =
+        world(ReferencePlan { token: Some(crate::scenario::Secret::new("sesame")), ..plan() });
     let mut first = Rig::later(&world, MS(0));
     first.text(&json!({"type": "session_start", "token": "sesame"}));
     let name = name(&world, &first);
@@ -300,7 +310,10 @@ fn who_waits_for_a_slot_while_away_gets_it() {
     let mut second = Rig::resumed(&world, MS(4_000), &name);
     second.until(MS(4_000));
     // Recognised from 1,500 ms on, and long since answered: all of the text is there, and the audio's burst.
-    assert_eq!((second.count("transcript_final"), second.count("llm_token"), second.count("audio")), (1, 6, 4));
+    assert_eq!(
+        (second.count("transcript_final"), second.count("llm_token"), second.count("audio")),
+        (1, 6, 4)
+    );
 }
 
 #[test]
@@ -323,7 +336,9 @@ fn faults_that_break_a_connection_strike_once() {
 #[test]
 fn drains_resets_and_cuts_leave_the_session_to_its_device() {
     let (world, _rows) = world(ReferencePlan { idle_cut: MS(5_000), ..plan() });
-    for (order, end) in [(Some(Order::Close(1012)), "close 1012"), (Some(Order::Reset), "reset"), (None, "vanish")] {
+    for (order, end) in
+        [(Some(Order::Close(1012)), "close 1012"), (Some(Order::Reset), "reset"), (None, "vanish")]
+    {
         let mut first = Rig::opened(&world, PCM, false);
         first.turn(0);
         first.until(MS(1_200));
@@ -465,7 +480,11 @@ fn nothing_is_left_over_after_an_hour() {
         let stats = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         assert_eq!(logged as u64, stats(&world.stats.turns), "each turn is logged once");
         assert_eq!(world.stats.parked.load(Ordering::Relaxed), 0);
-        assert!(stats(&world.stats.resumed) > 300 && stats(&world.stats.abandoned) > 300, "{:?}", world.stats);
+        assert!(
+            stats(&world.stats.resumed) > 300 && stats(&world.stats.abandoned) > 300,
+            "{:?}",
+            world.stats
+        );
         // Every slot is free: as many as there are get theirs at once.
         let mut probes: Vec<_> = (0..2).map(|_| Rig::later(&world, MS(3_600_000))).collect();
         for rig in &mut probes {

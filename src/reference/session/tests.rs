@@ -1,8 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::reference::{fault, sound};
 use crate::reference::testing::{MS, OPUS, PCM, Rig, pcm, tone, world};
+use crate::reference::{fault, sound};
 use crate::scenario::{Dist, ReferencePlan, Secret};
 
 /// 100 ms recogniser, 200 ms model, 50 ms synthesiser.
