@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::exit::{Exit, Failure};
 
 mod calibrate;
+mod console;
 mod debug;
 mod fixtures;
 mod init;

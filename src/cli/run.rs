@@ -8,11 +8,12 @@ use super::REPORTS;
 use super::progress::Reporter;
 use super::scenario_args::ScenarioArgs;
 use crate::calibrate::quote::{self, Here, Planned};
+use crate::drive::links;
 use crate::drive::outcome::{self, Context};
 use crate::drive::prepare::{self, Speech};
 use crate::drive::run::{self, Run, Sinks};
 use crate::exit::{Exit, Failure};
-use crate::measure::{Groups, agreement, health};
+use crate::measure::{agreement, health};
 use crate::reference::child::Child;
 use crate::report::result::{CalibrationQuote, RunResult};
 use crate::report::terminal::{self, Style};
@@ -153,7 +154,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let mut reporter = Reporter::new(args.quiet);
     let started = SystemTime::now();
     let sinks = sinks(&scenario, &speech, &target.dir, started)?;
-    let groups = Groups::default();
+    let groups = links::groups(&scenario);
     let clock = Clock::start();
     let Target { mut server, endpoint, dir } = target;
     if let Some(server) = &mut server {

@@ -3,18 +3,22 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::console;
 use super::scenario_args::key_and_value;
+use crate::audio::AudioFormat;
+use crate::dialect::{Dialect, plain};
 use crate::exit::{Exit, Failure};
 use crate::measure::health;
-use crate::reference::{Options, Server, child, shipped};
-use crate::scenario::{self, Override, ReferencePlan, Secret, Source};
+use crate::reference::{DEFAULT_DOWN, Options, Server, child, shipped};
+use crate::scenario::{self, Override, ReferencePlan, Scenario, Secret, Source};
 use crate::time::{Clock, Micros};
 
 /// Run the reference voice server.
 ///
 /// A voice backend with known latencies: it decodes what it hears, finds the end of speech, and answers with real
 /// speech through a recogniser, a language model and a synthesiser whose latencies, slots and faults are the
-/// `reference.*` keys of a scenario. See docs/reference-server.md.
+/// `reference.*` keys of a scenario. While it runs, it can be told to misbehave on its standard input, a command per
+/// line: `drain 1012 30%`, `freeze 2s`, `refuse 50% for 10s`, `status`, `help`. See docs/reference-server.md.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   voxload serve
@@ -71,14 +75,14 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     if args.embedded {
         return child::embedded().map(|()| Exit::Good).map_err(Failure::usage);
     }
-    let plan = args.plan()?;
+    let (plan, formats) = args.plan()?;
     let (preset, dialect) = (plan.preset.clone(), plan.dialect.capabilities().name);
     let wants_token = plan.token.is_some();
     health::raise_open_files(child::OPEN_FILES);
     let server = Server::start(Options {
         plan,
         replies: shipped().map_err(Failure::usage)?,
-        formats: Vec::new(),
+        formats,
         listen: args.listen,
         secure: args.tls,
         truth: args.truth.clone(),
@@ -93,8 +97,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let url = server.url();
     let hint = args.hint(&url, dialect, wants_token);
     super::print(&format!(
-        "reference server: {url} (dialect {dialect}, preset {preset})\npoint a run at it:\n  {hint}\nCtrl-C stops it.\n"
+        "reference server: {url} (dialect {dialect}, preset {preset})\npoint a run at it:\n  {hint}\nCtrl-C stops it; `help` lists what it can be told here.\n"
     ))?;
+    console::listen(server.control());
     wait_for_a_signal()?;
     let counts = server.stop().map_err(Failure::usage)?;
     super::print(&format!(
@@ -111,7 +116,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 impl Args {
-    fn plan(&self) -> Result<ReferencePlan, Failure> {
+    /// The plan, and the formats in which replies are likely to be asked for.
+    fn plan(&self) -> Result<(ReferencePlan, Vec<AudioFormat>), Failure> {
         let source = match &self.scenario {
             Some(name) => Source::find(name)?,
             None => Source::inline("<defaults>", ""),
@@ -131,11 +137,15 @@ impl Args {
         let singles =
             singles.into_iter().filter_map(|(flag, key, value)| value.as_ref().map(|v| of(flag, key, v)));
         let overrides: Vec<_> = set.chain(singles).collect();
-        let mut plan = scenario::load(&source, &overrides)?.reference;
+        let Scenario { reference: mut plan, audio, .. } = scenario::load(&source, &overrides)?;
+        let formats = match plan.dialect {
+            Dialect::Envelope => vec![audio.down, DEFAULT_DOWN],
+            Dialect::Plain => vec![plain::FORMAT],
+        };
         if let Some(token) = &self.token {
             plan.token = Some(Secret::new(token));
         }
-        Ok(plan)
+        Ok((plan, formats))
     }
 
     /// The command that talks to this server.

@@ -2,11 +2,23 @@
 
 use std::sync::Arc;
 
+use crate::measure::Groups;
 use crate::network::{Link, NetworkPlan, Profile};
 use crate::scenario::Scenario;
 use crate::seed::Seed;
 use crate::time::Micros;
 use crate::transport::impaired::Way;
+
+/// The groups of devices, for the recorders: one for each network.
+pub fn groups(scenario: &Scenario) -> Groups {
+    let (plan, seed) = (scenario.network.clone(), Seed(scenario.seed));
+    let names = plan.groups.iter().map(|g| g.name.clone()).collect();
+    Groups::new(names, move |device| index(&plan, seed, device))
+}
+
+fn index(plan: &NetworkPlan, seed: Seed, device: u32) -> u8 {
+    u8::try_from(plan.group_of(seed, device)).unwrap_or(u8::MAX)
+}
 
 /// The networks of a run.
 #[derive(Clone, Debug)]
@@ -20,7 +32,7 @@ pub struct Links {
 impl Links {
     /// Those of a scenario; `None` when it has neither networks nor faults, and connections need no link.
     pub fn of(scenario: &Scenario) -> Option<Self> {
-        let faults = false;
+        let faults = !scenario.faults.is_empty();
         (faults || !scenario.network.is_none()).then(|| Self {
             plan: scenario.network.clone(),
             seed: Seed(scenario.seed),
@@ -36,6 +48,6 @@ impl Links {
 
     /// The device's group: an index into the run's groups.
     pub fn group(&self, device: u32) -> u8 {
-        u8::try_from(self.plan.group_of(self.seed, device)).unwrap_or(u8::MAX)
+        index(&self.plan, self.seed, device)
     }
 }

@@ -69,6 +69,10 @@ pub struct Counts {
     pub turns_speech_late: u64,
     pub speech_lost: Micros,
     pub speech_late: Micros,
+    pub bitrate_downs: u64,
+    pub bitrate_ups: u64,
+    /// Chunks sent at a lower bit rate than the scenario's.
+    pub lowered: u64,
     /// CPU time: of the thread up to now, and in sums of the whole generator in the interval.
     pub cpu: Micros,
     /// Resident memory of the generator at the end, bytes; set by the run.
@@ -411,7 +415,6 @@ impl Recorder {
                 }
             }
             Event::AnsweredTwice { .. } => c.turns_answered_twice += 1,
-            Event::AnsweredTwice { .. } => {}
             Event::BitrateChanged { down } => *(if down { &mut c.bitrate_downs } else { &mut c.bitrate_ups }) += 1,
             Event::TurnEnded(turn) => {
                 self.in_turn -= 1;
@@ -517,6 +520,7 @@ impl Interval {
         }
         c.speech_lost += t.speech_lost;
         c.speech_late += t.speech_late;
+        c.lowered += u64::from(t.lowered);
         if matches!(t.outcome, Outcome::Failed(..)) {
             return;
         }

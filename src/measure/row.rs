@@ -70,5 +70,6 @@ pub fn turn_row(t: &TurnRecord, fixtures: &[String], groups: &[String]) -> TurnR
         answered_twice: t.answered_twice,
         speech_lost_us: t.speech_lost.0,
         speech_late_us: t.speech_late.0,
+        lowered: t.lowered,
     }
 }

@@ -42,6 +42,7 @@ pub(crate) fn turn(device: u32, end_of_speech: Micros, ttfa: Option<Micros>) -> 
         answered_twice: false,
         speech_lost: Micros::ZERO,
         speech_late: Micros::ZERO,
+        lowered: 0,
         outcome: match ttfa {
             Some(_) => Outcome::Succeeded,
             None => Outcome::Failed(FailureClass::Timeout, "".into()),

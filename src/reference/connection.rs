@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::session::{Mark, Out, Session};
+use super::wire::{Socket, Wire};
 use crate::drive::timer::Timer;
 use crate::time::Clock;
 use crate::transport::Frame;
@@ -24,24 +23,6 @@ const READS: usize = 32;
 
 /// How long a peer may take to answer a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// A stream that the server accepts.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
-    /// The TCP connection below.
-    fn tcp(&self) -> &TcpStream;
-}
-
-impl Socket for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
-    }
-}
-
-impl Socket for TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
-    }
-}
 
 /// How a connection ends.
 #[derive(Debug)]
@@ -58,7 +39,7 @@ enum End {
 const TOGETHER: usize = 8 * 1024;
 
 struct Connection<S> {
-    ws: WebSocketStream<S>,
+    ws: WebSocketStream<Wire<S>>,
     session: Session,
     timer: Timer,
     clock: Clock,
@@ -75,7 +56,7 @@ pub(super) type Life = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Serves a connection until its end.
 pub(super) fn serve<S: Socket + 'static>(
-    ws: WebSocketStream<S>,
+    ws: WebSocketStream<Wire<S>>,
     session: Session,
     timer: Timer,
     clock: Clock,
@@ -92,7 +73,11 @@ pub(super) fn serve<S: Socket + 'static>(
 
 /// Says goodbye and waits for the peer to leave. What it still sends is read and dropped: closing with unread bytes
 /// would reset the connection, and the peer might never see the code.
-async fn goodbye<S: Socket>(mut ws: WebSocketStream<S>, code: u16, reason: String) -> Result<(), Error> {
+async fn goodbye<S: Socket>(
+    mut ws: WebSocketStream<Wire<S>>,
+    code: u16,
+    reason: String,
+) -> Result<(), Error> {
     ws.close(Some(CloseFrame { code: code.into(), reason: reason.into() })).await?;
     let io = ws.get_mut();
     io.shutdown().await?;
@@ -128,11 +113,23 @@ impl<S: Socket + 'static> Connection<S> {
             if !was_full && let Some(end) = self.read(cx) {
                 return Poll::Ready(end);
             }
-            self.session.on_time(self.clock.now());
-            if self.session.given_up() {
-                return Poll::Ready(End::Gone);
+            let now = self.clock.now();
+            if self.session.waits_for_socket() {
+                self.session.on_socket(now, true, self.ws.get_ref().taken());
             }
-            if let Poll::Ready(Some(end)) = self.write(cx) {
+            self.session.on_time(now);
+            match self.session.given_up() {
+                None => {}
+                Some(Out::Reset) => return Poll::Ready(End::Reset),
+                Some(_) => return Poll::Ready(End::Gone),
+            }
+            let wrote = self.write(cx);
+            if wrote.is_pending() {
+                self.session.on_socket(now, true, self.ws.get_ref().taken());
+            } else {
+                self.session.on_socket(now, false, 0);
+            }
+            if let Poll::Ready(Some(end)) = wrote {
                 return Poll::Ready(end);
             }
             if was_full && !self.session.full() {
@@ -159,8 +156,19 @@ impl<S: Socket + 'static> Connection<S> {
                 Some(Ok(Message::Ping(bytes))) => Frame::Ping(bytes),
                 Some(Ok(Message::Pong(bytes))) => Frame::Pong(bytes),
                 // Reading on answers the goodbye, and then ends.
-                Some(Ok(Message::Close(_) | Message::Frame(_))) => continue,
-                Some(Err(e)) => return Some(broken(&e)),
+                Some(Ok(Message::Close(goodbye))) => {
+                    self.session.on_goodbye(goodbye.map(|g| g.code.into()));
+                    continue;
+                }
+                Some(Ok(Message::Frame(_))) => continue,
+                Some(Err(e)) => {
+                    let end = broken(&e);
+                    if let End::Close(..) = end {
+                        // Who breaks the rules has not lost a connection.
+                        self.session.on_goodbye(None);
+                    }
+                    return Some(end);
+                }
                 None => return Some(End::Gone),
             };
             self.session.on_frame(self.clock.now(), &frame);
@@ -249,5 +257,73 @@ fn broken(e: &Error) -> End {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
         Error::Protocol(e) => End::Close(1002, e.to_string()),
         _ => End::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncRead as _, DuplexStream};
+    use tokio::net::TcpStream;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+    use crate::drive::timer::Timers;
+    use crate::reference::testing::{MS, PCM, pcm, world};
+    use crate::scenario::ReferencePlan;
+
+    impl Socket for DuplexStream {
+        fn tcp(&self) -> &TcpStream {
+            unreachable!("there is none to reset")
+        }
+
+        fn unacknowledged(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_slow_reader_takes_no_more_memory_than_the_bound() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let bound = 4_096;
+        // All of the reply, 32,000 bytes, is made at once and could be sent at once.
+        let plan = ReferencePlan { max_backlog: bound, burst: MS(60_000), ..ReferencePlan::instant() };
+        let (world, _rows) = world(plan);
+        let clock = Clock::start();
+        let (ours, mut device) = tokio::io::duplex(512);
+        let wire = Wire::new(ours, std::rc::Rc::clone(&world));
+        let ws = runtime.block_on(WebSocketStream::from_raw_socket(wire, Role::Server, None));
+        let waker = std::task::Waker::noop();
+        let peer = ([127, 0, 0, 1], 1).into();
+        let mut session = Session::new(world, peer, true, clock.now(), waker.clone());
+        session.on_frame(
+            clock.now(),
+            &Frame::text(
+                serde_json::json!({"type": "session_start", "audio": {"up": PCM, "down": PCM}}).to_string(),
+            ),
+        );
+        session.on_frame(clock.now(), &pcm(MS(200), 0.3));
+        session.on_frame(clock.now(), &Frame::text("{\"type\": \"audio_end\"}"));
+        let timer = Timers::new(clock).unwrap().timer();
+        let mut connection =
+            Connection { ws, session, timer, clock, in_flight: Vec::new(), raw: None, held: None };
+        let mut cx = Context::from_waker(waker);
+        // By now all of it has been made.
+        std::thread::sleep(Duration::from_millis(50));
+        let (mut read, mut held_back) = (0, 0);
+        let mut buffer = [0; 256];
+        while read < 32_000 {
+            assert!(connection.poll(&mut cx).is_pending());
+            // One message of 60 ms, 1,920 bytes, may be beyond either bound.
+            let queued = connection.session.queued();
+            assert!(queued <= bound as usize + 1_920, "{queued} bytes wait");
+            assert!(connection.in_flight.len() * 16 <= TOGETHER, "{} messages", connection.in_flight.len());
+            held_back += usize::from(connection.session.full());
+            let mut buf = tokio::io::ReadBuf::new(&mut buffer);
+            if Pin::new(&mut device).poll_read(&mut cx, &mut buf).is_ready() {
+                read += buf.filled().len();
+            }
+        }
+        assert!(held_back > 50, "it was held back nearly all the time: {held_back}");
     }
 }

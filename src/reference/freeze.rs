@@ -40,14 +40,22 @@ pub(super) async fn freeze(
                 continue;
             }
         }
-        let from_us = clock.now();
-        // Not an await: nothing else on this thread moves.
-        std::thread::sleep((planned_until_us - from_us).to_std());
-        let until_us = clock.now();
-        truth.add(|| {
-            Entry::Freeze(FreezeRow { thread, planned_from_us, planned_until_us, from_us, until_us })
-        });
+        stand_still(thread, planned_from_us, planned_until_us, clock, &truth);
     }
+}
+
+/// Stands still until then: not an await, nothing else on this thread moves.
+pub(super) fn stand_still(
+    thread: u32,
+    planned_from_us: Micros,
+    planned_until_us: Micros,
+    clock: Clock,
+    truth: &Truth,
+) {
+    let from_us = clock.now();
+    std::thread::sleep((planned_until_us - from_us).to_std());
+    let until_us = clock.now();
+    truth.add(|| Entry::Freeze(FreezeRow { thread, planned_from_us, planned_until_us, from_us, until_us }));
 }
 
 #[cfg(test)]

@@ -75,6 +75,17 @@ pub(super) enum Say {
     Done,
 }
 
+/// How much of a reply has been said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// The final transcript.
+    pub(super) transcript: bool,
+    /// Tokens.
+    pub(super) tokens: usize,
+    /// Audio chunks.
+    pub(super) chunks: usize,
+}
+
 /// A stage at work.
 #[derive(Debug)]
 enum Stage {
@@ -102,11 +113,11 @@ pub(super) struct Pipeline {
     first_token: Micros,
     /// When the synthesis of each sentence starts to come out: known once the synthesiser has its slot.
     voices: Vec<Micros>,
-    said_final: bool,
-    tokens: usize,
-    chunks: usize,
+    said: Said,
     /// Playing time of the chunks said so far.
     media: Micros,
+    /// Real time is counted from here: the instant, and the playing time that had been said by then.
+    pace: (Micros, Micros),
     done: bool,
 }
 
@@ -132,10 +143,9 @@ impl Pipeline {
             tts: Stage::Before,
             first_token: Micros::NEVER,
             voices: Vec::new(),
-            said_final: false,
-            tokens: 0,
-            chunks: 0,
+            said: Said::default(),
             media: Micros::ZERO,
+            pace: (Micros(i64::MIN), Micros::ZERO),
             done: false,
         }
     }
@@ -157,11 +167,11 @@ impl Pipeline {
             return None;
         }
         match say {
-            Say::Final => self.said_final = true,
-            Say::Token(_) => self.tokens += 1,
+            Say::Final => self.said.transcript = true,
+            Say::Token(_) => self.said.tokens += 1,
             Say::Audio(k) => {
                 self.media += self.reply.chunks.get(k).map_or(Micros::ZERO, |c| c.media);
-                self.chunks += 1;
+                self.said.chunks += 1;
             }
             Say::Done => self.done = true,
         }
@@ -170,6 +180,12 @@ impl Pipeline {
 
     /// When to ask again; [`Micros::NEVER`] while only a slot is waited for.
     pub(super) fn next(&self) -> Micros {
+        let next = self.next_work();
+        self.upcoming().map_or(next, |(at, _)| next.min(at))
+    }
+
+    /// When a stage begins or ends next, whoever listens.
+    pub(super) fn next_work(&self) -> Micros {
         let stage = |s: &Stage| match s {
             Stage::Working(_, until) => *until,
             // Granted between two looks: at once.
@@ -180,7 +196,35 @@ impl Pipeline {
         if matches!(self.tts, Stage::Before) {
             next = next.min(self.synthesis_due());
         }
-        self.upcoming().map_or(next, |(at, _)| next.min(at))
+        next
+    }
+
+    /// True while a stage has work to do, or waits for its slot.
+    pub(super) fn works(&self) -> bool {
+        !matches!((&self.llm, &self.tts), (Stage::Over(_), Stage::Over(_)))
+    }
+
+    /// From now on this one is woken when a slot is granted.
+    pub(super) fn hand_to(&mut self, waker: &Waker) {
+        self.waker.clone_from(waker);
+        for stage in [&self.stt, &self.llm, &self.tts] {
+            if let Stage::Waiting(slot) = stage {
+                slot.set_waker(waker);
+            }
+        }
+    }
+
+    /// Only so much has been said: what comes after it is said (again).
+    pub(super) fn rewind(&mut self, said: Said) {
+        let chunks = self.reply.chunks.iter().take(said.chunks);
+        self.media = Micros(chunks.map(|c| c.media.0).sum());
+        self.said = said;
+        self.done = false;
+    }
+
+    /// After a pause that ends `now`: the rest of the audio goes as a reply does, a burst and then real time.
+    pub(super) fn go_on(&mut self, now: Micros) {
+        self.pace = (now, self.media);
     }
 
     /// Gives every slot and place back at `now`.
@@ -193,7 +237,7 @@ impl Pipeline {
     }
 
     /// Moves each stage as far as `now` allows.
-    fn settle(&mut self, now: Micros) {
+    pub(super) fn settle(&mut self, now: Micros) {
         if let Some((slot, granted)) = granted(&mut self.stt) {
             self.waits.stt = Some(granted - slot.requested());
             self.stt = Stage::Working(slot, granted + self.draws.stt);
@@ -274,7 +318,8 @@ impl Pipeline {
             Dialect::Plain => Micros(i64::MIN),
             Dialect::Envelope => {
                 let first = self.voices.first().copied().unwrap_or(Micros::NEVER);
-                first + (media - self.plan.burst).max(Micros::ZERO)
+                let (again, said) = self.pace;
+                first.max(again).saturating_add((media - said - self.plan.burst).max(Micros::ZERO))
             }
         };
         made.max(paced)
@@ -288,13 +333,14 @@ impl Pipeline {
         let Stage::Over(recognised) = self.stt else {
             return None;
         };
-        if !self.said_final {
+        if !self.said.transcript {
             return Some((recognised, Say::Final));
         }
-        let token = (self.tokens < self.reply.words.len() && self.first_token != Micros::NEVER)
-            .then(|| (self.token_at(self.tokens), Say::Token(self.tokens)));
-        let audio = (self.chunks < self.reply.chunks.len() && !self.voices.is_empty())
-            .then(|| (self.audio_at(self.media), Say::Audio(self.chunks)));
+        let Said { tokens, chunks, .. } = self.said;
+        let token = (tokens < self.reply.words.len() && self.first_token != Micros::NEVER)
+            .then(|| (self.token_at(tokens), Say::Token(tokens)));
+        let audio = (chunks < self.reply.chunks.len() && !self.voices.is_empty())
+            .then(|| (self.audio_at(self.media), Say::Audio(chunks)));
         match (token, audio) {
             (Some(t), Some(a)) => Some(if t.0 <= a.0 { t } else { a }),
             (t, a) if t.is_some() || a.is_some() => t.or(a),

@@ -1,7 +1,7 @@
 //! A plan to start from.
 
 use crate::dialect::Dialect;
-use crate::scenario::{Dist, Pipeline, ReferencePlan};
+use crate::scenario::{Dist, Pipeline, ReferencePlan, ResumeReply};
 use crate::time::Micros;
 
 impl ReferencePlan {
@@ -36,6 +36,14 @@ impl ReferencePlan {
             freeze: None,
             log_chunks: false,
             faults: Vec::new(),
+            resume: Micros::ZERO,
+            resume_reply: ResumeReply::Continue,
+            max_parked: 10_000,
+            idle_cut: Micros::ZERO,
+            write_timeout: Micros::ZERO,
+            handshake_delay: Micros::ZERO,
+            pongs: true,
+            events: Vec::new(),
         }
     }
 }

@@ -1,50 +1,41 @@
-//! The server at the edge: listener, threads, TLS, upgrade checks.
+//! The server at the edge: listener and threads.
 //!
 //! ```text
-//! listener ─┬─▶ thread: accept ─▶ TLS ─▶ upgrade (token, limit, faults) ─▶ a task: Connection
-//!           └─▶ thread: …                                                   all tasks share slots, replies, log
+//! listener ─┬─▶ thread: accept ─▶ welcome: TLS ─▶ upgrade (token, limit, faults) ─▶ a task: Connection
+//!           ├─▶ thread: …                               all tasks share slots, replies, sessions, log
+//!           └ on each thread: conductor: trouble as planned and as told
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tokio_tungstenite::tungstenite::handshake::server::Request;
-use tokio_tungstenite::tungstenite::http::{StatusCode, header};
 
-use super::connection::{self, Life, Socket};
 use super::ears::Memory;
 use super::pipeline::Stages;
 use super::replies::{Replies, Spoken};
-use super::session::Session;
+use super::sessions::Sessions;
+use super::timetable::{Conditions, Told, tell};
+use super::welcome::{Local, welcome};
 use super::world::{Stats, World};
-use super::{fault, freeze, tls, truth};
+use super::{conductor, freeze, tls, truth};
 use crate::audio::AudioFormat;
-use crate::dialect::Dialect;
 use crate::drive::timer::Timers;
-use crate::scenario::{Fault, ReferencePlan};
-use crate::seed::Seed;
+use crate::scenario::{ReferencePlan, Trouble};
 use crate::time::{Clock, Micros};
-use crate::transport::accept::{Refusal, accept};
 
 /// Connections that may wait to be accepted: a fleet may come all at once.
 const BACKLOG: i32 = 4096;
-
-/// How long TLS and the upgrade may take together.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Pause after an accept that failed for want of descriptors.
 const BREATH: Duration = Duration::from_millis(50);
@@ -79,6 +70,14 @@ pub struct Counts {
     pub sessions: u64,
     /// Turns that were answered, or chosen to fail.
     pub turns: u64,
+    /// Sessions kept now for devices that are away.
+    pub parked: u32,
+    /// Sessions that went on over another connection.
+    pub resumed: u64,
+    /// Sessions whose device did not come back in time, or for which there was no room.
+    pub abandoned: u64,
+    /// Connections reset because their socket took nothing for too long.
+    pub stuck: u64,
     /// Rows that the truth log lost because the disk was too slow.
     pub truth_rows_lost: u64,
 }
@@ -88,11 +87,60 @@ pub struct Counts {
 pub struct Server {
     address: SocketAddr,
     ca_pem: Option<String>,
-    stats: Arc<Stats>,
+    control: Control,
+    sessions: Arc<Sessions>,
     stop: watch::Sender<bool>,
     zero: watch::Sender<Option<Micros>>,
+    truth: truth::Truth,
     threads: Vec<JoinHandle<()>>,
     log: Option<truth::Writer>,
+}
+
+/// What can be asked of a running server, and told to it, from any thread.
+#[derive(Clone, Debug)]
+pub struct Control {
+    stats: Arc<Stats>,
+    told: watch::Sender<Told>,
+    clock: Clock,
+}
+
+impl Control {
+    /// Makes trouble from now on.
+    pub fn tell(&self, trouble: Trouble) {
+        let now = self.clock.now();
+        self.told.send_modify(|told| *told = tell(told, now, trouble));
+    }
+
+    /// Trouble that lasts and was told, with how long it still does; [`Micros::NEVER`]: until told otherwise.
+    pub fn told(&self) -> Vec<(Trouble, Micros)> {
+        let now = self.clock.now();
+        let left = |at: Micros, t: Trouble| match t.length() {
+            Micros::NEVER => Micros::NEVER,
+            length => at + length - now,
+        };
+        self.told
+            .borrow()
+            .iter()
+            .map(|e| (e.trouble, left(e.at, e.trouble)))
+            .filter(|(_, left)| left.0 > 0)
+            .collect()
+    }
+
+    /// What it did so far.
+    pub fn counts(&self) -> Counts {
+        let s = &self.stats;
+        Counts {
+            live: s.live.load(Ordering::Relaxed),
+            connections: s.connections.load(Ordering::Relaxed),
+            sessions: s.sessions.load(Ordering::Relaxed),
+            turns: s.turns.load(Ordering::Relaxed),
+            parked: s.parked.load(Ordering::Relaxed),
+            resumed: s.resumed.load(Ordering::Relaxed),
+            abandoned: s.abandoned.load(Ordering::Relaxed),
+            stuck: s.stuck.load(Ordering::Relaxed),
+            truth_rows_lost: 0,
+        }
+    }
 }
 
 impl Server {
@@ -118,19 +166,25 @@ impl Server {
         let address = listener.local_addr().map_err(|e| e.to_string())?;
         let (stop, stopped) = watch::channel(false);
         let (zero, zero_set) = watch::channel(None);
+        let (told, hear) = watch::channel(Told::default());
+        let (plan, stats) = (Arc::new(plan), Arc::<Stats>::default());
+        let sessions = Arc::new(Sessions::new(Arc::clone(&plan), Arc::clone(&stats)));
         let shared = Shared {
             stages: Stages::new(&plan),
-            plan: Arc::new(plan),
+            plan,
             replies,
-            truth,
-            stats: Arc::default(),
+            truth: truth.clone(),
+            stats: Arc::clone(&stats),
+            sessions: Arc::clone(&sessions),
             clock,
             secure,
             stopped,
             zero: zero_set,
+            told: hear,
         };
-        let stats = Arc::clone(&shared.stats);
-        let mut server = Self { address, ca_pem, stats, stop, zero, threads: Vec::new(), log };
+        let threads = Vec::new();
+        let control = Control { stats, told, clock };
+        let mut server = Self { address, ca_pem, control, sessions, stop, zero, truth, threads, log };
         let (ready, started) = mpsc::channel();
         for n in 0..shared.plan.threads.max(1) {
             let (shared, ready) = (shared.clone(), ready.clone());
@@ -157,6 +211,11 @@ impl Server {
         }
     }
 
+    /// The way to it from elsewhere.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
     /// Where devices connect to.
     pub fn url(&self) -> String {
         let scheme = if self.ca_pem.is_some() { "wss" } else { "ws" };
@@ -178,21 +237,18 @@ impl Server {
 
     /// What it did so far.
     pub fn counts(&self) -> Counts {
-        let s = &self.stats;
-        Counts {
-            live: s.live.load(Ordering::Relaxed),
-            connections: s.connections.load(Ordering::Relaxed),
-            sessions: s.sessions.load(Ordering::Relaxed),
-            turns: s.turns.load(Ordering::Relaxed),
-            truth_rows_lost: 0,
-        }
+        self.control.counts()
     }
 
     /// Drops every connection, finishes the log and returns what was done.
     pub fn stop(mut self) -> Result<Counts, String> {
         self.halt();
+        let counts = self.counts();
+        self.sessions.give_up_all(self.control.clock.now(), &self.truth);
+        // The log ends when nobody can write to it any more.
+        self.truth = truth::Truth::default();
         let lost = self.log.take().map_or(Ok(0), truth::Writer::finish)?;
-        Ok(Counts { truth_rows_lost: lost, ..self.counts() })
+        Ok(Counts { truth_rows_lost: lost, ..counts })
     }
 
     fn halt(&mut self) {
@@ -217,18 +273,12 @@ struct Shared {
     replies: Arc<Replies>,
     truth: truth::Truth,
     stats: Arc<Stats>,
+    sessions: Arc<Sessions>,
     clock: Clock,
     secure: Option<TlsAcceptor>,
     stopped: watch::Receiver<bool>,
     zero: watch::Receiver<Option<Micros>>,
-}
-
-/// What the connections of one thread need.
-struct Local {
-    world: Rc<World>,
-    timers: Timers,
-    clock: Clock,
-    secure: Option<TlsAcceptor>,
+    told: watch::Receiver<Told>,
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -259,7 +309,9 @@ fn thread(number: u32, shared: Shared, listener: TcpListener, ready: mpsc::Sende
         let level = shared.plan.vad_level;
         let local = Rc::new(Local {
             world: Rc::new(World {
+                conditions: Cell::new(Conditions::usual(&shared.plan)),
                 plan: shared.plan,
+                sessions: shared.sessions,
                 stages: shared.stages,
                 replies: shared.replies,
                 truth: shared.truth,
@@ -274,7 +326,13 @@ fn thread(number: u32, shared: Shared, listener: TcpListener, ready: mpsc::Sende
         tokio::task::spawn_local(async move { ticker.run().await });
         if let Some(plan) = local.world.plan.freeze {
             let (timer, clock, truth) = (local.timers.timer(), local.clock, local.world.truth.clone());
-            tokio::task::spawn_local(freeze::freeze(number, plan, timer, clock, shared.zero, truth));
+            tokio::task::spawn_local(freeze::freeze(number, plan, timer, clock, shared.zero.clone(), truth));
+        }
+        let (world, timer, clock) = (Rc::clone(&local.world), local.timers.timer(), local.clock);
+        tokio::task::spawn_local(conductor::conduct(number, world, timer, clock, shared.zero, shared.told));
+        if number == 0 {
+            let (world, timer) = (Rc::clone(&local.world), local.timers.timer());
+            tokio::task::spawn_local(conductor::keep(world, timer, clock));
         }
         let mut stopped = shared.stopped;
         let _ = ready.send(Ok(()));
@@ -299,83 +357,5 @@ async fn accept_all(listener: tokio::net::TcpListener, local: &Rc<Local>) {
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionAborted => {}
             Err(_) => tokio::time::sleep(BREATH).await,
         }
-    }
-}
-
-/// Counts a live connection, until it is dropped.
-struct Live(Rc<World>);
-
-impl Live {
-    fn new(world: &Rc<World>) -> Self {
-        world.stats.live.fetch_add(1, Ordering::Relaxed);
-        Self(Rc::clone(world))
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.0.stats.live.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-async fn welcome(tcp: TcpStream, peer: SocketAddr, local: Rc<Local>) {
-    let _live = Live::new(&local.world);
-    // Without it, small messages would wait for the acknowledgement of the one before.
-    let _ = tcp.set_nodelay(true);
-    // Boxed, so that the state of the handshakes does not live as long as the connection.
-    let connection: Pin<Box<dyn Future<Output = Option<Life>>>> = match &local.secure {
-        None => Box::pin(upgrade(tcp, peer, &local)),
-        Some(acceptor) => Box::pin(async {
-            let io = acceptor.accept(tcp).await.ok()?;
-            upgrade(io, peer, &local).await
-        }),
-    };
-    // Else refused, not what it should be, or too slow.
-    if let Ok(Some(life)) = tokio::time::timeout(HANDSHAKE, connection).await {
-        life.await;
-    }
-}
-
-/// Upgrades the connection, unless it is refused.
-async fn upgrade<S: Socket + 'static>(io: S, peer: SocketAddr, local: &Local) -> Option<Life> {
-    let world = &local.world;
-    let mut authorised = world.plan.token.is_none();
-    let check = |request: &Request| {
-        authorised |= admit(request, world)?;
-        Ok(())
-    };
-    let ws = accept(io, world.plan.max_message as usize, check).await.ok()?;
-    let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let session = Session::new(Rc::clone(world), peer, authorised, local.clock.now(), waker);
-    Some(connection::serve(ws, session, local.timers.timer(), local.clock))
-}
-
-/// Whether a connection may be upgraded, and whether its header has shown the token.
-fn admit(request: &Request, world: &World) -> Result<bool, Refusal> {
-    let refusal = |status, header, text| Err(Refusal { status, header, text });
-    let unauthorised =
-        |text| refusal(StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer")), text);
-    let unavailable = |text| refusal(StatusCode::SERVICE_UNAVAILABLE, Some((header::RETRY_AFTER, "1")), text);
-    let (plan, stats) = (&world.plan, &world.stats);
-    let number = stats.connections.fetch_add(1, Ordering::Relaxed);
-    let mut r = Seed(plan.seed).stream("reference connection", number);
-    match fault::of_connection(&plan.faults, &mut r) {
-        Some(Fault::RefuseUpgrade) => return unavailable("this connection was chosen to fail"),
-        Some(Fault::RefuseAuth) => return unauthorised("this connection was chosen to fail"),
-        _ => {}
-    }
-    // This connection is counted already.
-    if plan.max_connections > 0 && stats.live.load(Ordering::Relaxed) > plan.max_connections {
-        return unavailable("too many connections");
-    }
-    let Some(token) = &plan.token else {
-        return Ok(true);
-    };
-    match request.headers().get(header::AUTHORIZATION).map(|v| v.as_bytes()) {
-        Some(shown) if shown.strip_prefix(b"Bearer ") == Some(token.reveal().as_bytes()) => Ok(true),
-        Some(_) => unauthorised("the bearer token is wrong"),
-        // `session_start` may bring it; a dialect without an opening has no other place for it.
-        None if plan.dialect == Dialect::Envelope => Ok(false),
-        None => unauthorised("a bearer token is missing"),
     }
 }

@@ -3,13 +3,16 @@
 //! ```text
 //!            frames in                                   frames out, marked
 //! on_frame ──dialect──▶ listen (ear, vad) ──end of turn──▶ reply (pipeline) ──dialect──▶ next_out ─▶ written
-//!                           ▲                                  │   ▲
-//!                           └────────── done, cut ◀────────────┘   on_time(now), at deadline()
+//!               │           ▲                                  │   ▲
+//!               └─▶ open    └────────── done, cut ◀────────────┘   on_time(now), at deadline()
 //! ```
 //!
 //! The caller hands in frames and time, takes [`Out`]s and says when each was written: that instant goes into the
 //! truth log. The session never holds more than `max_backlog` bytes of reply for a slow device; the pipeline simply
 //! is not asked for more until the socket has taken some.
+//!
+//! What makes up the session itself ([`Talk`]) outlives the connection, when that is lost: see [`open`] and
+//! [`super::sessions`].
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,29 +24,29 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::ears::Ear;
-use super::fault;
-use super::pipeline::{Draws, Pipeline};
+use super::pipeline::{Pipeline, Said, Waits};
 use super::replies::ReplySet;
-use super::truth::{ChunkRow, Entry, Row};
+use super::sessions::{Line, Order};
+use super::truth::Row;
 use super::vad::Vad;
 use super::world::World;
-use crate::audio::{AudioFormat, Codec};
 use crate::dialect::{Answer, Dialect, OpenRequest, Request, ServerDialect, plain};
 use crate::scenario::Fault;
-use crate::seed::{Seed, Stream};
 use crate::time::Micros;
 use crate::transport::Frame;
 
+mod listen;
+mod open;
 mod reply;
+
+pub(super) use listen::Heard;
+pub(super) use open::Agreed;
+pub use open::DEFAULT_DOWN;
 
 /// What the fault `wrong_turn` adds to turn ids.
 const WRONG_TURN: u32 = 1_000;
-/// Speech over a reply, followed by this much of nothing, was an aside and not the beginning of the next turn.
-const ASIDE: Micros = Micros::from_millis(500);
 /// How long a socket may take to write what comes before the goodbye.
 const LAST_WORDS: Micros = Micros::from_secs(1);
-/// Rows kept back while their last frames are on their way; more turns than that never overlap.
-const OPEN_ROWS: usize = 4;
 
 /// Something for the socket, in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,10 +82,14 @@ pub(super) struct Session {
     waker: Waker,
     peer: SocketAddr,
     number: u64,
+    /// How others reach this connection.
+    line: Arc<Line>,
     authorised: bool,
     dialect: Box<dyn ServerDialect>,
     /// Set once the session is open.
     talk: Option<Box<Talk>>,
+    /// A session that another connection is to let go of, and until when that is waited for.
+    awaited: Option<(Box<OpenRequest>, Micros)>,
     complained: bool,
     out: VecDeque<Out>,
     /// Bytes in `out`.
@@ -90,47 +97,43 @@ pub(super) struct Session {
     rows: VecDeque<Box<Row>>,
     last_activity: Micros,
     idle_check: Micros,
+    /// While something waits for the socket: since when the device has taken nothing, and how much it had by then.
+    stuck: Option<(Micros, u64)>,
     /// When a connection that says nothing any more is dropped.
     vanish_at: Micros,
     /// True after the last [`Out`]: everything is ignored.
     ended: bool,
+    /// The last [`Out`] does not wait for what comes before it.
+    at_once: bool,
+    /// The session ends with its connection.
+    over: bool,
     requests: Vec<Request>,
     frames: Vec<Frame>,
     /// A dialect that collects the reply owes the audio it was given.
     audio_owed: bool,
 }
 
-/// An open session.
-struct Talk {
+/// An open session: what is left of it when its connection is lost.
+pub(super) struct Talk {
+    pub(super) agreed: Agreed,
     replies: Arc<ReplySet>,
     ear: Ear,
     vad: Option<Vad>,
     heard: Heard,
-    reply: Option<Replying>,
+    pub(super) reply: Option<Replying>,
+    /// A reply that has been said, as long as its end has not been written.
+    said: Option<Box<Replying>>,
     next_turn: u32,
 }
 
-/// What was heard of the turn so far.
-#[derive(Default)]
-struct Heard {
-    media: Micros,
-    first: Option<Micros>,
-    last: Option<Micros>,
-    next_partial: Micros,
-    /// Messages of it.
-    chunks: u32,
-    /// Some of it came during a reply, without detection at the server: it may be a cough.
-    over_reply: bool,
-    /// Something that is not audio of the agreed format came: the device has been told.
-    broken: bool,
-}
-
 /// A reply on its way.
-struct Replying {
-    turn: u32,
+pub(super) struct Replying {
+    pub(super) turn: u32,
     fault: Option<Fault>,
     /// `None` when nothing more will be said.
-    pipeline: Option<Pipeline>,
+    pub(super) pipeline: Option<Pipeline>,
+    /// How much of it has been written.
+    written: Said,
 }
 
 impl Session {
@@ -143,27 +146,32 @@ impl Session {
         waker: Waker,
     ) -> Self {
         let number = world.stats.sessions.fetch_add(1, Ordering::Relaxed);
-        let idle = world.plan.idle_timeout;
         let mut session = Self {
             dialect: world.plan.dialect.server(),
+            line: world.sessions.join(number, waker.clone()),
             world,
             waker,
             peer,
             number,
             authorised,
             talk: None,
+            awaited: None,
             complained: false,
             out: VecDeque::new(),
             queued: 0,
             rows: VecDeque::new(),
             last_activity: now,
-            idle_check: now.saturating_add(idle),
+            idle_check: now,
+            stuck: None,
             vanish_at: Micros::NEVER,
             ended: false,
+            at_once: false,
+            over: false,
             requests: Vec::new(),
             frames: Vec::new(),
             audio_owed: false,
         };
+        session.check_idle(now);
         if session.world.plan.dialect == Dialect::Plain {
             // There is no opening in this dialect: it has one format.
             session.open(
@@ -188,6 +196,11 @@ impl Session {
         self.requests = requests;
     }
 
+    /// The device said goodbye, with this code.
+    pub(super) fn on_goodbye(&mut self, code: Option<u16>) {
+        self.over |= matches!(code, None | Some(1000 | 1001));
+    }
+
     /// Time has come, or the waker was woken.
     pub(super) fn on_time(&mut self, now: Micros) {
         if self.vanish_at <= now {
@@ -197,12 +210,19 @@ impl Session {
         if self.ended {
             return;
         }
-        if self.idle_check <= now {
-            let idle = self.world.plan.idle_timeout;
-            self.idle_check = self.last_activity.saturating_add(idle);
-            if self.idle_check <= now {
-                return self.close(now, 1001, format!("no message for {idle}"));
-            }
+        if let Some(order) = self.line.order() {
+            return self.obey(now, order);
+        }
+        if self.idle_check <= now && self.check_idle(now) {
+            return;
+        }
+        let patience = self.world.plan.write_timeout;
+        if patience > Micros::ZERO && self.stuck.is_some_and(|(since, _)| now - since >= patience) {
+            self.world.stats.stuck.fetch_add(1, Ordering::Relaxed);
+            return self.end_at_once(now, Out::Reset);
+        }
+        if let Some((open, until)) = self.awaited.take() {
+            self.ask_again(now, open, until);
         }
         self.speak(now);
     }
@@ -212,11 +232,20 @@ impl Session {
         if self.ended {
             return self.vanish_at;
         }
+        let mut at = self.idle_check;
+        if let Some((since, _)) = self.stuck
+            && self.world.plan.write_timeout > Micros::ZERO
+        {
+            at = at.min(since.saturating_add(self.world.plan.write_timeout));
+        }
+        if let Some((_, until)) = &self.awaited {
+            at = at.min(*until);
+        }
         let pipeline = self.talk.as_ref().and_then(|t| t.reply.as_ref()?.pipeline.as_ref());
         match pipeline {
-            // A device that is slow to read is waited for; `written` asks again.
-            Some(p) if !self.full() => self.idle_check.min(p.next()),
-            _ => self.idle_check,
+            // A device that is slow to read is waited for; `written` asks again. The end of a silence wakes everybody.
+            Some(p) if !self.full() && !self.world.conditions.get().silent => at.min(p.next()),
+            _ => at,
         }
     }
 
@@ -232,14 +261,34 @@ impl Session {
         Some(out)
     }
 
-    /// True when the connection is to be dropped, whatever is still on its way.
-    pub(super) fn given_up(&self) -> bool {
-        matches!(self.out.back(), Some(Out::Vanish))
+    /// How the connection is to end at once, whatever is still on its way.
+    pub(super) fn given_up(&self) -> Option<&Out> {
+        self.out.back().filter(|out| **out == Out::Vanish || self.at_once)
     }
 
-    /// True while the device reads too slowly: reading from it should wait, too.
+    /// True while nothing should be read: the device reads too slowly itself, or what it says next belongs to a session
+    /// that is not here yet.
     pub(super) fn full(&self) -> bool {
-        self.queued >= (self.world.plan.max_backlog as usize).max(1)
+        self.queued >= (self.world.plan.max_backlog as usize).max(1) || self.awaited.is_some()
+    }
+
+    /// Bytes that wait to be taken.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// True while something has been waiting for the socket.
+    pub(super) fn waits_for_socket(&self) -> bool {
+        self.stuck.is_some()
+    }
+
+    /// Whether something waits for the socket, and how much the device's end has taken so far.
+    pub(super) fn on_socket(&mut self, now: Micros, waits: bool, taken: u64) {
+        self.stuck = match self.stuck {
+            Some((since, then)) if waits && then == taken => Some((since, then)),
+            _ => waits.then_some((now, taken)),
+        };
     }
 
     /// A frame was written to the socket.
@@ -247,6 +296,9 @@ impl Session {
         self.last_activity = now;
         if mark.what == 0 {
             return;
+        }
+        if let Some(talk) = &mut self.talk {
+            talk.written(mark);
         }
         let Some(at) = self.rows.iter().rposition(|r| r.session_turn == mark.turn) else {
             return;
@@ -273,12 +325,19 @@ impl Session {
         }
     }
 
-    /// The connection is gone: frees what the session holds.
+    /// The connection is gone: the session is kept for its device, or frees what it holds.
     pub(super) fn gone(&mut self, now: Micros) {
         self.ended = true;
-        let reply = self.talk.take().and_then(|t| t.reply);
-        if let Some(reply) = reply {
-            self.finish_pipeline(reply.turn, reply.pipeline, now);
+        let plan = &self.world.plan;
+        let keeps = plan.resume > Micros::ZERO && plan.dialect == Dialect::Envelope && !self.over;
+        match self.talk.take() {
+            Some(talk) if keeps => self.park(now, talk),
+            talk => {
+                if let Some(reply) = talk.and_then(|t| t.reply) {
+                    self.finish_pipeline(reply.turn, reply.pipeline, now);
+                }
+                self.world.sessions.leave(self.number, &self.line);
+            }
         }
     }
 
@@ -291,8 +350,10 @@ impl Session {
                 self.complain("`session_start` came twice".to_owned());
             }
             Request::Open(open) => self.open(now, *open),
-            Request::Ping => self.answer(Answer::Pong, Mark::default()),
-            Request::Ignored => {}
+            Request::Ping if self.world.conditions.get().pongs => {
+                self.answer(Answer::Pong, Mark::default());
+            }
+            Request::Ping | Request::Ignored => {}
             Request::Garbage(why) => self.complain(why),
             Request::Audio(_) | Request::TurnEnd { .. } | Request::Interrupt { .. }
                 if self.talk.is_none() =>
@@ -319,164 +380,30 @@ impl Session {
         }
     }
 
-    fn open(&mut self, now: Micros, open: OpenRequest) {
-        let plan = &self.world.plan;
-        let wanted = plan.token.as_ref().map(|t| t.reveal());
-        if !self.authorised && wanted.is_some() && open.token.as_deref() != wanted {
-            self.error(None, "auth", "the bearer token is missing or wrong".to_owned());
-            return self.close(now, 4401, "not authorised".to_owned());
-        }
-        let down = open.down.unwrap_or(DEFAULT_DOWN);
-        let ear = Ear::new(open.up.unwrap_or(DEFAULT_UP));
-        let (ear, replies) = match (ear, self.world.replies.get(down)) {
-            (Ok(ear), Ok(replies)) => (ear, replies),
-            (Err(why), _) | (_, Err(why)) => {
-                self.error(None, "unsupported_format", why);
-                return self.close(now, 1003, "unsupported audio format".to_owned());
-            }
-        };
-        let vad = open.vad.then(|| Vad::new(plan.vad_silence));
-        self.talk =
-            Some(Box::new(Talk { replies, ear, vad, heard: Heard::default(), reply: None, next_turn: 0 }));
-        let session = format!("s{}", self.number);
-        self.answer(Answer::Ready { session, down, resumed: false }, Mark::default());
-    }
-
-    fn on_audio(&mut self, now: Micros, payload: &[u8]) {
-        let Some(talk) = &mut self.talk else {
-            return;
-        };
-        let last = talk.heard.last;
-        if talk.heard.over_reply && talk.reply.is_none() && last.is_some_and(|l| now - l > ASIDE) {
-            // A cough over a reply that has ended: this speech has nothing to do with it.
-            talk.heard = Heard::default();
-            talk.ear.reset();
-        }
-        let heard = talk.ear.hear(payload, &mut self.world.memory.borrow_mut());
-        let heard = match heard {
-            Ok(heard) => heard,
-            Err(why) => {
-                if !std::mem::replace(&mut talk.heard.broken, true) {
-                    let turn = Some(talk.next_turn);
-                    self.error(turn, "format_mismatch", format!("{} bytes are {why}", payload.len()));
-                }
-                return;
-            }
-        };
-        if talk.vad.as_ref().is_some_and(|v| !v.speaking()) {
-            // The turn begins with the payload in which speech is noticed.
-            talk.heard = Heard::default();
-        }
-        talk.heard.first.get_or_insert(now);
-        talk.heard.last = Some(now);
-        if self.world.plan.log_chunks {
-            let (peer_port, session) = (self.peer.port(), self.number);
-            let (session_turn, chunk) = (talk.next_turn, talk.heard.chunks);
-            let row = ChunkRow { peer_port, session, session_turn, chunk, in_us: now };
-            self.world.truth.add(|| Entry::Chunk(row));
-        }
-        talk.heard.chunks += 1;
-        talk.heard.media += heard.duration;
-        let Some(vad) = &mut talk.vad else {
-            talk.heard.over_reply |= talk.reply.is_some();
-            return self.partial();
-        };
-        vad.hear(&heard.loud, heard.duration);
-        if talk.reply.is_some() {
-            let enough = self.world.plan.vad_barge_in;
-            if enough > Micros::ZERO && vad.uninterrupted() >= enough {
-                self.cut(now);
-            } else if vad.ended() {
-                vad.reset(); // a cough, and it is over
-            }
-        } else if vad.ended() {
-            self.end_turn(now, None, true);
-        } else if vad.speaking() {
-            self.partial();
+    fn obey(&mut self, now: Micros, order: Order) {
+        match order {
+            Order::Close(code) => self.close(now, code, "told to".to_owned()),
+            Order::Reset => self.end_at_once(now, Out::Reset),
+            Order::HandOver => self.end_at_once(now, Out::Vanish),
         }
     }
 
-    /// A partial transcript, when it is time for one.
-    fn partial(&mut self) {
-        let every = self.world.plan.partials;
-        let Some(talk) = &mut self.talk else {
-            return;
-        };
-        if every <= Micros::ZERO || talk.reply.is_some() || talk.heard.media < talk.heard.next_partial + every
-        {
-            return;
+    /// Ends a connection on which nothing went for too long, and says so; else notes when to look again.
+    fn check_idle(&mut self, now: Micros) -> bool {
+        let (idle, cut) = (self.world.plan.idle_timeout, self.world.plan.idle_cut);
+        let limit = if cut > Micros::ZERO { idle.min(cut) } else { idle };
+        self.idle_check = self.last_activity.saturating_add(limit);
+        if self.idle_check > now {
+            return false;
         }
-        talk.heard.next_partial = talk.heard.media;
-        let (turn, text) = (talk.next_turn, transcript(talk.heard.media));
-        self.answer(Answer::Partial { turn, text }, Mark::default());
-    }
-
-    /// The user stopped speaking: the pipeline begins.
-    fn end_turn(&mut self, now: Micros, turn: Option<u32>, detected: bool) {
-        self.cut(now);
-        let world = Rc::clone(&self.world);
-        let Some(talk) = &mut self.talk else {
-            return;
-        };
-        let heard = std::mem::take(&mut talk.heard);
-        let quiet = talk.vad.as_ref().map_or(Micros::ZERO, Vad::quiet);
-        let turn = turn.unwrap_or(talk.next_turn);
-        talk.next_turn = turn.wrapping_add(1);
-        match &mut talk.vad {
-            Some(vad) => vad.reset(),
-            None => talk.ear.reset(),
+        if limit < idle {
+            // A proxy in between: the session is none of its business.
+            self.end_at_once(now, Out::Vanish);
+        } else {
+            self.over = true;
+            self.close(now, 1001, format!("no message for {idle}"));
         }
-        if heard.broken {
-            return; // the device has been told
-        }
-        if heard.first.is_none() {
-            return self.error(Some(turn), "no_audio", "the turn ended without any audio".to_owned());
-        }
-        world.stats.turns.fetch_add(1, Ordering::Relaxed);
-        let mut r = turn_stream(world.plan.seed, self.number, turn);
-        let fault = fault::of_turn(&world.plan.faults, &mut r);
-        let draws = Draws::new(&world.plan, &mut r);
-        let which = r.below(talk.replies.replies.len() as u64) as usize;
-        let replies = match fault {
-            Some(Fault::SilentReply) => &talk.replies.silent,
-            Some(Fault::WrongFormat) => &talk.replies.wrong,
-            _ => &talk.replies.replies,
-        };
-        let reply = replies.get(which).map(Arc::clone);
-        let silent = fault == Some(Fault::Silence);
-        self.rows.push_back(Box::new(Row {
-            peer_ip: Some(self.peer.ip().to_canonical()),
-            peer_port: self.peer.port(),
-            session: self.number,
-            session_turn: turn,
-            speech_us: heard.media - quiet,
-            first_audio_in_us: heard.first,
-            last_audio_in_us: heard.last,
-            turn_end_in_us: now,
-            first_audible_offset_us: reply.as_ref().filter(|_| !silent).and_then(|r| r.audible),
-            stt_us: Some(draws.stt),
-            llm_us: Some(draws.llm),
-            tts_us: Some(draws.tts),
-            fault: fault.map_or("", Fault::name).to_owned(),
-            ..Row::default()
-        }));
-        if self.rows.len() > OPEN_ROWS
-            && let Some(row) = self.rows.pop_front()
-        {
-            world.truth.log(*row);
-        }
-        if silent {
-            return;
-        }
-        let pipeline =
-            reply.map(|reply| Pipeline::start(now, &world.plan, &world.stages, draws, reply, &self.waker));
-        talk.reply = Some(Replying { turn, fault, pipeline });
-        if detected {
-            let mark = Mark { turn, what: STOPPED };
-            let turn = said_turn(turn, fault);
-            self.answer(Answer::SpeechStopped { turn }, mark);
-        }
-        self.speak(now);
+        true
     }
 
     fn row(&mut self, turn: u32) -> Option<&mut Row> {
@@ -523,6 +450,16 @@ impl Session {
         self.end(Out::Close(code, reason), now + LAST_WORDS);
     }
 
+    /// Nothing comes after `last`, and nothing that waits before it is written.
+    fn end_at_once(&mut self, now: Micros, last: Out) {
+        // What is lost with the connection is found again, if the session is.
+        self.gone(now);
+        self.at_once = true;
+        self.out.clear();
+        self.queued = 0;
+        self.out.push_back(last);
+    }
+
     /// Nothing comes after `last`; a socket that does not even take that is given up at `vanish_at`.
     fn end(&mut self, last: Out, vanish_at: Micros) {
         self.ended = true;
@@ -531,15 +468,28 @@ impl Session {
     }
 }
 
+impl Talk {
+    /// A frame of a reply was written.
+    fn written(&mut self, mark: Mark) {
+        let said = self.said.as_deref_mut();
+        if let Some(reply) = self.reply.as_mut().into_iter().chain(said).find(|r| r.turn == mark.turn) {
+            reply.written.transcript |= mark.what & FINAL != 0;
+            reply.written.tokens += usize::from(mark.what & TOKEN != 0);
+            reply.written.chunks += usize::from(mark.what & AUDIO != 0);
+        }
+        if mark.what & DONE != 0 && self.said.as_ref().is_some_and(|r| r.turn == mark.turn) {
+            self.said = None;
+        }
+    }
+}
+
 impl Drop for Session {
     /// Turns that were under way are logged as far as they came.
     fn drop(&mut self) {
+        self.world.sessions.leave(self.number, &self.line);
         let reply = self.talk.take().and_then(|t| t.reply);
         if let Some(Replying { turn, pipeline: Some(p), .. }) = reply {
-            let waits = p.waits();
-            if let Some(row) = self.row(turn) {
-                (row.stt_wait_us, row.llm_wait_us, row.tts_wait_us) = (waits.stt, waits.llm, waits.tts);
-            }
+            note_waits(&mut self.rows, turn, p.waits());
         }
         for row in self.rows.drain(..) {
             self.world.truth.log(*row);
@@ -547,10 +497,12 @@ impl Drop for Session {
     }
 }
 
-/// Audio of devices that do not say what they send.
-const DEFAULT_UP: AudioFormat = AudioFormat { codec: Codec::Opus, sample_rate: 16_000 };
-/// Audio for devices that do not say what they want.
-const DEFAULT_DOWN: AudioFormat = AudioFormat { codec: Codec::Opus, sample_rate: 24_000 };
+/// How long the turn waited for each stage goes into its row.
+pub(super) fn note_waits(rows: &mut VecDeque<Box<Row>>, turn: u32, waits: Waits) {
+    if let Some(row) = rows.iter_mut().rev().find(|r| r.session_turn == turn) {
+        (row.stt_wait_us, row.llm_wait_us, row.tts_wait_us) = (waits.stt, waits.llm, waits.tts);
+    }
+}
 
 /// The fault `wrong_turn` shifts the ids that messages carry.
 fn said_turn(turn: u32, fault: Option<Fault>) -> u32 {
@@ -565,10 +517,7 @@ fn transcript(media: Micros) -> String {
     format!("{:.1} s of speech", media.as_secs_f64())
 }
 
-/// The randomness of one turn.
-fn turn_stream(seed: u64, session: u64, turn: u32) -> Stream {
-    Seed(seed).stream("reference turn", session << 32 | u64::from(turn))
-}
-
+#[cfg(test)]
+mod resume_tests;
 #[cfg(test)]
 mod tests;

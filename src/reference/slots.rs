@@ -90,6 +90,21 @@ impl Slot {
         (at != Micros::NEVER).then_some(at)
     }
 
+    /// From now on `waker` is woken when it is granted.
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        let Some(place) = &self.place else {
+            return;
+        };
+        let mut q = lock(&place.queue);
+        if let Some(waiter) = q.waiting.iter_mut().find(|w| Arc::ptr_eq(&w.granted, &place.granted)) {
+            waiter.waker.clone_from(waker);
+            return;
+        }
+        drop(q);
+        // Granted a moment ago, and somebody else was told.
+        waker.wake_by_ref();
+    }
+
     /// When it was asked for.
     pub(super) fn requested(&self) -> Micros {
         self.requested

@@ -1,6 +1,6 @@
 //! A world in virtual time for the tests of this module.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -10,6 +10,8 @@ use super::ears::Memory;
 use super::pipeline::Stages;
 use super::replies::{Replies, Reply, Spoken};
 use super::session::{Out, Session};
+use super::sessions::Sessions;
+use super::timetable::Conditions;
 use super::truth::{ChunkRow, Entry, Row, Truth};
 use super::world::{Stats, World};
 use crate::audio::{AudioFormat, Codec};
@@ -79,13 +81,16 @@ impl Kept {
 /// A world whose truth log can be read.
 pub(super) fn world(plan: ReferencePlan) -> (Rc<World>, Kept) {
     let (truth, rows) = Truth::kept();
+    let (plan, stats) = (Arc::new(plan), Arc::<Stats>::default());
     let world = World {
         stages: Stages::new(&plan),
         replies: Arc::new(Replies::new(vec![spoken()], &plan)),
         truth,
-        stats: Arc::<Stats>::default(),
         memory: RefCell::new(Memory::new(plan.vad_level)),
-        plan: Arc::new(plan),
+        sessions: Arc::new(Sessions::new(Arc::clone(&plan), Arc::clone(&stats))),
+        conditions: Cell::new(Conditions::usual(&plan)),
+        stats,
+        plan,
     };
     (Rc::new(world), Kept(rows))
 }
@@ -102,14 +107,14 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(world: &Rc<World>) -> Self {
-        let session = Session::new(
-            Rc::clone(world),
-            ([127, 0, 0, 1], 40_000).into(),
-            false,
-            MS(0),
-            Waker::noop().clone(),
-        );
-        let mut rig = Self { session, now: MS(0), written: Vec::new(), reads: true };
+        Self::later(world, MS(0))
+    }
+
+    /// One that comes later.
+    pub(super) fn later(world: &Rc<World>, now: Micros) -> Self {
+        let peer = ([127, 0, 0, 1], 40_000).into();
+        let session = Session::new(Rc::clone(world), peer, false, now, Waker::noop().clone());
+        let mut rig = Self { session, now, written: Vec::new(), reads: true };
         rig.flush();
         rig
     }
@@ -124,6 +129,20 @@ impl Rig {
         assert_eq!(rig.kinds(), ["session_started"]);
         rig.written.clear();
         rig
+    }
+
+    /// The device of session `name` comes back.
+    pub(super) fn resumed(world: &Rc<World>, now: Micros, name: &str) -> Self {
+        let mut rig = Self::later(world, now);
+        rig.text(&serde_json::json!({
+            "type": "session_start", "resume": name, "audio": {"up": PCM, "down": PCM},
+        }));
+        rig
+    }
+
+    /// The connection is lost.
+    pub(super) fn lose(&mut self) {
+        self.session.gone(self.now);
     }
 
     pub(super) fn send(&mut self, frame: &Frame) {
@@ -172,6 +191,7 @@ impl Rig {
             }
             self.written.push((self.now, out));
         }
+        self.session.on_socket(self.now, !self.reads, 0);
     }
 
     /// What was written, in short: message types, `audio` for binary frames.
@@ -200,6 +220,9 @@ fn kind(out: &Out) -> String {
                 }
                 if m["interrupted"] == true {
                     kind += " interrupted";
+                }
+                if m["resumed"] == true {
+                    kind += " resumed";
                 }
                 kind
             }

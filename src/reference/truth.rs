@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::ReferencePlan;
+use crate::scenario::{ReferencePlan, ServerEvent, Trouble};
 use crate::time::Micros;
 
 /// Rows that may wait for the disk before rows are lost (and counted).
@@ -72,6 +72,8 @@ pub struct Row {
     pub interrupted: bool,
     /// The fault that struck this turn; empty: none.
     pub fault: String,
+    /// The connection was lost during this turn, and the session went on over another.
+    pub resumed: bool,
 }
 
 /// A message of audio, as it was read. Columns stand in this order in `reference-chunks.csv`.
@@ -157,17 +159,19 @@ impl Writer {
     pub(super) fn start(path: &Path, plan: &ReferencePlan) -> Result<(Truth, Self), String> {
         let cannot = |e| format!("cannot write the truth log {}: {e}", path.display());
         let beside = |kind, wanted: bool| wanted.then(|| File::create(sibling(path, kind))).transpose();
+        let freezes = |e: &ServerEvent| matches!(e.trouble, Trouble::Freeze { .. });
+        let planned = plan.freeze.is_some() || plan.events.iter().any(freezes);
         let files = Files {
             turns: File::create(path).map_err(cannot)?,
             chunks: beside(CHUNKS, plan.log_chunks).map_err(cannot)?,
-            freezes: beside(FREEZES, plan.freeze.is_some()).map_err(cannot)?,
+            freezes: beside(FREEZES, planned).map_err(cannot)?,
         };
         let (rows, waiting) = sync_channel(WAITING);
         let zero = Arc::<AtomicI64>::default();
-        let zero_of_thread = Arc::clone(&zero);
+        let (zero_of_thread, sibling_of_thread) = (Arc::clone(&zero), sibling(path, FREEZES));
         let thread = std::thread::Builder::new()
             .name("truth".to_owned())
-            .spawn(move || write(files, &waiting, &zero_of_thread))
+            .spawn(move || write(files, &sibling_of_thread, &waiting, &zero_of_thread))
             .map_err(cannot)?;
         let lost = Arc::<AtomicU64>::default();
         let truth = Truth { rows: Some(rows), lost: Arc::clone(&lost) };
@@ -222,7 +226,8 @@ fn open(file: File, columns: &[&str]) -> std::io::Result<Csv> {
     Ok(csv)
 }
 
-fn write(files: Files, entries: &Receiver<Entry>, zero: &AtomicI64) -> std::io::Result<()> {
+/// Freezes that were not planned get their file, `unplanned`, with the first of them.
+fn write(files: Files, unplanned: &Path, entries: &Receiver<Entry>, zero: &AtomicI64) -> std::io::Result<()> {
     let mut turns = open(files.turns, &Row::columns())?;
     let mut chunks = files.chunks.map(|f| open(f, &ChunkRow::COLUMNS)).transpose()?;
     let mut freezes = files.freezes.map(|f| open(f, &FreezeRow::COLUMNS)).transpose()?;
@@ -230,6 +235,9 @@ fn write(files: Files, entries: &Receiver<Entry>, zero: &AtomicI64) -> std::io::
         // Drain what waits, then flush: whole rows on the disk whenever the server is quiet.
         for entry in std::iter::once(first).chain(std::iter::from_fn(|| entries.try_recv().ok())) {
             let zero = Micros(zero.load(Ordering::Relaxed));
+            if freezes.is_none() && matches!(entry, Entry::Freeze(_)) {
+                freezes = Some(open(File::create(unplanned)?, &FreezeRow::COLUMNS)?);
+            }
             match (entry, &mut chunks, &mut freezes) {
                 (Entry::Turn(row), ..) => turns.serialize(row.since(zero))?,
                 (Entry::Chunk(row), Some(csv), _) => {
@@ -285,7 +293,7 @@ impl Row {
     }
 
     /// The column names, in order.
-    pub const fn columns() -> [&'static str; 23] {
+    pub const fn columns() -> [&'static str; 24] {
         [
             "peer_ip",
             "peer_port",
@@ -310,6 +318,7 @@ impl Row {
             "tts_wait_us",
             "interrupted",
             "fault",
+            "resumed",
         ]
     }
 }
@@ -357,7 +366,7 @@ mod tests {
         assert_eq!(writer.finish().unwrap(), 0);
         assert_eq!(read(&path).unwrap(), rows);
         let text = std::fs::read_to_string(&path).unwrap();
-        insta::assert_snapshot!(text.lines().nth(1).unwrap(), @"127.0.0.1,40000,7,3,1200000,-5,,99,,,,123,,,,,,,,,,true,stall_mid_reply");
+        insta::assert_snapshot!(text.lines().nth(1).unwrap(), @"127.0.0.1,40000,7,3,1200000,-5,,99,,,,123,,,,,,,,,,true,stall_mid_reply,false");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What the sessions of a server share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::ears::Memory;
 use super::pipeline::Stages;
 use super::replies::Replies;
+use super::sessions::Sessions;
+use super::timetable::Conditions;
 use super::truth::Truth;
 use crate::scenario::ReferencePlan;
 
@@ -21,6 +23,14 @@ pub(super) struct Stats {
     pub(super) connections: AtomicU64,
     /// Turns so far.
     pub(super) turns: AtomicU64,
+    /// Sessions whose device is away.
+    pub(super) parked: AtomicU32,
+    /// Sessions that went on over another connection, so far.
+    pub(super) resumed: AtomicU64,
+    /// Sessions whose device did not come back, so far.
+    pub(super) abandoned: AtomicU64,
+    /// Connections reset because their socket took nothing, so far.
+    pub(super) stuck: AtomicU64,
 }
 
 /// The world of a session: one per thread.
@@ -32,4 +42,7 @@ pub(super) struct World {
     pub(super) truth: Truth,
     pub(super) stats: Arc<Stats>,
     pub(super) memory: RefCell<Memory>,
+    pub(super) sessions: Arc<Sessions>,
+    /// What holds now, as far as this thread knows.
+    pub(super) conditions: Cell<Conditions>,
 }

@@ -250,6 +250,15 @@ pub struct TurnCounts {
     /// How much speech that was.
     #[serde(default)]
     pub speech_late_us: i64,
+    /// Chunks sent at a lower bit rate than the scenario's, because the line was slow (`audio.adaptive`).
+    #[serde(default)]
+    pub lowered_chunks: u64,
+    /// How often a device lowered its bit rate.
+    #[serde(default)]
+    pub bitrate_downs: u64,
+    /// How often one raised it again.
+    #[serde(default)]
+    pub bitrate_ups: u64,
 }
 
 /// Connections over the whole run.
@@ -666,6 +675,9 @@ pub struct TurnRow {
     /// Speech that was kept, and sent when the connection was back.
     #[serde(default)]
     pub speech_late_us: i64,
+    /// Chunks sent at a lower bit rate than the scenario's, because the line was slow.
+    #[serde(default)]
+    pub lowered: u32,
 }
 
 /// A fixture that was spoken.

@@ -122,6 +122,9 @@ fn on_a_bad_network(result: &mut RunResult, seed: u64, rows: &[TurnRow]) {
         speech_lost_us: c.speech_lost.0,
         speech_late: c.turns_speech_late,
         speech_late_us: c.speech_late.0,
+        lowered_chunks: c.lowered,
+        bitrate_downs: c.bitrate_downs,
+        bitrate_ups: c.bitrate_ups,
         ..result.turns
     };
     result.connections = ConnectionCounts {

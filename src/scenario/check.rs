@@ -8,12 +8,12 @@ use super::dist::Dist;
 use super::file::{Environment, Layer, Setting, Settings};
 use super::keys;
 use super::template::{Text, placeholders, shown_url};
-use super::units::{format_bitrate, format_duration, nearest, parse_bitrate};
+use super::units::{TextError, format_bitrate, format_duration, nearest, parse_bitrate};
 use super::value::Value;
 use super::{
     Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush, Freeze,
-    Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, Scenario, Secret, SessionPlan, Stage, Target,
-    TurnPlan, ValidityLimits,
+    Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, ResumeReply, Scenario, Secret, ServerEvent,
+    SessionPlan, Stage, Target, TurnPlan, ValidityLimits,
 };
 use crate::audio::{AudioFormat, Codec, CodecSettings};
 use crate::dialect::{Dialect, Encoding, TextGranularity};
@@ -58,6 +58,7 @@ impl Check<'_> {
         self.turn_rules(dialect);
         self.freeze_rules();
         self.session_rules(dialect);
+        self.trouble_rules();
         self.thresholds(dialect);
         let seed = self.int("seed").unsigned_abs();
         Scenario {
@@ -639,12 +640,7 @@ impl Check<'_> {
             let threshold = match Threshold::parse(&text.value) {
                 Ok(threshold) => threshold,
                 Err(e) => {
-                    let source = self.out.slice(&place);
-                    let at = source.find(&text.value).unwrap_or(0);
-                    let span = place.span.start + at + e.span.start..place.span.start + at + e.span.end;
-                    let place =
-                        Place { span: if text.has_variables() { place.span.clone() } else { span }, ..place };
-                    self.out.push(Some(place), e.message, e.help.unwrap_or_default());
+                    self.wrong_item(&text, place, e);
                     continue;
                 }
             };
@@ -663,6 +659,15 @@ impl Check<'_> {
             };
             self.out.push(Some(place), format!("`{}` would have no sample, and fail", text.written), never);
         }
+    }
+
+    /// Says what is wrong with a text of a list, at the part that is.
+    fn wrong_item(&mut self, text: &Text, place: Place, e: TextError) {
+        let source = self.out.slice(&place);
+        let at = source.find(&text.value).unwrap_or(0);
+        let span = place.span.start + at + e.span.start..place.span.start + at + e.span.end;
+        let place = Place { span: if text.has_variables() { place.span.clone() } else { span }, ..place };
+        self.out.push(Some(place), e.message, e.help.unwrap_or_default());
     }
 
     // ── Values ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -865,6 +870,22 @@ impl Check<'_> {
             freeze: self.freeze(),
             log_chunks: self.bool("reference.log_chunks"),
             faults: self.faults(),
+            resume: self.time("reference.resume"),
+            resume_reply: match self.choice("reference.resume_reply").as_str() {
+                "replay" => ResumeReply::Replay,
+                "drop" => ResumeReply::Drop,
+                _ => ResumeReply::Continue,
+            },
+            max_parked: self.u32("reference.max_parked"),
+            idle_cut: self.time("reference.idle_cut"),
+            write_timeout: self.time("reference.write_timeout"),
+            handshake_delay: self.time("reference.handshake_delay"),
+            pongs: self.bool("reference.pongs"),
+            events: self
+                .list("reference.events")
+                .iter()
+                .filter_map(|t| ServerEvent::parse(&t.value).ok())
+                .collect(),
         }
     }
 
@@ -891,6 +912,24 @@ impl Check<'_> {
                 "the server would never move",
             ),
             _ => {}
+        }
+    }
+
+    /// The server's trouble: events that can be read, and a cut that comes before the goodbye.
+    fn trouble_rules(&mut self) {
+        let parts = self.setting("reference.events").map(|s| s.parts.clone()).unwrap_or_default();
+        for (text, place) in self.list("reference.events").into_iter().zip(parts) {
+            if let Err(e) = ServerEvent::parse(&text.value) {
+                self.wrong_item(&text, place, e);
+            }
+        }
+        let (cut, idle) = ("reference.idle_cut", "reference.idle_timeout");
+        if !self.any_broken(&[cut, idle]) && self.time(cut) >= self.time(idle) {
+            self.fail(
+                &[cut, idle],
+                format!("`{cut}` has no effect: `{idle}` closes such connections before"),
+                format!("make `{cut}` shorter than `{idle}`, or `{idle}` longer"),
+            );
         }
     }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use super::presets;
+use super::trouble::MAX_HANDSHAKE;
 use crate::audio::codec::MAX_CHUNK;
 use crate::time::Micros;
 
@@ -814,6 +815,72 @@ pub const SECTIONS: &[Section] = &[
                 Size(KIB, 1024 * MIB),
                 Toml("\"256 KiB\""),
                 "Reply audio that may wait for a slow device before the reply is held back.",
+            ),
+            key(
+                "reference.write_timeout",
+                DurationOrOff(ms(100), DAY),
+                Toml("\"1m\""),
+                "A connection is reset when its device has taken nothing from the network for this long while something waited for it, or \
+                 `\"off\"`.",
+            ),
+            key(
+                "reference.resume",
+                DurationOrOff(ms(100), DAY),
+                Toml("\"30s\""),
+                "A session whose connection was lost without a goodbye is kept this long for its device to come back to \
+                 (`session_start` with `resume`), or `\"off\"`: then it gets a new one.",
+            ),
+            key(
+                "reference.resume_reply",
+                Choice(&[
+                    ("continue", "it goes on with what had not been written to the lost connection"),
+                    ("replay", "it is said again from its start"),
+                    ("drop", "it is dropped, and the turn ended with `turn_end`"),
+                ]),
+                Toml("\"continue\""),
+                "What becomes of the reply of a device that was away.",
+            ),
+            key(
+                "reference.max_parked",
+                Int(1, 1_000_000),
+                Toml("10000"),
+                "Most sessions kept for devices that are away; above that, the one that has waited longest is given up.",
+            ),
+            shown(
+                key(
+                    "reference.idle_cut",
+                    DurationOrOff(ms(100), DAY),
+                    Toml("\"off\""),
+                    "As a proxy does: connections on which nothing went either way for this long are cut without a goodbye, or \
+                     `\"off\"`. Messages count, pings and pongs too; bytes below the WebSocket do not.",
+                ),
+                "\"60s\"",
+            ),
+            shown(
+                key(
+                    "reference.handshake_delay",
+                    DurationOrOff(ms(1), MAX_HANDSHAKE),
+                    Toml("\"off\""),
+                    "Each upgrade is answered this much later, or `\"off\"`.",
+                ),
+                "\"300ms\"",
+            ),
+            key(
+                "reference.pongs",
+                Bool,
+                Toml("true"),
+                "Whether pings are answered: those of the WebSocket, and the dialect's own.",
+            ),
+            shown(
+                key(
+                    "reference.events",
+                    List,
+                    Toml("[]"),
+                    "Trouble on a timetable, counted from the start of the run (or of `voxload serve`): `drain CODE [SHARE]`, \
+                     `reset [SHARE]`, `freeze LENGTH`, `refuse SHARE [for LENGTH]`, `pongs off [for LENGTH]`, \
+                     `handshake DELAY [for LENGTH]`, `silence for LENGTH`.",
+                ),
+                "[\"20s: drain 1012 30%\", \"40s: refuse 50% for 10s\"]",
             ),
             key("reference.threads", Int(1, 256), Toml("1"), "Threads of the server."),
             key(

@@ -35,6 +35,7 @@ mod presets;
 pub mod reference;
 mod source;
 mod template;
+mod trouble;
 pub mod units;
 mod value;
 
@@ -43,6 +44,7 @@ pub use dist::Dist;
 pub use file::Environment;
 pub use mask::Mask;
 pub use source::{BUILT_IN, SHIPPED, Source};
+pub use trouble::{ServerEvent, Trouble};
 
 /// A value that outranks the file's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -556,6 +558,34 @@ pub struct ReferencePlan {
     pub log_chunks: bool,
     /// Misbehaviour, each with its share of the turns or connections.
     pub faults: Vec<(Fault, f64)>,
+    /// For how long a session whose connection was lost is kept; zero: not at all.
+    pub resume: Micros,
+    /// What becomes of its reply.
+    pub resume_reply: ResumeReply,
+    /// Most sessions that are kept; above that, the oldest is given up.
+    pub max_parked: u32,
+    /// Connections without a message either way for this long are cut without a goodbye; zero: never.
+    pub idle_cut: Micros,
+    /// Connections whose socket has taken nothing for this long, while something waited for it, are reset; zero: never.
+    pub write_timeout: Micros,
+    /// How long an upgrade waits for its answer.
+    pub handshake_delay: Micros,
+    /// Whether pings are answered.
+    pub pongs: bool,
+    /// Trouble on a timetable.
+    pub events: Vec<ServerEvent>,
+}
+
+/// What becomes of a reply whose device was away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResumeReply {
+    /// It goes on with what had not been written.
+    Continue,
+    /// It is said again from its start.
+    Replay,
+    /// It is dropped, and the turn ended.
+    Drop,
 }
 
 /// A server that stands still for `length` at the end of each period `every`, counted from the start of the run.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AUDIO, DONE, FINAL, LAST_WORDS, Mark, Out, Session, TOKEN, said_turn, transcript};
+use super::{AUDIO, DONE, FINAL, LAST_WORDS, Mark, Out, Session, TOKEN, note_waits, said_turn, transcript};
 use crate::dialect::Answer;
 use crate::reference::pipeline::{Pipeline, Say};
 use crate::reference::replies::Reply;
@@ -38,7 +38,7 @@ impl Session {
 
     /// Says what is due, as far as the device takes it.
     pub(super) fn speak(&mut self, now: Micros) {
-        while !self.ended && !self.full() {
+        while !self.ended && !self.full() && !self.world.conditions.get().silent {
             let Some(reply) = self.talk.as_mut().and_then(|t| t.reply.as_mut()) else {
                 return;
             };
@@ -70,7 +70,7 @@ impl Session {
             }
             Say::Audio(k) => self.say_audio(now, turn, fault, reply, k),
             Say::Done => {
-                self.stop_reply(now);
+                self.end_reply();
                 let done = Answer::Done { turn: said, interrupted: false };
                 self.answer(done, Mark { turn, what: DONE });
             }
@@ -84,12 +84,11 @@ impl Session {
         let middle = k == reply.chunks.len() / 2;
         let mark = Mark { turn, what: AUDIO };
         match fault {
+            // What the reply holds is free, or kept for the device, when the connection is gone.
             Some(Fault::CloseMidReply) if middle => {
-                self.stop_reply(now);
                 self.close(now, 1011, "this turn was chosen to fail".to_owned());
             }
             Some(Fault::ResetMidReply) if middle => {
-                self.stop_reply(now);
                 self.end(Out::Reset, now + LAST_WORDS);
             }
             // The turn stays open for ever: until the device interrupts, ends another turn, or leaves.
@@ -103,7 +102,6 @@ impl Session {
                 self.push(Frame::text(String::from_utf8_lossy(&payload)), mark);
             }
             Some(Fault::HugeFrame) => {
-                self.stop_reply(now);
                 // RFC 6455, section 5.2: final binary frame, no mask, 64-bit length.
                 let mut begun = vec![0x82, 127];
                 begun.extend_from_slice(&HUGE_LENGTH.to_be_bytes());
@@ -114,6 +112,22 @@ impl Session {
                 let said = said_turn(turn, fault);
                 self.answer(Answer::Audio { turn: said, payload }, mark);
             }
+        }
+    }
+
+    /// All of the reply has been said: its stages are over, but what was said may never be written.
+    fn end_reply(&mut self) {
+        let Some(talk) = &mut self.talk else {
+            return;
+        };
+        if let Some(reply) = talk.reply.take() {
+            if let Some(pipeline) = &reply.pipeline {
+                note_waits(&mut self.rows, reply.turn, pipeline.waits());
+            }
+            talk.said = Some(Box::new(reply));
+        }
+        if let Some(vad) = &mut talk.vad {
+            vad.reset();
         }
     }
 
@@ -140,10 +154,7 @@ impl Session {
         let Some(pipeline) = pipeline else {
             return;
         };
-        let waits = pipeline.waits();
+        note_waits(&mut self.rows, turn, pipeline.waits());
         pipeline.cancel(now);
-        if let Some(row) = self.row(turn) {
-            (row.stt_wait_us, row.llm_wait_us, row.tts_wait_us) = (waits.stt, waits.llm, waits.tts);
-        }
     }
 }

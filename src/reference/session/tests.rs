@@ -1,8 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::reference::sound;
 use crate::reference::testing::{MS, OPUS, PCM, Rig, pcm, tone, world};
+use crate::reference::{fault, sound};
 use crate::scenario::{Dist, ReferencePlan, Secret};
 
 /// 100 ms recogniser, 200 ms model, 50 ms synthesiser.
@@ -68,6 +68,7 @@ fn a_turn_is_answered_and_logged() {
         tts_wait_us: Some(MS(0)),
         interrupted: false,
         fault: String::new(),
+        resumed: false,
     };
     let audible = row.first_audible_offset_us.unwrap();
     assert!((audible - MS(100)).0.abs() < 1_000, "{audible:?}");
@@ -401,9 +402,9 @@ fn a_device_that_never_reads_again_is_given_up() {
     rig.turn(0);
     rig.reads = false;
     rig.until(MS(3_400));
-    assert!(!rig.session.given_up(), "the goodbye may still be written");
+    assert!(rig.session.given_up().is_none(), "the goodbye may still be written");
     rig.until(MS(3_600));
-    assert!(rig.session.given_up());
+    assert_eq!(rig.session.given_up(), Some(&Out::Vanish));
 }
 
 #[test]

@@ -273,6 +273,7 @@ fn turn(row: &TurnRow) -> Box<TurnRecord> {
         answered_twice: row.answered_twice,
         speech_lost: Micros(row.speech_lost_us),
         speech_late: Micros(row.speech_late_us),
+        lowered: row.lowered,
         outcome: if row.outcome == "ok" {
             Outcome::Succeeded
         } else {

@@ -184,7 +184,22 @@ impl View<'_> {
                 parts.push(format!("{} {what} ({})", Micros(us), counted(n, "turn")));
             }
         }
+        if t.bitrate_downs > 0 {
+            parts.push(format!(
+                "bit rates were lowered {} and raised {}, {} went out at a lower one",
+                times(t.bitrate_downs),
+                times(t.bitrate_ups),
+                counted(t.lowered_chunks, "chunk")
+            ));
+        }
         (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+fn times(n: u64) -> String {
+    match n {
+        1 => "once".to_owned(),
+        n => format!("{} times", count(n)),
     }
 }
 
