@@ -15,7 +15,9 @@ mod preset;
 mod profile;
 pub mod study;
 mod tcp;
+mod text;
 mod trace;
+pub mod traces;
 
 pub use jitter::{Jitter, MEMORY as JITTER_MEMORY};
 pub use link::Link;
@@ -23,6 +25,9 @@ pub use loss::Loss;
 pub use plan::{CONTROL, Group, NetworkPlan};
 pub use preset::Preset;
 pub use profile::{Change, Profile, Stack, Way};
+pub use text::{
+    BASE, JITTER_HELP, LOSS_HELP, SCHEDULE_HELP, parse_change, parse_jitter, parse_loss, parse_mix,
+};
 pub use trace::{OPPORTUNITY, TRACE_HELP, Trace, TraceError};
 
 /// One way of a link.

@@ -19,7 +19,6 @@ use crate::audio::{AudioFormat, Codec, CodecSettings};
 use crate::dialect::{Dialect, Encoding, TextGranularity};
 use crate::gate::{Subject, Threshold};
 use crate::measure::Metric;
-use crate::network::NetworkPlan;
 use crate::time::Micros;
 use crate::transport::source::{self, Sources};
 
@@ -78,7 +77,7 @@ impl Check<'_> {
                 prebuffer: self.time("playback.prebuffer"),
                 max_stall_ratio: self.share("playback.max_stall_ratio"),
             },
-            network: NetworkPlan::default(),
+            network: self.network(),
             reference: self.reference(seed, dialect),
             thresholds: self.list("thresholds").into_iter().map(|t| t.value).collect(),
             validity: ValidityLimits {
@@ -947,7 +946,7 @@ impl Check<'_> {
 
     // ── Access ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    fn setting(&self, path: &str) -> Option<&Setting> {
+    pub(super) fn setting(&self, path: &str) -> Option<&Setting> {
         debug_assert!(keys::find(path).is_some(), "no key `{path}` in the table");
         self.settings.get(path)
     }
@@ -961,7 +960,7 @@ impl Check<'_> {
     }
 
     /// Says what is wrong, at the first of the keys that somebody wrote.
-    fn fail(&mut self, paths: &[&str], message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn fail(&mut self, paths: &[&str], message: impl Into<String>, help: impl Into<String>) {
         let place = paths.iter().find_map(|p| self.setting(p).and_then(|s| s.place.clone()));
         self.out.push(place, message, help);
     }
@@ -977,7 +976,7 @@ impl Check<'_> {
         }
     }
 
-    fn u32(&self, path: &str) -> u32 {
+    pub(super) fn u32(&self, path: &str) -> u32 {
         match self.value(path) {
             Some(Value::Int(n)) => u32::try_from(*n).unwrap_or(u32::MAX),
             Some(Value::Bitrate(n) | Value::Size(n)) => *n,
@@ -992,14 +991,14 @@ impl Check<'_> {
         }
     }
 
-    fn share(&self, path: &str) -> f64 {
+    pub(super) fn share(&self, path: &str) -> f64 {
         match self.value(path) {
             Some(Value::Share(x)) => *x,
             _ => 0.0,
         }
     }
 
-    fn time(&self, path: &str) -> Micros {
+    pub(super) fn time(&self, path: &str) -> Micros {
         match self.value(path) {
             Some(Value::Duration(t)) => *t,
             _ => Micros::ZERO,
@@ -1013,14 +1012,14 @@ impl Check<'_> {
         }
     }
 
-    fn choice(&self, path: &str) -> String {
+    pub(super) fn choice(&self, path: &str) -> String {
         match self.value(path) {
             Some(Value::Choice(name)) => (*name).to_owned(),
             _ => String::new(),
         }
     }
 
-    fn optional_text(&self, path: &str) -> Option<Text> {
+    pub(super) fn optional_text(&self, path: &str) -> Option<Text> {
         match self.value(path) {
             Some(Value::Text(t)) => Some(t.clone()),
             _ => None,
@@ -1035,7 +1034,7 @@ impl Check<'_> {
         self.optional_text(path).map(|t| PathBuf::from(t.value))
     }
 
-    fn list(&self, path: &str) -> Vec<Text> {
+    pub(super) fn list(&self, path: &str) -> Vec<Text> {
         match self.value(path) {
             Some(Value::List(items)) => items.clone(),
             _ => Vec::new(),
@@ -1049,6 +1048,9 @@ impl Check<'_> {
         }
         for path in ["audio.fixtures", "turn.backchannel.sounds"] {
             self.settings.resolve(path, self.base, looks_like_path);
+        }
+        for path in ["network.trace_down", "network.trace_up"] {
+            self.settings.resolve(path, self.base, super::network::is_path);
         }
     }
 }

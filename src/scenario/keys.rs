@@ -665,6 +665,117 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        path: "network",
+        doc: "A network for each device, imitated below TLS: no root, nothing to install. `voxload network` shows what presets do; \
+              docs/NETWORK.md says what can and cannot be imitated.",
+        keys: &[
+            shown(
+                key(
+                    "network.preset",
+                    Text,
+                    Toml("\"none\""),
+                    "What kind of link: `none`, `lan`, `wifi-home`, `wifi-congested`, `lte`, `cat1`, `5g`, `3g` or `edge`, or a mix of them by \
+                     weight. Which device has which follows from the seed.",
+                ),
+                "\"mix(70: wifi-home, 20: wifi-congested, 10: cat1)\"",
+            ),
+            shown(
+                key(
+                    "network.rtt",
+                    Duration(ZERO, seconds(60)),
+                    Unset,
+                    "Round trip of the empty path, half of it each way. This and the keys below change what the preset says, in all \
+                     presets of a mix and of `network.schedule`; alone they are a link.",
+                ),
+                "\"80ms\"",
+            ),
+            shown(
+                key(
+                    "network.jitter",
+                    Text,
+                    Unset,
+                    "Extra delay each way, correlated over 100 ms: `lognormal(median, p99)`, `uniform(50ms)` for ±50 ms, or `off`. On a stream \
+                     nothing overtakes anything.",
+                ),
+                "\"lognormal(10ms, 180ms)\"",
+            ),
+            shown(
+                key(
+                    "network.loss",
+                    Text,
+                    Unset,
+                    "Loss each way: `1%` of the packets, each on its own, or `1% / 60ms`: 1 % of the time, in bursts of 60 ms on average. TCP \
+                     repairs it: what is seen is delay.",
+                ),
+                "\"1% / 60ms\"",
+            ),
+            shown(
+                key("network.down", Bitrate(1_000, u32::MAX), Unset, "Bits per second to the device."),
+                "\"5M\"",
+            ),
+            shown(
+                key("network.up", Bitrate(1_000, u32::MAX), Unset, "Bits per second from the device."),
+                "\"2M\"",
+            ),
+            shown(
+                key(
+                    "network.queue",
+                    Size(1_500, 64 * MIB),
+                    Unset,
+                    "Bytes that may wait for the bottleneck, each way; what comes then is lost. When it is not set: 250 ms of the rate, at \
+                     least 32 KiB.",
+                ),
+                "\"64 KiB\"",
+            ),
+            key(
+                "network.stack",
+                Choice(&[
+                    ("linux", "selective acknowledgements, RACK, tail-loss probes, CUBIC"),
+                    ("linux-nosack", "Linux without selective acknowledgements, as behind some middleboxes"),
+                    (
+                        "lwip",
+                        "an ESP32: no selective acknowledgements, windows of 5,744 bytes, timeouts from 1.5 s",
+                    ),
+                ]),
+                Toml("\"linux\""),
+                "The device's TCP: it decides how long a loss lasts.",
+            ),
+            shown(
+                key(
+                    "network.trace_down",
+                    Text,
+                    Unset,
+                    "A recorded link instead of `network.down`, in mahimahi's format: a shipped one (`cat1-drive`, `lte-walk`, \
+                     `wifi-microwave`) or the path of a file. Each device begins at its own place of it.",
+                ),
+                "\"cat1-drive\"",
+            ),
+            shown(
+                key("network.trace_up", Text, Unset, "Likewise, instead of `network.up`."),
+                "\"cat1-drive\"",
+            ),
+            shown(
+                key(
+                    "network.schedule",
+                    List,
+                    Toml("[]"),
+                    "Other presets later, for all devices with a link: `time: preset`, counted from the start of the run. `base` goes back \
+                     to what each had at first. The device's TCP stays.",
+                ),
+                "[\"20s: wifi-congested\", \"40s: base\"]",
+            ),
+            shown(
+                key(
+                    "network.control",
+                    Share,
+                    Toml("0.0"),
+                    "This share of the devices has no link: what the network costs is the difference to them.",
+                ),
+                "\"20%\"",
+            ),
+        ],
+    },
+    Section {
         path: "playback",
         doc: "The device's loudspeaker.",
         keys: &[

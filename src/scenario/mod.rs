@@ -31,6 +31,7 @@ pub mod estimate;
 mod file;
 pub mod keys;
 mod mask;
+mod network;
 mod presets;
 pub mod reference;
 mod source;

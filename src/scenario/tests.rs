@@ -69,6 +69,9 @@ fn the_effective_scenario_is_a_fixed_point() {
          [reference]\nfaults = { garbage = \"1%\" }\npartials = \"200ms\"\ntoken = \"${TOKEN}\""
             .to_owned(),
         "audio.codec = \"mulaw\"\nsession.keep_alive = \"off\"".to_owned(),
+        "[network]\npreset = \"mix(70: wifi-home, 30: cat1)\"\nrtt = \"80ms\"\nloss = \"1% / 60ms\"\ncontrol = \"20%\"\n\
+         schedule = [\"20s: wifi-congested\", \"40s: base\"]\ntrace_down = \"cat1-drive\""
+            .to_owned(),
     ];
     for text in shipped.chain(others) {
         let first = read(&text).unwrap_or_else(|d| panic!("{d}"));
@@ -77,6 +80,7 @@ fn the_effective_scenario_is_a_fixed_point() {
         assert_eq!(format!("{:?}", first.turn), format!("{:?}", second.turn));
         assert_eq!(format!("{:?}", first.fleet), format!("{:?}", second.fleet));
         assert_eq!(format!("{:?}", first.reference), format!("{:?}", second.reference));
+        assert_eq!(first.network, second.network);
         assert_eq!(
             first.target.url.map(|u| u.reveal().to_owned()),
             second.target.url.map(|u| u.reveal().to_owned())
@@ -499,4 +503,61 @@ fn hosts_on_loopback_are_known_by_their_url() {
     ] {
         assert_eq!(of(url), here, "{url}");
     }
+}
+
+#[test]
+fn links_of_a_fleet() {
+    use crate::network::{Jitter, Loss, Stack};
+    let network = |text: &str| read(text).unwrap_or_else(|d| panic!("{d}")).network;
+    assert!(network("").is_none() && network("network.preset = \"none\"").is_none());
+    let one = network("network.preset = \"lte\"");
+    assert_eq!((one.groups.len(), one.groups[0].name.as_str(), one.groups[0].weight), (1, "lte", 1.0));
+    let mix = network(
+        "[network]\npreset = \"mix(3: lte, 1: edge)\"\ncontrol = 0.2\nschedule = [\"20s: cat1\", \"40s: base\"]\nstack = \"lwip\"",
+    );
+    let named: Vec<_> = mix.groups.iter().map(|g| (g.name.as_str(), (g.weight * 100.0).round())).collect();
+    assert_eq!(named, [("lte, changed", 60.0), ("edge, changed", 20.0), ("control", 20.0)]);
+    let edge = mix.groups[1].profile.as_ref().unwrap();
+    assert!(mix.groups[2].profile.is_none() && edge.stack == Stack::Lwip);
+    let later: Vec<_> = edge.schedule.iter().map(|c| (c.at, c.down.delay)).collect();
+    assert_eq!(
+        later,
+        [(Micros::from_secs(20), Micros::from_millis(50)), (Micros::from_secs(40), Micros::from_millis(150))]
+    );
+    let custom = network(
+        "[network]\nrtt = \"81ms\"\njitter = \"uniform(5ms)\"\nloss = \"1% / 60ms\"\nup = \"2M\"\ntrace_down = \"lte-walk\"\nqueue = 9000",
+    );
+    let p = custom.groups[0].profile.as_ref().unwrap();
+    assert_eq!(
+        (p.name.as_str(), p.rtt(), p.up.rate, p.down.rate),
+        ("custom", Micros::from_millis(81), Some(2_000_000), None)
+    );
+    assert_eq!(p.up.jitter, Jitter::Uniform(Micros::from_millis(5)));
+    assert_eq!(p.down.loss, Loss::Burst { mean: 0.01, bad: Micros::from_millis(60) });
+    assert_eq!(
+        (p.down.queue, p.down.trace.as_ref().map(|t| t.name.as_str())),
+        (Some(9_000), Some("lte-walk"))
+    );
+}
+
+#[test]
+fn links_that_cannot_be() {
+    let cases = [
+        "network.preset = \"wifi\"",
+        "network.preset = \"mix(70: wifi-home, 20 cat1)\"",
+        "network.preset = \"${HOST}\"",
+        "network.rtt = 80",
+        "network.jitter = \"lognormal(10ms, 5ms)\"",
+        "network.loss = \"1% / 60\"",
+        "network.down = \"5 Mbit\"",
+        "[network]\ndown = \"5M\"\ntrace_down = \"cat1-drive\"",
+        "network.trace_up = \"cat1\"",
+        "network.trace_up = \"none.trace\"",
+        "network.schedule = [\"20s: lte\", \"10s: edge\", \"5s: nothing\"]",
+        "network.control = \"20%\"",
+        "[network]\npreset = \"lte\"\ncontrol = 1.0",
+        "[network]\nrtt = \"20ms\"\njitter = \"uniform(50ms)\"",
+        "network.stack = \"lwp\"",
+    ];
+    insta::assert_snapshot!(cases.map(brief).join("\n"));
 }

@@ -154,13 +154,14 @@ impl Sender {
 
     /// Without selective acknowledgements, duplicates stand for segments that have arrived (`tcp_remove_reno_sacks`).
     fn take_duplicates(&mut self, news: &mut News) {
-        if news.acked > 0 {
-            // One segment filled the hole; the others were counted as duplicates.
-            let counted = self.sacked;
-            self.sacked = counted.saturating_sub(news.acked - 1);
-            news.acked = news.acked.saturating_sub(counted).max(1);
+        if news.acked == 0 {
+            return;
         }
-        self.sacked = self.sacked.min((self.out as u32).saturating_sub(1));
+        // One segment filled the hole; the others were counted as duplicates.
+        let (acked, counted) = (news.acked, self.sacked);
+        self.sacked = counted.saturating_sub(acked - 1);
+        news.acked = acked.saturating_sub(counted).max(1);
+        self.limit_duplicates(acked);
     }
 
     /// RACK: the newest transmission known to have arrived (`tcp_rack_advance`).

@@ -32,6 +32,11 @@ impl Cubic {
         ((window * BETA) as u32).max(2)
     }
 
+    /// Nothing was on its way for `span`: that time is none in which the window grows.
+    pub(super) fn idle(&mut self, span: Micros) {
+        self.began = self.began.map(|at| at + span);
+    }
+
     /// After a timeout everything is learnt anew.
     pub(super) fn reset(&mut self) {
         *self = Self::default();

@@ -11,7 +11,7 @@ mod rtt;
 mod sender;
 
 pub(super) use receiver::Receiver;
-pub(super) use sender::{Sender, Timer};
+pub(super) use sender::Sender;
 
 use std::collections::VecDeque;
 

@@ -102,11 +102,6 @@ impl Receiver {
         at
     }
 
-    /// True when something is held that cannot be released yet.
-    pub(in crate::network) fn holds(&self) -> bool {
-        !self.held.is_empty()
-    }
-
     fn acknowledge(&mut self, consumed: u64, again: bool) -> Ack {
         self.edge = self.edge.max(self.offered(consumed));
         Ack {
@@ -164,7 +159,7 @@ mod tests {
             (released, ack.next, ack.echo),
             (Some(Released { written: Micros(700) }), 700, Micros(300))
         );
-        assert!(!r.holds() && r.arrive(&packet(0, 100), 0).1.again);
+        assert!(r.held.is_empty() && r.arrive(&packet(0, 100), 0).1.again);
     }
 
     #[test]

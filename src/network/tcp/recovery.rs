@@ -2,11 +2,8 @@
 
 use super::Out;
 use super::ack::News;
-use super::sender::{Sender, State, TIMER_LEAST, Timer};
+use super::sender::{DUPLICATES, Sender, State, TIMER_LEAST, Timer};
 use crate::time::Micros;
-
-/// Duplicates that are a loss.
-const DUPLICATES: u32 = 3;
 
 impl Sender {
     // ── States ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -67,9 +64,23 @@ impl Sender {
     fn count_duplicate(&mut self, news: &mut News) {
         if news.duplicate && !self.params.sack {
             news.sacked += 1;
-            self.sacked = (self.sacked + 1).min((self.out as u32).saturating_sub(1));
+            self.sacked += 1;
+            self.limit_duplicates(0);
             if self.params.lwip && self.state == State::Recovery {
                 self.cwnd += 1;
+            }
+        }
+    }
+
+    /// More duplicates than segments: the path must have reordered, or so Linux thinks (`tcp_check_reno_reordering`). A
+    /// retransmission that took several segments together makes it think so, and then fewer duplicates are a loss.
+    pub(super) fn limit_duplicates(&mut self, acked: u32) {
+        let out = self.out as u32;
+        let holes = self.lost.max(1).min(out);
+        if self.sacked + holes > out {
+            self.sacked = out - holes;
+            if !self.params.lwip {
+                self.duplicates = (out + acked).min(300);
             }
         }
     }
@@ -178,7 +189,7 @@ impl Sender {
                 self.set(Timer::Reorder, now + rest + TIMER_LEAST);
                 news.timer_set = true;
             }
-        } else if (self.state < State::Recovery && self.sacked >= DUPLICATES)
+        } else if (self.state < State::Recovery && self.sacked >= self.duplicates)
             || (self.state == State::Recovery && news.advanced)
         {
             // The first of them, once.

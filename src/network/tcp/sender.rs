@@ -12,6 +12,9 @@ pub(super) const TIMER_LEAST: Micros = Micros::from_millis(2);
 /// The least retransmission timeout of Linux, added to probes of a single segment.
 const RTO_LEAST: Micros = Micros::from_millis(200);
 
+/// So many duplicate acknowledgements are a loss, at first.
+pub(super) const DUPLICATES: u32 = 3;
+
 /// What a sender believes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
@@ -88,6 +91,8 @@ pub(in crate::network) struct Sender {
     pub(super) high: u64,
     /// Segments with selective acknowledgements; without these, duplicate acknowledgements.
     pub(super) sacked: u32,
+    /// So many duplicates are a loss.
+    pub(super) duplicates: u32,
     pub(super) lost: u32,
     pub(super) again: u32,
     pub(super) prior_cwnd: u32,
@@ -129,6 +134,7 @@ impl Sender {
             state: State::Open,
             high: 0,
             sacked: 0,
+            duplicates: DUPLICATES,
             lost: 0,
             again: 0,
             prior_cwnd: 0,
@@ -273,6 +279,11 @@ impl Sender {
             };
             if seg.end > self.edge {
                 break;
+            }
+            if self.out as u32 + self.again <= self.sacked + self.lost
+                && let Some(last) = self.last_sent
+            {
+                self.cubic.idle(out.now - last);
             }
             seg.sent = out.now;
             seg.due = out.send(seg.end, seg.len, seg.written, None);
