@@ -225,7 +225,9 @@ impl DeviceTask {
                         self.connection = Connection::Closing(transport, now + GOODBYE);
                     }
                 }
-                Output::Impair(Impairment::Reset | Impairment::Close) | Output::Abandon => self.drop_connection(),
+                Output::Impair(Impairment::Reset | Impairment::Close) | Output::Abandon => {
+                    self.drop_connection()
+                }
                 Output::Impair(_) => {}
                 Output::Event(mut event) => {
                     hearsay::tidy(&self.shared.endpoint.secrets, self.device.id(), &mut event);

@@ -12,8 +12,8 @@ use super::units::{format_duration, nearest};
 use super::value::Value;
 use super::{
     Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush, Freeze,
-    Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, Scenario, Secret, SessionPlan, Stage, Target,
-    TurnPlan, ValidityLimits,
+    Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, Scenario, Secret, SessionPlan,
+    Stage, Target, TurnPlan, ValidityLimits,
 };
 use crate::audio::{AudioFormat, Codec, CodecSettings};
 use crate::dialect::{Dialect, Encoding, TextGranularity};
