@@ -6,7 +6,6 @@ use serde::Serialize;
 
 mod faults;
 
-
 use super::scenario_args::ScenarioArgs;
 use crate::drive::prepare;
 use crate::exit::{Exit, Failure};

@@ -84,7 +84,10 @@ impl Device {
         if self.session_deadline() <= now {
             let limit = self.plan.session.connect_timeout;
             self.session = None;
-            self.start_afresh(now, &format!("the server did not say within {limit} whether the session goes on"));
+            self.start_afresh(
+                now,
+                &format!("the server did not say within {limit} whether the session goes on"),
+            );
         }
     }
 
@@ -118,7 +121,10 @@ impl Device {
             self.send_frames(now, None, true);
         }
         // Nor that its user had finished, when that was still waiting to be written, or was sent into a hole.
-        let unheard = |t: &mut Box<Turn>| t.end_said && (t.end_swallowed || t.record.last_send_done.is_none());
+        let unheard = |t: &mut Box<Turn>| {
+            let unwritten = std::mem::take(&mut t.unwritten) > 0;
+            t.end_said && (t.end_swallowed || unwritten)
+        };
         if self.turn.as_mut().is_some_and(unheard) {
             self.say_end(now, now, true);
         }

@@ -36,6 +36,8 @@ struct Session {
     reply: Option<(u32, u32, Micros)>,
     /// Chunks that it had heard when each turn ended.
     heard: Vec<(u32, u32)>,
+    /// The last turn that it has answered in full.
+    said: Option<u32>,
 }
 
 /// How the server resumes.
@@ -43,8 +45,10 @@ struct Session {
 enum Memory {
     /// It goes on where it was.
     Exact,
-    /// It begins the reply again.
+    /// It begins the reply again, also one that was complete.
     Repeats,
+    /// It drops the reply, and says so.
+    Drops,
     /// It knows no session but the one that is open.
     None,
     /// It does not even answer.
@@ -76,11 +80,14 @@ impl Server {
         match (json["type"].as_str().unwrap(), &mut self.open) {
             ("session_start", _) => {
                 let known = json["resume"].as_str().and_then(|name| self.parked.remove(name));
-                let resumed = known.is_some() && matches!(self.memory, Memory::Exact | Memory::Repeats);
+                let resumed = known.is_some() && !matches!(self.memory, Memory::None | Memory::Silent);
                 self.opened += 1;
                 let mut session = known.filter(|_| resumed).unwrap_or_default();
                 if !resumed {
                     session.name = format!("s{}", self.opened);
+                }
+                if self.memory == Memory::Repeats && session.reply.is_none() {
+                    session.reply = session.said.take().map(|turn| (turn, 0, now));
                 }
                 if let Some((_, next, at)) = &mut session.reply {
                     *at = (*at).max(now + ms(1));
@@ -88,18 +95,22 @@ impl Server {
                         *next = 0;
                     }
                 }
+                let dropped = session.reply.take_if(|_| self.memory == Memory::Drops);
                 if self.memory != Memory::Silent || json["resume"].is_null() {
                     let name = &session.name;
                     out.push(text(&format!(
                         r#"{{"type":"session_started","session":"{name}","resumed":{resumed}}}"#
                     )));
                 }
+                if let Some((turn, ..)) = dropped {
+                    out.push(text(&format!(r#"{{"type":"turn_end","turn":{turn},"interrupted":true}}"#)));
+                }
                 self.open = Some(session);
             }
             ("audio_end", Some(s)) if s.heard.iter().all(|(t, _)| *t != turn) => {
                 s.heard.push((turn, s.chunks));
                 s.chunks = 0;
-                s.reply = Some((turn, 0, now + THINKS));
+                (s.reply, s.said) = (Some((turn, 0, now + THINKS)), None);
             }
             _ => {}
         }
@@ -113,11 +124,14 @@ impl Server {
     fn speaks(&mut self, now: Micros, out: &mut Vec<Frame>) {
         let Some(s) = &mut self.open else { return };
         let Some((turn, next, at)) = s.reply.filter(|r| r.2 <= now) else { return };
+        if next == 0 {
+            out.push(text(&format!(r#"{{"type":"llm_token","turn":{turn},"text":"Hi"}}"#)));
+        }
         out.push(sound(next));
         s.reply = Some((turn, next + 1, at + ms(60)));
         if next + 1 == self.messages {
             out.push(text(&format!(r#"{{"type":"turn_end","turn":{turn}}}"#)));
-            s.reply = None;
+            (s.reply, s.said) = (None, Some(turn));
         }
     }
 
@@ -149,6 +163,8 @@ struct Sim {
     abandoned: bool,
     done: bool,
     ticks: u64,
+    /// What the imitated network took for each frame.
+    link_delay: Option<Micros>,
 }
 
 /// What the harness plans for most of these tests: a turn at 500 ms, speech of ten chunks until 1,450, the last chunk at
@@ -180,6 +196,7 @@ fn sim(faults: &[&str], change: impl FnOnce(&mut Plan)) -> Sim {
         abandoned: false,
         done: false,
         ticks: 0,
+        link_delay: None,
     }
 }
 
@@ -188,7 +205,10 @@ impl Sim {
         self.ticks += 1;
         self.device.handle(self.now, input, &mut self.ear);
         while let Some(output) = self.device.poll() {
-            assert!(!self.done && !self.abandoned || matches!(output, Output::Done), "{output:?} after the end");
+            assert!(
+                !self.done && !self.abandoned || matches!(output, Output::Done),
+                "{output:?} after the end"
+            );
             self.output(output);
         }
         let next = self.device.deadline();
@@ -204,7 +224,8 @@ impl Sim {
             }
             Output::Send(o) => {
                 assert!(self.online, "sends without a connection");
-                let at = (self.now + WAY).max(self.lose.saturating_add(WAY)).max(self.stall.saturating_add(WAY));
+                let at =
+                    (self.now + WAY).max(self.lose.saturating_add(WAY)).max(self.stall.saturating_add(WAY));
                 let at = at.max(self.up.back().map_or(at, |l| l.0));
                 let frame = o.frame.clone();
                 self.up.push_back((at, frame, o.last_of_turn));
@@ -250,7 +271,8 @@ impl Sim {
     fn until_late(&mut self, end: i64, late: Micros) -> &mut Self {
         while !self.done {
             // Nothing arrives while everything is lost; what is lost then arrives later.
-            let hold = |at: Micros| if self.lose > self.now { at.max(self.lose.saturating_add(WAY)) } else { at };
+            let hold =
+                |at: Micros| if self.lose > self.now { at.max(self.lose.saturating_add(WAY)) } else { at };
             let tick = self.device.deadline().saturating_add(late);
             let opened = self.opening.map_or(Micros::NEVER, |at| at.max(self.lose.saturating_add(DOOR)));
             let up = self.up.front().map_or(Micros::NEVER, |u| hold(u.0));
@@ -280,6 +302,9 @@ impl Sim {
                 }
             } else if down == next {
                 let (_, frame) = self.down.pop_front().unwrap();
+                if let Some(delay) = self.link_delay {
+                    self.device.set_link_delay(delay);
+                }
                 self.input(Input::Frame(frame));
             } else if speaks == next {
                 let mut out = Vec::new();
@@ -300,7 +325,10 @@ impl Sim {
     }
 
     fn turns(&self) -> Vec<&TurnRecord> {
-        self.events.iter().filter_map(|(_, e)| if let Event::TurnEnded(t) = e { Some(&**t) } else { None }).collect()
+        self.events
+            .iter()
+            .filter_map(|(_, e)| if let Event::TurnEnded(t) = e { Some(&**t) } else { None })
+            .collect()
     }
 
     fn class(&self, turn: usize) -> String {
@@ -311,7 +339,10 @@ impl Sim {
     }
 
     fn recoveries(&self) -> Vec<&Recovery> {
-        self.events.iter().filter_map(|(_, e)| if let Event::Recovered(r) = e { Some(&**r) } else { None }).collect()
+        self.events
+            .iter()
+            .filter_map(|(_, e)| if let Event::Recovered(r) = e { Some(&**r) } else { None })
+            .collect()
     }
 
     fn noticed(&self) -> Vec<(Cause, Phase, Micros)> {
@@ -334,7 +365,8 @@ impl Sim {
         assert_eq!(started, numbers.len());
         assert_eq!(numbers.iter().collect::<HashSet<_>>().len(), numbers.len(), "a turn ended twice");
         let opened = self.count(|e| matches!(e, Event::Connected { .. }));
-        let lost = |e: &Event| matches!(e, Event::Disconnected | Event::ConnectionLost { established: true, .. });
+        let lost =
+            |e: &Event| matches!(e, Event::Disconnected | Event::ConnectionLost { established: true, .. });
         assert_eq!(opened, self.count(lost));
         let noticed = self.count(|e| matches!(e, Event::Noticed { .. }));
         let ended = self.recoveries().iter().filter(|r| r.noticed.is_some()).count();
@@ -401,7 +433,10 @@ fn every_kind_strikes_in_every_phase() {
                 }
                 FaultKind::BlackHole => {
                     let (_, _, after) = s.noticed()[0];
-                    assert!(after <= ms(1_000) && after > ms(500), "{spec}: a heartbeat each 400 ms tells: {after}");
+                    assert!(
+                        after <= ms(1_000) && after > ms(500),
+                        "{spec}: a heartbeat each 400 ms tells: {after}"
+                    );
                 }
                 FaultKind::Roam | FaultKind::StalledWriter | FaultKind::SlowReader => {}
             }
@@ -418,7 +453,11 @@ fn every_kind_strikes_in_every_phase() {
             let audio = r[0].audio.unwrap_or_else(|| panic!("{spec}: {r:?}"));
             assert!(audio > at && audio >= r[0].connected, "{spec}");
             if let Some(noticed) = r[0].noticed {
-                assert_eq!(r[0].connected, noticed + r[0].back_off + DOOR, "{spec}: one attempt, and its time");
+                assert_eq!(
+                    r[0].connected,
+                    noticed + r[0].back_off + DOOR,
+                    "{spec}: one attempt, and its time"
+                );
                 assert_eq!((r[0].attempts, r[0].tcp), (1, DOOR), "{spec}");
                 assert_eq!(r[0].session, Some(WAY * 2), "{spec}");
                 assert!(r[0].resumed, "{spec}");
@@ -460,11 +499,15 @@ fn a_turn_goes_on_in_a_session_that_is_resumed() {
     s.until(60_000);
     s.accounts();
     let t = s.turns()[0];
-    assert_eq!((&t.outcome, t.reconnects, t.answered_twice, t.cut_short), (&Outcome::Succeeded, 1, false, false));
+    assert_eq!(
+        (&t.outcome, t.reconnects, t.answered_twice, t.cut_short),
+        (&Outcome::Succeeded, 1, false, false)
+    );
     assert_eq!(t.speech_lost, Micros::ZERO);
     assert_eq!(s.server.parked["s1"].heard, [(0, 10), (1, 10)], "all of it, and turns count on");
     assert_eq!(s.turns()[1].session_turn, 1);
-    let resumed = s.sent.iter().filter(|(_, o)| matches!(&o.frame, Frame::Text(t) if t.contains("\"resume\":\"s1\"")));
+    let resumed =
+        s.sent.iter().filter(|(_, o)| matches!(&o.frame, Frame::Text(t) if t.contains("\"resume\":\"s1\"")));
     assert_eq!(resumed.count(), 1);
     // What was due meanwhile was late through no fault of the harness.
     let late: Vec<_> = s.sent.iter().filter(|(at, o)| *at > o.planned && o.piece.is_some()).collect();
@@ -500,12 +543,33 @@ fn a_reply_that_begins_again_is_recognised() {
     s.say(vec![text(r#"{"type":"turn_end","turn":0}"#), text(r#"{"type":"turn_end","turn":0}"#)]);
     s.until(7_100);
     assert_eq!(s.count(|e| *e == Event::AnsweredTwice { turn: 0 }), 0, "without a loss it is only stale");
-    let mut s = sim(&["close at=6000ms"], |p| p.turn.think = Dist::Constant(ms(4_000)));
-    s.until(7_000);
-    assert_eq!((s.turns().len(), s.turns()[0].answered_twice), (1, false));
-    s.say(vec![text(r#"{"type":"turn_end","turn":0}"#), text(r#"{"type":"turn_end","turn":0}"#)]);
-    s.until(7_100);
-    assert_eq!(s.count(|e| *e == Event::AnsweredTwice { turn: 0 }), 1, "once");
+    // Cut while the user is silent; the old reply comes again while the user already says the next thing.
+    let mut s = sim(&["close at=2500ms"], |p| p.turn.count = Some(2));
+    s.server.memory = Memory::Repeats;
+    s.until(60_000);
+    s.accounts();
+    assert_eq!(s.count(|e| *e == Event::AnsweredTwice { turn: 0 }), 1);
+    assert!(
+        s.turns().iter().all(|t| t.outcome == Outcome::Succeeded && !t.answered_twice),
+        "{:?}",
+        s.turns()
+    );
+    assert!(s.turns()[1].planned_start < ms(3_000), "{:?}", s.turns()[1]);
+}
+
+#[test]
+fn a_reply_that_the_server_drops_is_lost_with_the_connection() {
+    for (at, begun) in [(1_700, false), (1_900, true)] {
+        let mut s = sim(&[&format!("reset at={at}ms")], |p| p.turn.count = Some(2));
+        s.server.memory = Memory::Drops;
+        s.until(60_000);
+        s.accounts();
+        assert_eq!(
+            (s.class(0).as_str(), s.turns()[0].cut_short, s.turns()[0].reconnects),
+            ("cut_reset", begun, 1)
+        );
+        assert_eq!((s.class(1).as_str(), s.turns()[1].session_turn), ("Succeeded", 1), "the session goes on");
+    }
 }
 
 #[test]
@@ -518,7 +582,11 @@ fn a_turn_is_lost_with_a_session_that_is_not_resumed() {
             s.accounts();
             assert_eq!(s.class(0), "cut_reset");
             assert_eq!((s.turns()[0].cut_short, s.turns()[0].reconnects), (begun, 0));
-            assert_eq!((s.class(1).as_str(), s.turns()[1].session_turn), ("Succeeded", 0), "a new session counts from 0");
+            assert_eq!(
+                (s.class(1).as_str(), s.turns()[1].session_turn),
+                ("Succeeded", 0),
+                "a new session counts from 0"
+            );
             assert!(!s.recoveries()[0].resumed);
         }
     }
@@ -528,7 +596,10 @@ fn a_turn_is_lost_with_a_session_that_is_not_resumed() {
         p.session.resume = false;
     });
     s.until(60_000);
-    assert_eq!((s.class(0).as_str(), s.turns()[0].ended, s.turns()[0].cut_short), ("cut_reset", ms(1_900), true));
+    assert_eq!(
+        (s.class(0).as_str(), s.turns()[0].ended, s.turns()[0].cut_short),
+        ("cut_reset", ms(1_900), true)
+    );
     assert!(s.sent.iter().all(|(_, o)| !matches!(&o.frame, Frame::Text(t) if t.contains("resume"))));
     assert_eq!((s.class(1).as_str(), s.turns()[1].session_turn), ("Succeeded", 0));
 }
@@ -589,7 +660,11 @@ fn a_turn_of_which_nothing_was_heard_was_not_connected() {
         let t = s.turns()[0].clone();
         (s.class(0), t.ended, t.speech_lost, t.speech_late, t.local_port)
     };
-    assert_eq!(away(0, 5_000), ("not_connected".into(), ms(1_500), ms(1_000), ms(0), 0), "known when it is all said");
+    assert_eq!(
+        away(0, 5_000),
+        ("not_connected".into(), ms(1_500), ms(1_000), ms(0), 0),
+        "known when it is all said"
+    );
     assert_eq!(away(5_000, 20_000).0, "not_connected", "kept, and never sent");
     assert_eq!(away(5_000, 20_000).1, ms(4_450), "as long as any turn is waited for");
     let (class, _, lost, late, _) = away(5_000, 700);
@@ -630,7 +705,8 @@ fn what_holds_for_a_while_holds_for_the_next_connection() {
     let attempts = s.count(|e| matches!(e, Event::Connecting));
     assert_eq!(s.impaired.iter().filter(|(at, i)| *at > ms(1_100) && *i == slow).count(), attempts - 1);
     assert!(s.impaired.iter().filter(|(at, i)| *at > ms(1_100) && *i == lose).all(|(at, _)| *at < ms(4_000)));
-    let first = s.events.iter().skip(1).find(|(at, e)| *at > ms(1_100) && matches!(e, Event::Connected { .. }));
+    let first =
+        s.events.iter().skip(1).find(|(at, e)| *at > ms(1_100) && matches!(e, Event::Connected { .. }));
     assert!(first.is_none_or(|(at, _)| *at >= ms(4_000)), "nothing gets through before that");
 }
 
@@ -659,12 +735,16 @@ fn losses_that_nobody_planned_have_a_cause_too() {
         s.accounts();
         let r = s.recoveries();
         assert_eq!(r.len(), 1);
-        assert_eq!((r[0].cause.to_string().as_str(), r[0].phase, r[0].cut), (key, Phase::Listening, ms(1_900)));
+        assert_eq!(
+            (r[0].cause.to_string().as_str(), r[0].phase, r[0].cut),
+            (key, Phase::Listening, ms(1_900))
+        );
         assert!(r[0].resumed && r[0].audio.is_some() && s.turns()[0].reconnects == 1);
     }
     // A drain: back after 5 to 30 s, whatever the policy says.
     for code in [1012, 1013] {
-        let mut s = sim(&[], |p| (p.turn.think, p.turn.count) = (Dist::Constant(Micros::from_secs(40)), Some(1)));
+        let mut s =
+            sim(&[], |p| (p.turn.think, p.turn.count) = (Dist::Constant(Micros::from_secs(40)), Some(1)));
         s.until(1_000);
         s.server_closes(FailureClass::Closed(code));
         s.until(59_000);
@@ -692,7 +772,10 @@ fn a_device_that_may_not_come_back_stays_away() {
     });
     s.until(60_000);
     s.accounts();
-    assert_eq!((0..3).map(|t| s.class(t)).collect::<Vec<_>>(), ["cut_reset", "not_connected", "not_connected"]);
+    assert_eq!(
+        (0..3).map(|t| s.class(t)).collect::<Vec<_>>(),
+        ["cut_reset", "not_connected", "not_connected"]
+    );
     assert_eq!(s.count(|e| matches!(e, Event::Connecting)), 1);
     assert_eq!(s.recoveries()[0].attempts, 0);
 }
@@ -708,8 +791,10 @@ fn attempts_count_on_unless_the_connection_lasted() {
             p.turn.think = Dist::Constant(Micros::from_secs(50));
         });
         s.until(20_000);
-        let lost: Vec<_> = s.events.iter().filter(|(_, e)| matches!(e, Event::ConnectionLost { .. })).map(|e| e.0).collect();
-        let tried: Vec<_> = s.events.iter().filter(|(_, e)| matches!(e, Event::Connecting)).skip(1).map(|e| e.0).collect();
+        let lost: Vec<_> =
+            s.events.iter().filter(|(_, e)| matches!(e, Event::ConnectionLost { .. })).map(|e| e.0).collect();
+        let tried: Vec<_> =
+            s.events.iter().filter(|(_, e)| matches!(e, Event::Connecting)).skip(1).map(|e| e.0).collect();
         lost.iter().zip(tried).map(|(l, t)| (t - *l).as_millis_f64() / 100.0).collect::<Vec<_>>()
     };
     for (i, d) in delays(10_000).iter().enumerate() {
@@ -758,8 +843,7 @@ fn the_network_part_of_a_turn_is_recorded() {
     s.until(1_600);
     s.input(Input::Delivered { turn: 0, after: ms(42) });
     s.input(Input::Delivered { turn: 1, after: ms(99) });
-    s.until(1_805);
-    s.device.set_link_delay(ms(17));
+    s.link_delay = Some(ms(17));
     s.until(60_000);
     let t = s.turns()[0];
     assert_eq!((t.group, t.network_up, t.network_down), (3, Some(ms(42)), Some(ms(17))));
@@ -785,7 +869,8 @@ fn nothing_leaks() {
     let mut largest = 0;
     for minute in 1..=61 {
         s.until(minute * 60_000);
-        largest = largest.max(s.device.out.capacity() + s.device.frames.capacity() + s.device.meanings.capacity());
+        largest =
+            largest.max(s.device.out.capacity() + s.device.frames.capacity() + s.device.meanings.capacity());
         s.server.parked.clear();
     }
     s.accounts();
@@ -798,12 +883,16 @@ fn nothing_leaks() {
 
 fn any_fault() -> impl Strategy<Value = String> {
     let phases = ["any", "handshake", "idle", "speaking", "waiting", "listening"];
-    (0..8_usize, 0..10_000_i64, any::<bool>(), 0..6_usize, 1..3_000_i64).prop_map(move |(kind, at, again, phase, length)| {
-        let kind = FaultKind::ALL[kind];
-        let when = if again { format!("every=exponential({}ms)", 200 + at / 4) } else { format!("at={at}ms") };
-        let length = if FaultSpec::has_length(kind) { format!(" length={length}ms") } else { String::new() };
-        format!("{} {when} phase={}{length}", kind.name(), phases[phase])
-    })
+    (0..8_usize, 0..10_000_i64, any::<bool>(), 0..6_usize, 1..3_000_i64).prop_map(
+        move |(kind, at, again, phase, length)| {
+            let kind = FaultKind::ALL[kind];
+            let when =
+                if again { format!("every=exponential({}ms)", 200 + at / 4) } else { format!("at={at}ms") };
+            let length =
+                if FaultSpec::has_length(kind) { format!(" length={length}ms") } else { String::new() };
+            format!("{} {when} phase={}{length}", kind.name(), phases[phase])
+        },
+    )
 }
 
 proptest! {
@@ -812,7 +901,7 @@ proptest! {
     fn any_faults_are_survived(
         seed: u64,
         faults in prop::collection::vec(any_fault(), 0..6),
-        (resume, vad, memory, policy) in (any::<bool>(), any::<bool>(), 0..4_usize, 0..4_usize),
+        (resume, vad, memory, policy) in (any::<bool>(), any::<bool>(), 0..5_usize, 0..4_usize),
         refused in 0..4_000_i64,
         limit in 0..2_000_i64,
         closes in prop::collection::vec(0..11_000_i64, 0..3),
@@ -831,7 +920,7 @@ proptest! {
             (p.session.resume, p.session.reconnect) = (resume, policy);
             p.session.offline_limit = ms(limit);
         });
-        s.server.memory = [Memory::Exact, Memory::Repeats, Memory::None, Memory::Silent][memory];
+        s.server.memory = [Memory::Exact, Memory::Repeats, Memory::Drops, Memory::None, Memory::Silent][memory];
         s.closed.1 = ms(refused);
         let late = Micros(late * 1_000);
         for at in closes {

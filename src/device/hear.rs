@@ -94,9 +94,19 @@ impl Device {
     /// The turn that a message belongs to; what belongs to none has been dealt with.
     fn turn_of(&mut self, now: Micros, turn: Option<u32>, what: &str) -> Option<&mut Turn> {
         match self.whose(turn) {
-            Whose::Current => self.turn.as_deref_mut(),
+            Whose::Current => {
+                // It speaks of this turn again.
+                if let Some(a) = self.answered.as_mut().filter(|_| turn.is_some()) {
+                    a.again = false;
+                }
+                self.turn.as_deref_mut()
+            }
             Whose::Interrupted => self.interrupted.as_deref_mut(),
             Whose::Past => {
+                // Only a server that has gone on with a session can have forgotten what it had said.
+                if let Some(a) = self.answered.as_mut().filter(|a| Some(a.session_turn) == turn) {
+                    a.again = self.resumes > 0 && !a.twice;
+                }
                 self.event(Event::StaleMessage);
                 None
             }
@@ -144,6 +154,9 @@ impl Device {
     fn audio(&mut self, now: Micros, turn: Option<u32>, payload: &Bytes, ear: &mut Ear) {
         let (format, timeout) = (self.plan.setup.down, self.plan.turn.timeout);
         let network = self.link_delay;
+        if turn.is_none() && self.answered.is_some_and(|a| a.again) {
+            return self.event(Event::StaleMessage);
+        }
         if self.whose(turn) == Whose::Current
             && let Some(t) = &self.turn
             && now < t.record.end_of_speech
@@ -192,7 +205,7 @@ impl Device {
             Whose::Interrupted => {
                 let Some(mut t) = self.interrupted.take() else { return };
                 let outcome = t.complete(now, ear, limit);
-                self.answered = Some((t.record.session_turn, t.record.turn));
+                self.answered = Some(t.answered());
                 let end = t.playback.end().unwrap_or(now);
                 if let Some(barge_in) = &mut t.record.barge_in {
                     // The server's word empties the toy's buffer.
@@ -223,6 +236,13 @@ impl Device {
                         let detail = format!("the reply stopped {after} after a cough or an \"mm-hm\"");
                         Outcome::Failed(FailureClass::FalseBargeIn, detail.into())
                     }
+                    (true, None) if t.record.reconnects > 0 => {
+                        t.cut_short();
+                        let (class, loss) =
+                            self.loss.clone().unwrap_or_else(|| (FailureClass::Reset, String::new()));
+                        let detail = format!("{loss}; the server has dropped the reply");
+                        Outcome::Failed(class, detail.into())
+                    }
                     (true, None) => {
                         let detail =
                             "the server says that the reply was interrupted, and nobody had interrupted it";
@@ -231,19 +251,19 @@ impl Device {
                     (false, _) => t.complete(now, ear, limit),
                 };
                 let mismatch = matches!(outcome, Outcome::Failed(FailureClass::FormatMismatch, _));
-                self.answered = Some((t.record.session_turn, t.record.turn));
+                self.answered = Some(t.answered());
                 self.finish(now, t, outcome);
                 if mismatch {
                     self.hang_up(now, FailureClass::FormatMismatch, "reply audio that cannot be decoded");
                 }
             }
             Whose::Past | Whose::Nobody => {
-                // Only a server that has gone on with a session can have forgotten what it had said.
-                let again = self.answered.take_if(|(id, _)| self.resumes > 0 && Some(*id) == turn);
-                if let Some((_, turn)) = again {
+                let _ = self.turn_of(now, turn, "the end of a reply");
+                if let Some(a) = self.answered.as_mut().filter(|a| a.again) {
+                    (a.again, a.twice) = (false, true);
+                    let turn = a.turn;
                     self.event(Event::AnsweredTwice { turn });
                 }
-                let _ = self.turn_of(now, turn, "the end of a reply");
             }
         }
     }

@@ -133,8 +133,8 @@ pub struct Device {
     session: Option<Box<str>>,
     /// How often this session has gone on after a loss.
     resumes: u32,
-    /// The last turn of this session whose reply was complete: its number in the session, and in the device's life.
-    answered: Option<(u32, u32)>,
+    /// The last turn of this session whose reply was complete.
+    answered: Option<Answered>,
     /// What the seed has planned against it.
     strikes: Strikes,
     trouble: Option<Box<Trouble>>,
@@ -161,6 +161,18 @@ pub struct Device {
     out: VecDeque<Output>,
     meanings: Vec<Meaning>,
     frames: Vec<Frame>,
+}
+
+/// A turn whose reply was complete.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    session_turn: u32,
+    /// In the device's life.
+    turn: u32,
+    /// The server is saying it again: audio that names no turn is of it.
+    again: bool,
+    /// It has said it again.
+    twice: bool,
 }
 
 /// A server that has had less time than this when the run ends owes nothing yet.
@@ -337,6 +349,7 @@ impl Device {
             Input::Written(session_turn) => {
                 let turns = [&mut self.turn, &mut self.interrupted];
                 for t in turns.into_iter().flatten().filter(|t| t.is(session_turn)) {
+                    t.unwritten = t.unwritten.saturating_sub(1);
                     t.record.last_send_done = Some(now);
                 }
             }

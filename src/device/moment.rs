@@ -203,7 +203,13 @@ impl Step {
                 Some(audio) => {
                     let how = if r.resumed { ", in the same session" } else { "" };
                     let detail = format!("first audio {} after it began{how}", audio - r.cut);
-                    span("recovered", "recovered", format!("{}: {detail}", r.cause), "audio_us", audio - r.cut)
+                    span(
+                        "recovered",
+                        "recovered",
+                        format!("{}: {detail}", r.cause),
+                        "audio_us",
+                        audio - r.cut,
+                    )
                 }
                 None => Self::new("not_recovered", format!("no audio since {}", r.cause)),
             },

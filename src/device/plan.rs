@@ -187,7 +187,13 @@ impl Plan {
     }
 
     /// How long a device waits before it tries to come back: see [`reconnect_delay`].
-    pub fn reconnect_delay(&self, device: u32, nth: u32, attempt: u32, class: Option<&FailureClass>) -> Micros {
+    pub fn reconnect_delay(
+        &self,
+        device: u32,
+        nth: u32,
+        attempt: u32,
+        class: Option<&FailureClass>,
+    ) -> Micros {
         reconnect_delay(&self.session, self.seed, device, nth, attempt, class)
     }
 }

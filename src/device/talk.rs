@@ -194,6 +194,7 @@ impl Device {
             if swallowed {
                 turn.swallowed += media;
             }
+            turn.unwritten += u32::from(marks_end);
             let signal = self.plan.turn.end == EndOfTurn::Signal && speech.spoken_out();
             let waited = self.waited(due);
             self.out.push_back(Output::Send(Outgoing {
@@ -233,6 +234,7 @@ impl Device {
         if let Some(dialect) = &mut self.dialect {
             dialect.turn_end(session_turn, &mut self.frames);
         }
+        turn.unwritten += self.frames.len() as u32;
         self.send_frames(planned, Some(session_turn), waited);
     }
 
@@ -266,6 +268,8 @@ impl Device {
         {
             turn.record.backchannel = Some(Backchannel { planned: at, stopped_reply: false });
             self.cough = Some(Speech::sound(&self.plan, sound, at));
+            // A device that is late has something to say already.
+            self.speak(now);
         }
         let Some(at) = self.turn.as_ref().and_then(|t| self.barge_in_at(t)).filter(|&t| t <= now) else {
             return;

@@ -149,7 +149,9 @@ impl Device {
             }
         };
         let until = match what {
-            Impairment::Lose(until) | Impairment::SlowRead(_, until) | Impairment::StallWrites(until) => until,
+            Impairment::Lose(until) | Impairment::SlowRead(_, until) | Impairment::StallWrites(until) => {
+                until
+            }
             Impairment::Reset | Impairment::Close => Micros::NEVER,
         };
         let at_once = matches!(kind, FaultKind::Reset | FaultKind::Close);
@@ -211,7 +213,9 @@ impl Device {
     pub(super) fn notice(&mut self, now: Micros, class: &FailureClass, established: bool) {
         // Since when the connection was of no use, as far as the device can tell.
         let useless = match self.link {
-            Link::Online(online) if *class == FailureClass::HeartbeatLost => online.heartbeat_sent.unwrap_or(now),
+            Link::Online(online) if *class == FailureClass::HeartbeatLost => {
+                online.heartbeat_sent.unwrap_or(now)
+            }
             _ => now,
         };
         let known = match &mut self.trouble {

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 
 use bytes::Bytes;
 
+use super::Answered;
 use super::ear::{Ear, Heard};
 use super::plan::Draw;
 use crate::audio::{AudioFormat, codec};
@@ -25,6 +26,8 @@ pub(super) struct Turn {
     /// The end of a turn with a button has been said, and said into a hole.
     pub(super) end_said: bool,
     pub(super) end_swallowed: bool,
+    /// Frames of that end which the socket has not taken yet.
+    pub(super) unwritten: u32,
     /// Speech that was sent into a hole: lost if the connection is.
     pub(super) swallowed: Micros,
     /// Content of the first messages of the reply, while there was no reconnect.
@@ -59,6 +62,7 @@ impl Turn {
             on_wire: false,
             end_said: false,
             end_swallowed: false,
+            unwritten: 0,
             swallowed: Micros::ZERO,
             beginning: Vec::new(),
             again: None,
@@ -153,6 +157,12 @@ impl Turn {
     pub(super) fn resumed(&mut self) {
         self.record.reconnects = self.record.reconnects.saturating_add(1);
         self.again = (!self.beginning.is_empty()).then_some(0);
+    }
+
+    /// As what it is remembered once its reply is complete.
+    pub(super) const fn answered(&self) -> Answered {
+        let r = &self.record;
+        Answered { session_turn: r.session_turn, turn: r.turn, again: false, twice: false }
     }
 
     /// What was sent has arrived.

@@ -72,9 +72,13 @@ impl FaultKind {
             Self::AddressChange => {
                 "nothing arrives any more; after `length` the device knows, and comes back from another port"
             }
-            Self::SlowReader => "for `length`, the device takes only `rate` bytes a second from its socket (default 2 KiB)",
+            Self::SlowReader => {
+                "for `length`, the device takes only `rate` bytes a second from its socket (default 2 KiB)"
+            }
             Self::StalledWriter => "for `length`, the device's socket takes nothing",
-            Self::Vanish => "the device is gone without a word, and never comes back; the turn under way is not counted",
+            Self::Vanish => {
+                "the device is gone without a word, and never comes back; the turn under way is not counted"
+            }
         }
     }
 }

@@ -143,8 +143,9 @@ impl FaultSpec {
             (Some(at), None) => read(at, parse_duration).map(When::At).map_err(&mut bad).ok(),
             (None, Some(every)) => read(every, often).map(When::Every).map_err(&mut bad).ok(),
             (None, None) => {
-                bad(TextError::new(whole, "a fault that does not say when it comes")
-                    .help("`at` for once (`at=20s`), `every` for again and again (`every=exponential(60s)`)"));
+                bad(TextError::new(whole, "a fault that does not say when it comes").help(
+                    "`at` for once (`at=20s`), `every` for again and again (`every=exponential(60s)`)",
+                ));
                 None
             }
             (Some(_), Some(every)) => {
@@ -164,7 +165,8 @@ impl FaultSpec {
             } else {
                 let with = FaultKind::ALL.into_iter().filter(|k| Self::has_length(*k)).map(FaultKind::name);
                 let message = format!("`{}` has no length", kind.name());
-                bad(TextError::new(field.name_span.clone(), message).help(format!("{} have one", quoted(with))));
+                bad(TextError::new(field.name_span.clone(), message)
+                    .help(format!("{} have one", quoted(with))));
             }
         }
         let mut rate = kind.filter(|k| *k == FaultKind::SlowReader).map(|_| SLOW.1);
@@ -446,7 +448,8 @@ mod tests {
 
     fn struck(spec: &str, seed: u64, devices: u32) -> Vec<u32> {
         let specs = specs(&[spec]);
-        let planned = |d: &u32| !Strikes::of(&specs, Seed(seed), *d, Micros::ZERO).until(Micros::NEVER).is_empty();
+        let planned =
+            |d: &u32| !Strikes::of(&specs, Seed(seed), *d, Micros::ZERO).until(Micros::NEVER).is_empty();
         (0..devices).filter(planned).collect()
     }
 
@@ -457,7 +460,10 @@ mod tests {
             (" close   every=exponential( 60s ) phase=any", "close every=exponential(1m)"),
             ("roam at=1m30s", "roam at=1m30s length=uniform(50ms, 5s)"),
             ("slow_reader at=5s rate=3KiB", "slow_reader at=5s length=30s rate=3KiB"),
-            ("kind=stalled_writer at=5s length=uniform(1s, 2s)", "stalled_writer at=5s length=uniform(1s, 2s)"),
+            (
+                "kind=stalled_writer at=5s length=uniform(1s, 2s)",
+                "stalled_writer at=5s length=uniform(1s, 2s)",
+            ),
             ("address_change at=5s", "address_change at=5s length=2s"),
             ("vanish at=5s share=1%", "vanish at=5s share=0.01"),
         ] {
@@ -510,14 +516,18 @@ mod tests {
         assert_ne!(a, struck("reset at=1s share=0.3", 2, 200), "which ones: the seed decides");
         // Each device about equally often, over many seeds: binomial with mean 90 and standard deviation 8.
         let mut often = [0_u32; 30];
-        (0..300).for_each(|seed| struck("reset at=1s share=0.3", seed, 30).iter().for_each(|d| often[*d as usize] += 1));
+        (0..300).for_each(|seed| {
+            struck("reset at=1s share=0.3", seed, 30).iter().for_each(|d| often[*d as usize] += 1)
+        });
         assert!(often.iter().all(|n| n.abs_diff(90) < 48), "{often:?}");
     }
 
     #[test]
     fn devices_that_come_later_are_spared_what_was_at_one_instant() {
         let specs = specs(&["reset at=20s"]);
-        let of = |arrive: i64| Strikes::of(&specs, Seed(1), 0, Micros::from_secs(arrive)).until(Micros::NEVER).len();
+        let of = |arrive: i64| {
+            Strikes::of(&specs, Seed(1), 0, Micros::from_secs(arrive)).until(Micros::NEVER).len()
+        };
         assert_eq!((of(0), of(20), of(21)), (1, 1, 0));
     }
 
@@ -540,10 +550,17 @@ mod tests {
         assert_eq!(s.take(Micros::from_secs(1), Some(Phase::Idle)), None);
         assert!(s.waits_for(Phase::Speaking));
         assert_eq!(s.take(Micros::from_secs(2), None), None, "without a connection nothing strikes");
-        assert_eq!(s.take(Micros::from_secs(3), Some(Phase::Speaking)).map(|p| p.kind), Some(FaultKind::Reset));
+        assert_eq!(
+            s.take(Micros::from_secs(3), Some(Phase::Speaking)).map(|p| p.kind),
+            Some(FaultKind::Reset)
+        );
         let late = Micros::from_secs(100);
         assert_eq!(s.take(late, Some(Phase::Listening)).map(|p| p.kind), Some(FaultKind::Roam));
-        assert_eq!(s.take(late, Some(Phase::Listening)).map(|p| p.kind), Some(FaultKind::Close), "one roam, not fifty");
+        assert_eq!(
+            s.take(late, Some(Phase::Listening)).map(|p| p.kind),
+            Some(FaultKind::Close),
+            "one roam, not fifty"
+        );
         assert_eq!(s.take(late, Some(Phase::Listening)), None);
         assert!(s.next_at() > late);
     }

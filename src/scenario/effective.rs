@@ -28,7 +28,9 @@ pub(super) fn effective(settings: &Settings, name: &str) -> String {
         "fleet.devices" | "fleet.duration" | "fleet.ramp" if staged => Some("follows from stages"),
         "fleet.ramp" if open => Some("not used with open arrivals"),
         "session.reconnect_cap" if reconnect == "fixed" => Some("not used with a fixed time"),
-        "session.reconnect_base" | "session.reconnect_cap" | "session.reconnect_reset" if reconnect == "none" => {
+        "session.reconnect_base" | "session.reconnect_cap" | "session.reconnect_reset"
+            if reconnect == "none" =>
+        {
             Some("not used without reconnection")
         }
         "session.offline_limit" if offline == "drop" => Some("nothing is kept"),

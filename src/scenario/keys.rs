@@ -156,8 +156,8 @@ const MIB: u32 = 1 << 20;
 
 use Fallback::{By, Toml, Unset};
 use Kind::{
-    Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float, Folder, Headers, Int, List,
-    Secret, Share, Size, Stages, Text, Url,
+    Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float, Folder, Headers,
+    Int, List, Secret, Share, Size, Stages, Text, Url,
 };
 
 /// Every section with its keys.
@@ -605,7 +605,10 @@ pub const SECTIONS: &[Section] = &[
                 Choice(&[
                     ("full_jitter", "a random time up to a limit that doubles with each attempt"),
                     ("grpc", "the limit itself, growing by 1.6 with each attempt, give or take 20 %"),
-                    ("fixed", "always the same time: a fleet that was cut at once comes back at once, as the bad example"),
+                    (
+                        "fixed",
+                        "always the same time: a fleet that was cut at once comes back at once, as the bad example",
+                    ),
                     ("none", "it stays away, and its later turns fail"),
                 ]),
                 Toml("\"full_jitter\""),
@@ -617,7 +620,12 @@ pub const SECTIONS: &[Section] = &[
                 Duration(ms(1), seconds(3_600)),
                 By(
                     "session.reconnect",
-                    &[("full_jitter", "\"500ms\""), ("grpc", "\"1s\""), ("fixed", "\"500ms\""), ("none", "\"500ms\"")],
+                    &[
+                        ("full_jitter", "\"500ms\""),
+                        ("grpc", "\"1s\""),
+                        ("fixed", "\"500ms\""),
+                        ("none", "\"500ms\""),
+                    ],
                 ),
                 "The limit of the first attempt; with `fixed`, of every attempt.",
             ),
@@ -626,7 +634,12 @@ pub const SECTIONS: &[Section] = &[
                 Duration(ms(1), seconds(3_600)),
                 By(
                     "session.reconnect",
-                    &[("full_jitter", "\"10s\""), ("grpc", "\"2m\""), ("fixed", "\"10s\""), ("none", "\"10s\"")],
+                    &[
+                        ("full_jitter", "\"10s\""),
+                        ("grpc", "\"2m\""),
+                        ("fixed", "\"10s\""),
+                        ("none", "\"10s\""),
+                    ],
                 ),
                 "The limit grows no further than this.",
             ),

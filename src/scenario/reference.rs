@@ -256,7 +256,8 @@ pub fn markdown() -> String {
 /// The kinds of faults, for people.
 fn fault_kinds(text: &mut String) {
     for kind in FaultKind::ALL {
-        let length = if FaultSpec::has_length(kind) { format!("; {}", length_doc(kind)) } else { String::new() };
+        let length =
+            if FaultSpec::has_length(kind) { format!("; {}", length_doc(kind)) } else { String::new() };
         let _ = writeln!(text, "  - `{}`: {}{length}", kind.name(), kind.doc());
     }
     let phases: Vec<_> = Phase::ALL.map(|p| format!("`{}`", p.name())).into();

@@ -365,7 +365,8 @@ fn faults_are_texts_or_tables() {
     let text = "faults = [\"reset at=20s share=30% phase=speaking\", { kind = \"roam\", every = \"uniform(1s, 3s)\", share = 1 }]";
     let tables = "[[faults]]\nkind = \"reset\"\nat = \"20s\"\nshare = \"30%\"\nphase = \"speaking\"\n\
                   [[faults]]\nkind = \"roam\"\nevery = \"uniform(1s, 3s)\"\nphase = \"any\"\n";
-    let both = ["reset at=20s share=0.3 phase=speaking", "roam every=uniform(1s, 3s) length=uniform(50ms, 5s)"];
+    let both =
+        ["reset at=20s share=0.3 phase=speaking", "roam every=uniform(1s, 3s) length=uniform(50ms, 5s)"];
     assert_eq!(written(read(text).unwrap()), both);
     assert_eq!(written(read(tables).unwrap()), both);
     let bare = "reset at=20s share=30% phase=speaking, roam every=uniform(1s, 3s)";
@@ -384,21 +385,34 @@ fn faults_are_texts_or_tables() {
 
 #[test]
 fn policies_and_resumption_fit_each_other() {
-    insta::assert_snapshot!([
-        "session = { reconnect = \"none\", reconnect_base = \"1s\", reconnect_reset = \"1s\" }",
-        "session = { reconnect = \"none\", resume = true }",
-        "session = { reconnect = \"fixed\", reconnect_base = \"1m\" }",
-        "session = { reconnect = \"fixed\", reconnect_cap = \"1m\" }",
-        "session = { reconnect = \"grpc\", reconnect_cap = \"500ms\" }",
-        "session = { offline_speech = \"drop\", offline_limit = \"1s\" }",
-        "session.resume = true\ntarget.dialect = \"plain\"",
-    ]
-    .map(brief)
-    .join("\n"));
-    let s = set("session.offline_limit = \"3s\"", &[("session.offline_speech", "drop"), ("session.reconnect", "grpc")]).unwrap();
+    insta::assert_snapshot!(
+        [
+            "session = { reconnect = \"none\", reconnect_base = \"1s\", reconnect_reset = \"1s\" }",
+            "session = { reconnect = \"none\", resume = true }",
+            "session = { reconnect = \"fixed\", reconnect_base = \"1m\" }",
+            "session = { reconnect = \"fixed\", reconnect_cap = \"1m\" }",
+            "session = { reconnect = \"grpc\", reconnect_cap = \"500ms\" }",
+            "session = { offline_speech = \"drop\", offline_limit = \"1s\" }",
+            "session.resume = true\ntarget.dialect = \"plain\"",
+        ]
+        .map(brief)
+        .join("\n")
+    );
+    let s = set(
+        "session.offline_limit = \"3s\"",
+        &[("session.offline_speech", "drop"), ("session.reconnect", "grpc")],
+    )
+    .unwrap();
     let (grpc, limit) = (s.session.reconnect, s.session.offline_limit);
-    assert_eq!((grpc, limit), (Reconnect::Grpc, Micros::ZERO), "a flag outranks what the file says for the other choice");
-    assert_eq!((s.session.reconnect_base, s.session.reconnect_cap), (Micros::from_secs(1), Micros::from_secs(120)));
+    assert_eq!(
+        (grpc, limit),
+        (Reconnect::Grpc, Micros::ZERO),
+        "a flag outranks what the file says for the other choice"
+    );
+    assert_eq!(
+        (s.session.reconnect_base, s.session.reconnect_cap),
+        (Micros::from_secs(1), Micros::from_secs(120))
+    );
 }
 
 #[test]

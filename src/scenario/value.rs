@@ -447,7 +447,8 @@ impl Reader<'_> {
             DeValue::String(s) => {
                 let text = self.expand(node, s)?;
                 let read = FaultSpec::read(&text.value).map_err(|errors| {
-                    let placed = |e: TextError| TextError { span: self.inside(node, &text.value, &e.span), ..e };
+                    let placed =
+                        |e: TextError| TextError { span: self.inside(node, &text.value, &e.span), ..e };
                     errors.into_iter().map(placed).collect()
                 });
                 (read, text.has_variables())

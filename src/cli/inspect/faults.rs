@@ -14,11 +14,16 @@ const WAITS: u32 = 8;
 
 /// Of every device, or of one of them; `None` when there is no such device. `network` names a device's network, where the
 /// scenario has any.
-pub(super) fn text(s: &Scenario, device: Option<u32>, network: impl Fn(u32) -> Option<String>) -> Option<String> {
+pub(super) fn text(
+    s: &Scenario,
+    device: Option<u32>,
+    network: impl Fn(u32) -> Option<String>,
+) -> Option<String> {
     let seed = Seed(s.seed);
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{} ({}), seed {}: what is planned against each device\n", s.name, s.origin, s.seed);
+    let _ =
+        writeln!(text, "{} ({}), seed {}: what is planned against each device\n", s.name, s.origin, s.seed);
     for fault in s.faults.iter() {
         let _ = writeln!(text, "fault     {fault}");
     }
@@ -95,7 +100,8 @@ mod tests {
         let overrides: Vec<_> = set.iter().map(of).collect();
         let toml = "[[faults]]\nkind = \"roam\"\nevery = \"exponential(8s)\"\n[[faults]]\nkind = \"slow_reader\"\nat = \"4s\"\n\
                     share = 0.5\nrate = 1024\nlength = \"2s\"\n[fleet]\ndevices = 4\nramp = \"1s\"\nduration = \"20s\"\nwarmup = \"1s\"\n";
-        load_in(&Source::inline("faults.toml", toml), &overrides, &Environment::default()).unwrap_or_else(|d| panic!("{d}"))
+        load_in(&Source::inline("faults.toml", toml), &overrides, &Environment::default())
+            .unwrap_or_else(|d| panic!("{d}"))
     }
 
     fn plan(set: &[(&str, &str)]) -> String {
