@@ -1,7 +1,8 @@
 //! Faults, and how devices came back from them: by cause and by what the device was doing.
 //!
-//! A device that has been cut is *open* until it has heard something again, or has left. What it comes to is exactly
-//! one of: recovered, never, lived through, unfinished, overtaken (`docs/METRICS.md`).
+//! A fault is *open* until the device has heard something again, or has left; also when it is cut again before, or hangs up
+//! because a turn failed. It comes to exactly one thing: recovered, never, lived through, unfinished, overtaken
+//! (`docs/METRICS.md`).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,7 +16,7 @@ use crate::time::Micros;
 /// Causes and phases kept apart; further ones (a server can invent close codes) are counted together.
 const MAX_KEYS: usize = 48;
 
-/// Open faults of one device that are kept; an older one is then overtaken.
+/// Open faults of one device that are followed; an older one is then overtaken.
 const MAX_OPEN: usize = 4;
 
 /// Faults by cause and phase, of one interval or of a run.
@@ -190,14 +191,17 @@ struct Open {
     noticed: bool,
     /// As a storm counts it: when the connection became useless. `None`: it has not, as far as is known.
     lost: Option<Micros>,
-    connected: bool,
-    /// It was said at this instant that the device will hear nothing any more, and not yet why.
+    /// When the device was connected again.
+    connected: Option<Micros>,
+    /// The device has said how it came back, or that it has given up waiting.
+    told: bool,
+    /// The latter, at this instant: what comes next says why.
     silent: Option<Micros>,
 }
 
 impl Open {
-    fn is(&self, cause: &Cause) -> bool {
-        self.cause == *cause && self.silent.is_none()
+    fn new(cause: Cause, phase: Phase, cut: Micros, lost: Option<Micros>) -> Self {
+        Self { cause, phase, cut, noticed: false, lost, connected: None, told: false, silent: None }
     }
 }
 
@@ -209,6 +213,29 @@ const fn severs(kind: FaultKind) -> bool {
 /// What lets nothing through: a device that keeps its connection hears nothing for a while.
 fn silences(cause: &Cause) -> bool {
     !matches!(cause, Cause::Fault(FaultKind::SlowReader | FaultKind::StalledWriter))
+}
+
+/// True when a connection was lost. False: the device has hung up, because a turn failed.
+pub(super) const fn is_loss(class: &FailureClass) -> bool {
+    matches!(
+        class,
+        FailureClass::Reset
+            | FailureClass::Closed(_)
+            | FailureClass::HeartbeatLost
+            | FailureClass::NotConnected
+            | FailureClass::Cut(_)
+    )
+}
+
+/// A device that hangs up after a failed turn: no fault, but what it has not recovered from, it has not yet.
+const fn is_hangup(cause: &Cause) -> bool {
+    matches!(cause, Cause::Lost(class) if !is_loss(class))
+}
+
+/// The fault that is meant: that of this cut, or else the latest that nothing was said about yet.
+fn find(all: &[Open], cause: &Cause, cut: Micros) -> Option<usize> {
+    let open = |o: &Open| o.cause == *cause && !o.told;
+    all.iter().rposition(|o| open(o) && o.cut == cut).or_else(|| all.iter().rposition(open))
 }
 
 impl OpenFaults {
@@ -227,14 +254,10 @@ impl OpenFaults {
     ) -> Noted {
         let cause = Cause::Fault(kind);
         faults.of(&cause, phase).began += 1;
-        self.struck_again(faults, device, now);
+        self.struck_again(device, now);
         let lost = severs(kind).then_some(now);
         let cut = lost.map(|at| Cut { device, at, cause: cause.clone() });
-        self.open(
-            faults,
-            device,
-            Open { cause, phase, cut: now, noticed: false, lost, connected: false, silent: None },
-        );
+        self.open(faults, device, Open::new(cause, phase, now, lost));
         Noted { cut, ..Noted::default() }
     }
 
@@ -246,16 +269,18 @@ impl OpenFaults {
         all.push(open);
     }
 
-    /// A device that was said to hear nothing any more: because this befalls it now.
-    fn struck_again(&mut self, faults: &mut Faults, device: u32, now: Micros) {
-        let Some(all) = self.devices.get_mut(&device) else { return };
-        all.extract_if(.., |o| o.silent == Some(now)).for_each(|o| end(faults, &o));
+    /// A device that gave up waiting did so because this befalls it now: it is still coming back.
+    fn struck_again(&mut self, device: u32, now: Micros) {
+        for o in self.devices.get_mut(&device).into_iter().flatten().filter(|o| o.silent == Some(now)) {
+            o.silent = None;
+        }
     }
 
     /// A device leaves as planned, or ends its connection as planned.
-    pub(super) fn disconnected(&mut self, faults: &mut Faults, device: u32, now: Micros) {
+    pub(super) fn disconnected(&mut self, faults: &mut Faults, device: u32) {
         let Some(all) = self.devices.get_mut(&device) else { return };
-        for o in all.extract_if(.., |o| o.lost.is_none() || (o.connected && o.silent == Some(now))) {
+        let vanished = |o: &Open| o.cause == Cause::Fault(FaultKind::Vanish);
+        for o in all.extract_if(.., |o| !vanished(o) && (o.lost.is_none() || o.connected.is_some())) {
             let n = faults.of(&o.cause, o.phase);
             // It was connected, and its user had nothing more to say.
             *(if o.lost.is_none() { &mut n.lived_through } else { &mut n.unfinished }) += 1;
@@ -269,13 +294,12 @@ impl OpenFaults {
     pub(super) fn settle(&mut self, faults: &mut Faults) -> Noted {
         let mut samples = Vec::new();
         self.devices.retain(|_, all| {
-            for o in all.extract_if(.., |o| o.silent.is_some()) {
-                faults.of(&o.cause, o.phase).never(!o.connected, !o.noticed, &mut samples);
-            }
             // A device that has vanished says nothing more.
-            let gone = |o: &Open| o.cause == Cause::Fault(FaultKind::Vanish);
-            if all.iter().any(gone) {
-                all.drain(..).filter(|o| !gone(o)).for_each(|o| end(faults, &o));
+            let vanished = |o: &Open| o.cause == Cause::Fault(FaultKind::Vanish);
+            if all.iter().any(vanished) {
+                all.drain(..).filter(|o| !vanished(o)).for_each(|o| end(faults, &o));
+            } else if all.iter().any(|o| o.silent.is_some()) {
+                all.drain(..).for_each(|o| never(faults, &o, &mut samples));
             }
             !all.is_empty()
         });
@@ -291,10 +315,13 @@ impl OpenFaults {
         phase: Phase,
         after: Micros,
     ) -> Noted {
-        self.struck_again(faults, device, now);
-        let known = self.devices.get_mut(&device).and_then(|all| all.iter_mut().rfind(|o| o.is(cause)));
+        self.struck_again(device, now);
+        if is_hangup(cause) {
+            return Noted::default();
+        }
+        let all = self.devices.entry(device).or_default();
+        let known = find(all, cause, now - after).and_then(|at| all.get_mut(at));
         let (phase, newly_lost) = match known {
-            Some(open) if open.noticed => return Noted::default(),
             Some(open) => {
                 open.noticed = true;
                 let newly = open.lost.is_none();
@@ -303,16 +330,8 @@ impl OpenFaults {
             }
             None => {
                 faults.of(cause, phase).began += 1;
-                let open = Open {
-                    cause: cause.clone(),
-                    phase,
-                    cut: now - after,
-                    noticed: true,
-                    lost: Some(now),
-                    connected: false,
-                    silent: None,
-                };
-                self.open(faults, device, open);
+                let open = Open::new(cause.clone(), phase, now - after, Some(now));
+                self.open(faults, device, Open { noticed: true, ..open });
                 (phase, true)
             }
         };
@@ -328,9 +347,9 @@ impl OpenFaults {
     pub(super) fn connected(&mut self, device: u32, now: Micros) -> Noted {
         let Some(all) = self.devices.get_mut(&device) else { return Noted::default() };
         let mut noted = Noted::default();
-        for open in all.iter_mut().filter(|o| !o.connected) {
+        for open in all.iter_mut().filter(|o| o.connected.is_none()) {
             if let Some(lost) = open.lost {
-                open.connected = true;
+                open.connected = Some(now);
                 noted.backs.push(Back { lost, at: now });
             }
         }
@@ -347,50 +366,26 @@ impl OpenFaults {
         at_end: impl Fn(Micros) -> bool,
     ) -> Noted {
         let all = self.devices.entry(device).or_default();
-        let open = all.iter().rposition(|o| o.is(&r.cause)).map(|at| all.remove(at));
-        let unknown = open.is_none();
-        let mut open = open.unwrap_or_else(|| Open {
-            cause: r.cause.clone(),
-            phase: r.phase,
-            cut: r.cut,
-            noticed: false,
-            lost: r.noticed,
-            connected: r.connected > r.cut,
-            silent: None,
-        });
-        open.connected |= r.audio.is_some();
-        let n = faults.of(&r.cause, open.phase);
-        n.began += u64::from(unknown);
         let mut samples = Vec::new();
-        if let Some(noticed) = r.noticed {
-            if !open.noticed {
-                n.notice.record(noticed - r.cut);
-                samples.push(Sample::Notice(Some(noticed - r.cut)));
-                open.noticed = true;
-            }
-            if open.connected {
-                n.reconnected(r);
-                samples.push(Sample::Outage(Some(r.connected - r.cut)));
-            }
+        if !is_hangup(&r.cause) {
+            told(faults, all, now, r, &at_end, &mut samples);
         }
-        match r.audio {
-            _ if r.noticed.is_none() && open.lost.is_none() => {
-                n.lived_through += 1;
-                if let Some(audio) = r.audio.filter(|_| silences(&r.cause)) {
-                    n.silence.record(audio - r.cut);
+        if let Some(audio) = r.audio.filter(|_| r.noticed.is_some()) {
+            // Everything that befell it before it was connected is over with this.
+            for o in all.extract_if(.., |o| o.cut <= r.connected) {
+                let n = faults.of(&o.cause, o.phase);
+                if o.lost.is_none() {
+                    n.lived_through += 1;
+                    continue;
                 }
-            }
-            Some(audio) => {
+                if !o.told {
+                    n.outage.record(r.connected - o.cut);
+                    samples.push(Sample::Outage(Some(r.connected - o.cut)));
+                }
                 n.recovered += 1;
-                n.recover.record(audio - r.cut);
-                samples.push(Sample::Recover(Some(audio - r.cut)));
-                // What befell it before it was connected again is over with this.
-                all.extract_if(.., |o| o.cut <= r.connected).for_each(|o| end(faults, &o));
+                n.recover.record(audio - o.cut);
+                samples.push(Sample::Recover(Some(audio - o.cut)));
             }
-            None if all.iter().any(|o| o.cut >= r.cut && o.silent.is_none()) => n.overtaken += 1,
-            None if at_end(r.cut) => n.unfinished += 1,
-            // What comes next at this instant says why.
-            None => all.push(Open { silent: Some(now), ..open }),
         }
         if all.is_empty() {
             self.devices.remove(&device);
@@ -402,23 +397,100 @@ impl OpenFaults {
     pub(super) fn finish(&mut self, faults: &mut Faults, at_end: impl Fn(Micros) -> bool) -> Noted {
         let mut samples = self.settle(faults).samples;
         for open in std::mem::take(&mut self.devices).into_values().flatten() {
-            let n = faults.of(&open.cause, open.phase);
-            if open.lost.is_none() {
-                n.lived_through += 1;
-            } else if at_end(open.cut) {
-                n.unfinished += 1;
+            if open.lost.is_some() && at_end(open.cut) {
+                faults.of(&open.cause, open.phase).unfinished += 1;
             } else {
-                n.never(!open.connected, !open.noticed, &mut samples);
+                never(faults, &open, &mut samples);
             }
         }
         Noted { samples, ..Noted::default() }
     }
 }
 
-/// A fault that another one put an end to, or that never did much.
+/// What a device says about one fault. Without audio after it, it stays open.
+fn told(
+    faults: &mut Faults,
+    all: &mut Vec<Open>,
+    now: Micros,
+    r: &Recovery,
+    at_end: impl Fn(Micros) -> bool,
+    samples: &mut Vec<Sample>,
+) {
+    let known = find(all, &r.cause, r.cut).map(|at| all.remove(at));
+    faults.of(&r.cause, r.phase).began += u64::from(known.is_none());
+    let mut open = known.unwrap_or_else(|| Open::new(r.cause.clone(), r.phase, r.cut, r.noticed));
+    let n = faults.of(&open.cause, open.phase);
+    open.told = true;
+    let Some(noticed) = r.noticed else {
+        if open.lost.is_none() {
+            n.lived_through += 1;
+            if let Some(audio) = r.audio.filter(|_| silences(&r.cause)) {
+                n.silence.record(audio - r.cut);
+            }
+            return;
+        }
+        // Cut for good, and never noticed.
+        if at_end(open.cut) {
+            n.unfinished += 1
+        } else {
+            all.push(Open { silent: Some(now), ..open })
+        }
+        return;
+    };
+    if !open.noticed {
+        n.notice.record(noticed - r.cut);
+        samples.push(Sample::Notice(Some(noticed - r.cut)));
+        open.noticed = true;
+    }
+    // Without audio, the instant may be that of giving up.
+    let connected = if r.audio.is_some() { Some(r.connected) } else { open.connected };
+    if let Some(connected) = connected {
+        open.connected = Some(connected);
+        open.lost.get_or_insert(noticed);
+        n.reconnected(r);
+        samples.push(Sample::Outage(Some(r.connected - r.cut)));
+    }
+    if r.audio.is_none() && at_end(open.cut) {
+        n.unfinished += 1;
+        return;
+    }
+    // Struck again already, or what comes next says why.
+    let again = all.iter().any(|o| o.cut >= open.cut && !o.told);
+    let silent = (r.audio.is_none() && !again).then_some(now);
+    all.push(Open { silent, ..open });
+}
+
+/// A fault that is not followed any more: the device has vanished, or is struck too often.
 fn end(faults: &mut Faults, open: &Open) {
     let n = faults.of(&open.cause, open.phase);
     *(if open.lost.is_none() { &mut n.lived_through } else { &mut n.overtaken }) += 1;
+}
+
+/// A fault after which the device never heard anything again; perhaps it never connected again, or even never noticed.
+fn never(faults: &mut Faults, open: &Open, samples: &mut Vec<Sample>) {
+    let n = faults.of(&open.cause, open.phase);
+    if open.lost.is_none() {
+        n.lived_through += 1;
+        return;
+    }
+    n.never += 1;
+    n.recover.record_infinite();
+    samples.push(Sample::Recover(None));
+    match open.connected {
+        Some(at) if !open.told => {
+            n.outage.record(at - open.cut);
+            samples.push(Sample::Outage(Some(at - open.cut)));
+        }
+        Some(_) => {}
+        None => {
+            n.outage.record_infinite();
+            samples.push(Sample::Outage(None));
+        }
+    }
+    if !open.noticed {
+        n.notice.record_infinite();
+        samples.push(Sample::Notice(None));
+    }
 }
 
 impl Numbers {
@@ -436,21 +508,6 @@ impl Numbers {
             self.sessions += 1;
         }
         self.outage.record(r.connected - r.cut);
-    }
-
-    /// It never heard anything again; perhaps it never connected again, or even never noticed.
-    fn never(&mut self, unconnected: bool, unnoticed: bool, samples: &mut Vec<Sample>) {
-        self.never += 1;
-        self.recover.record_infinite();
-        samples.push(Sample::Recover(None));
-        if unconnected {
-            self.outage.record_infinite();
-            samples.push(Sample::Outage(None));
-        }
-        if unnoticed {
-            self.notice.record_infinite();
-            samples.push(Sample::Notice(None));
-        }
     }
 }
 

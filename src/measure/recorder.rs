@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::faults::{Noted, OpenFaults, Sample};
+use super::faults::{Noted, OpenFaults, Sample, is_loss};
 use super::network::{Groups, Network, share};
 use super::{Distribution, Metric};
 use crate::event::{Event, FailureClass, Outcome, Sent, TurnRecord, stall_ratio};
@@ -374,7 +374,7 @@ impl Recorder {
             Event::Disconnected => {
                 self.connected -= 1;
                 if !self.open.is_empty() {
-                    self.open.disconnected(&mut i.network().faults, device, now);
+                    self.open.disconnected(&mut i.network().faults, device);
                 }
             }
             Event::Reconnected { after } => {
@@ -572,18 +572,6 @@ impl Interval {
             self.record(m, Micros((stall_ratio(p.stalled, t.reply_media) * 1e6).round() as i64));
         }
     }
-}
-
-/// The failures of turns whose connection was lost, or not there.
-const fn is_loss(class: &FailureClass) -> bool {
-    matches!(
-        class,
-        FailureClass::Reset
-            | FailureClass::Closed(_)
-            | FailureClass::HeartbeatLost
-            | FailureClass::NotConnected
-            | FailureClass::Cut(_)
-    )
 }
 
 #[cfg(test)]

@@ -159,11 +159,11 @@ pub struct FaultNumbers {
     pub lived_through: u64,
     /// Cut so shortly before the end of the run that nothing can be said.
     pub unfinished: u64,
-    /// Cut again before the device had recovered: the later fault counts.
+    /// Not followed to the end: the device vanished, or was struck too often.
     pub overtaken: u64,
-    /// Connected again, and the server still knew the session.
+    /// Of the next number: the server still knew the session.
     pub resumed: u64,
-    /// Connected again.
+    /// Connected again, by attempts and steps that are known.
     pub reconnected: u64,
     /// Attempts that these took.
     pub attempts: u64,

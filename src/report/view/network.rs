@@ -334,7 +334,7 @@ fn came_to(n: &FaultNumbers) -> String {
         (n.lived_through, "kept the connection"),
         (n.never, "never came back"),
         (n.unfinished, "unfinished at the end of the run"),
-        (n.overtaken, "cut again before"),
+        (n.overtaken, "not followed to the end"),
     ] {
         if k > 0 {
             parts.push(format!("{} {what}", count(k)));
