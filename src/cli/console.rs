@@ -1,5 +1,6 @@
 //! The standard input of `voxload serve`: what the server is told at run time, one command and one answer per line.
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
@@ -72,9 +73,10 @@ fn status(c: &Counts, told: &[(Trouble, Micros)]) -> String {
         c.live, c.connections, c.sessions, c.turns, c.parked, c.resumed, c.abandoned, c.stuck
     );
     for (trouble, left) in told {
-        text += &format!("; {trouble}");
+        // Writing to a String cannot fail.
+        let _ = write!(text, "; {trouble}");
         if *left != Micros::NEVER {
-            text += &format!(" ({left} left)");
+            let _ = write!(text, " ({left} left)");
         }
     }
     text

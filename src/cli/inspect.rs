@@ -393,6 +393,10 @@ fn warnings(s: &Scenario, e: &Estimate, limits: &Limits, sources: &Sources) -> V
             );
         }
     }
+    if embedded && !s.reference.events.is_empty() {
+        let events: Vec<_> = s.reference.events.iter().map(ToString::to_string).collect();
+        all.push(format!("the embedded server makes trouble (reference.events): {}", events.join("; ")));
+    }
     if embedded && !s.reference.faults.is_empty() {
         all.push("the embedded server misbehaves on purpose (reference.faults): turns will fail".to_owned());
     }

@@ -102,10 +102,12 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     console::listen(server.control());
     wait_for_a_signal()?;
     let counts = server.stop().map_err(Failure::usage)?;
-    super::print(&format!(
-        "\n{} connections, {} sessions, {} turns\n",
-        counts.connections, counts.sessions, counts.turns
-    ))?;
+    let mut did =
+        format!("{} connections, {} sessions, {} turns", counts.connections, counts.sessions, counts.turns);
+    if counts.resumed + counts.abandoned > 0 {
+        did = format!("{did}, {} resumed, {} abandoned", counts.resumed, counts.abandoned);
+    }
+    super::print(&format!("\n{did}\n"))?;
     if counts.truth_rows_lost > 0 {
         super::say(format_args!(
             "warning: the disk was too slow for the truth log: {} rows are missing",

@@ -43,6 +43,9 @@ pub fn pairs(turns: &Path, truth: &Path) -> Result<Pairs, String> {
             pairs.unmatched += 1;
             return;
         };
+        if them.resumed {
+            return; // what was written may have been lost: there is nothing to compare
+        }
         pairs.matched += 1;
         pairs.ttft.extend(ttft_error(&us, them));
         pairs.ttfa.extend(ttfa_error(&us, them));

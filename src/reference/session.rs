@@ -23,9 +23,6 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use super::ears::Ear;
-use super::pipeline::{Pipeline, Said, Waits};
-use super::replies::ReplySet;
 use super::sessions::{Line, Order};
 use super::truth::Row;
 use super::vad::Vad;
@@ -38,10 +35,11 @@ use crate::transport::Frame;
 mod listen;
 mod open;
 mod reply;
+mod talk;
 
-pub(super) use listen::Heard;
 pub(super) use open::Agreed;
 pub use open::DEFAULT_DOWN;
+pub(super) use talk::{Replying, Talk, note_waits};
 
 /// What the fault `wrong_turn` adds to turn ids.
 const WRONG_TURN: u32 = 1_000;
@@ -111,29 +109,6 @@ pub(super) struct Session {
     frames: Vec<Frame>,
     /// A dialect that collects the reply owes the audio it was given.
     audio_owed: bool,
-}
-
-/// An open session: what is left of it when its connection is lost.
-pub(super) struct Talk {
-    pub(super) agreed: Agreed,
-    replies: Arc<ReplySet>,
-    ear: Ear,
-    vad: Option<Vad>,
-    heard: Heard,
-    pub(super) reply: Option<Replying>,
-    /// A reply that has been said, as long as its end has not been written.
-    said: Option<Box<Replying>>,
-    next_turn: u32,
-}
-
-/// A reply on its way.
-pub(super) struct Replying {
-    pub(super) turn: u32,
-    fault: Option<Fault>,
-    /// `None` when nothing more will be said.
-    pub(super) pipeline: Option<Pipeline>,
-    /// How much of it has been written.
-    written: Said,
 }
 
 impl Session {
@@ -207,11 +182,11 @@ impl Session {
             self.vanish_at = Micros::NEVER;
             return self.out.push_back(Out::Vanish);
         }
-        if self.ended {
-            return;
-        }
         if let Some(order) = self.line.order() {
             return self.obey(now, order);
+        }
+        if self.ended {
+            return;
         }
         if self.idle_check <= now && self.check_idle(now) {
             return;
@@ -382,7 +357,9 @@ impl Session {
 
     fn obey(&mut self, now: Micros, order: Order) {
         match order {
-            Order::Close(code) => self.close(now, code, "told to".to_owned()),
+            // A session may also be wanted while its last words are on their way.
+            Order::Close(_) | Order::Reset if self.ended => {}
+            Order::Close(code) => self.close(now, code, "drained".to_owned()),
             Order::Reset => self.end_at_once(now, Out::Reset),
             Order::HandOver => self.end_at_once(now, Out::Vanish),
         }
@@ -468,21 +445,6 @@ impl Session {
     }
 }
 
-impl Talk {
-    /// A frame of a reply was written.
-    fn written(&mut self, mark: Mark) {
-        let said = self.said.as_deref_mut();
-        if let Some(reply) = self.reply.as_mut().into_iter().chain(said).find(|r| r.turn == mark.turn) {
-            reply.written.transcript |= mark.what & FINAL != 0;
-            reply.written.tokens += usize::from(mark.what & TOKEN != 0);
-            reply.written.chunks += usize::from(mark.what & AUDIO != 0);
-        }
-        if mark.what & DONE != 0 && self.said.as_ref().is_some_and(|r| r.turn == mark.turn) {
-            self.said = None;
-        }
-    }
-}
-
 impl Drop for Session {
     /// Turns that were under way are logged as far as they came.
     fn drop(&mut self) {
@@ -494,13 +456,6 @@ impl Drop for Session {
         for row in self.rows.drain(..) {
             self.world.truth.log(*row);
         }
-    }
-}
-
-/// How long the turn waited for each stage goes into its row.
-pub(super) fn note_waits(rows: &mut VecDeque<Box<Row>>, turn: u32, waits: Waits) {
-    if let Some(row) = rows.iter_mut().rev().find(|r| r.session_turn == turn) {
-        (row.stt_wait_us, row.llm_wait_us, row.tts_wait_us) = (waits.stt, waits.llm, waits.tts);
     }
 }
 

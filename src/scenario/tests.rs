@@ -344,6 +344,41 @@ fn values_per_device_come_from_csv() {
 }
 
 #[test]
+fn trouble_of_the_server_is_read_and_mistakes_are_pointed_at() {
+    let s = read(
+        "reference = { events = [\"20s: drain 1012 30%\", \"40s: refuse 50% for 10s\"], idle_cut = \"60s\" }",
+    )
+    .unwrap();
+    let events: Vec<_> = s.reference.events.iter().map(ToString::to_string).collect();
+    assert_eq!(events, ["20s: drain 1012 30%", "40s: refuse 50% for 10s"]);
+    assert!(s.effective.contains("events = [\"20s: drain 1012 30%\", \"40s: refuse 50% for 10s\"]"));
+    let s = read("").unwrap().reference;
+    let secs = Micros::from_secs;
+    assert_eq!((s.resume, s.resume_reply, s.idle_cut), (secs(30), ResumeReply::Continue, secs(0)));
+    assert!(s.pongs && s.events.is_empty());
+    let cases = [
+        "[reference]\nevents = [\"20s: drain 1012\", \"30s: freze 2s\"]",
+        "[reference]\nevents = [\"20: drain 1012\"]",
+        "[reference]\nidle_cut = \"2m\"",
+        "[reference]\nresume_reply = \"repeat\"",
+    ];
+    insta::assert_snapshot!(cases.map(brief).join("\n"), @r#"
+[reference]
+events = ["20s: drain 1012", "30s: freze 2s"]
+    2:36 `freze` is not known | did you mean `freeze`?
+[reference]
+events = ["20: drain 1012"]
+    2:12 a duration without a unit: `20` | expected a duration such as `300ms`, `2s`, `1m30s`
+[reference]
+idle_cut = "2m"
+    2:12 `reference.idle_cut` has no effect: `reference.idle_timeout` closes such connections before | make `reference.idle_cut` shorter than `reference.idle_timeout`, or `reference.idle_timeout` longer
+[reference]
+resume_reply = "repeat"
+    2:16 `repeat` is not a value of `reference.resume_reply` | did you mean `replay`? expected `continue`, `replay` or `drop`
+"#);
+}
+
+#[test]
 fn a_freeze_is_shorter_than_its_period_and_has_one() {
     let s = read("reference.freeze = { every = \"20s\", length = \"2s\" }").unwrap();
     let secs = Micros::from_secs;

@@ -1,6 +1,7 @@
 //! The beginning of a session, and its second life: opened, parked when the connection is lost, resumed on another.
 
-use super::{Heard, Mark, Session, Talk};
+use super::listen::Heard;
+use super::{Mark, Session, Talk};
 use crate::audio::{AudioFormat, Codec};
 use crate::dialect::{Answer, Encoding, OpenRequest};
 use crate::reference::ears::Ear;

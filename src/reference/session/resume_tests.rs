@@ -264,6 +264,24 @@ fn a_device_that_comes_back_before_its_old_connection_is_missed_takes_the_sessio
 }
 
 #[test]
+fn nobody_waits_for_last_words_that_are_not_read() {
+    let (world, _rows) = world(plan());
+    let mut old = Rig::opened(&world, PCM, false);
+    old.turn(0);
+    old.reads = false;
+    old.until(MS(1_200));
+    let name = name(&world, &old);
+    world.sessions.strike(0, 1.0, Order::Close(1012));
+    old.until(MS(1_210));
+    assert_eq!(old.session.given_up(), None, "the goodbye waits behind the reply");
+    let mut new = Rig::resumed(&world, MS(1_220), &name);
+    old.until(MS(1_230));
+    assert_eq!(old.session.given_up(), Some(&Out::Vanish));
+    new.until(MS(1_240));
+    assert_eq!(new.kinds()[0], "session_started resumed");
+}
+
+#[test]
 fn a_connection_that_stands_still_keeps_its_session() {
     let (world, _rows) = world(plan());
     let old = Rig::opened(&world, PCM, false);
