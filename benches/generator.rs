@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 mod lab;
 
-use rustix::time::{ClockId, clock_gettime};
 use lab::{Load, Outcome, RAMP_PER_SECOND, SETTLE, Server, generator};
+use rustix::time::{ClockId, clock_gettime};
 use voxload::audio::{self, AudioFormat, Codec, CodecSettings, Library};
 use voxload::scenario::{EndOfTurn, Flush};
 use voxload::seed::Seed;

@@ -164,4 +164,3 @@ pub fn generator(load: Load, server: &Server, devices: u32, seconds: u64, more: 
         period: f64::from(devices) * width / 1e6 / sent,
     })
 }
-

@@ -8,9 +8,9 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::hearsay;
 use super::links::Links;
-use crate::audio::{CodecSettings, Sound};
 use crate::audio::chunk::encode_all;
 use crate::audio::library::Library;
+use crate::audio::{CodecSettings, Sound};
 use crate::device::plan::{Beat, Plan, Spoken};
 use crate::dialect::SessionSetup;
 use crate::event::FailureClass;
@@ -57,7 +57,8 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
         None => Vec::new(),
     };
     let (dialect, encoding) = (scenario.target.dialect, audio.encoding);
-    let spoken = |clips: Vec<_>| clips.into_iter().map(|c| Spoken::new(c, dialect, encoding)).collect::<Vec<_>>();
+    let spoken =
+        |clips: Vec<_>| clips.into_iter().map(|c| Spoken::new(c, dialect, encoding)).collect::<Vec<_>>();
     let mut spoken_utterances = spoken(utterances);
     for &bitrate in &audio.adaptive {
         let settings = CodecSettings { bitrate, ..audio.settings };

@@ -415,7 +415,9 @@ impl Recorder {
                 }
             }
             Event::AnsweredTwice { .. } => c.turns_answered_twice += 1,
-            Event::BitrateChanged { down } => *(if down { &mut c.bitrate_downs } else { &mut c.bitrate_ups }) += 1,
+            Event::BitrateChanged { down } => {
+                *(if down { &mut c.bitrate_downs } else { &mut c.bitrate_ups }) += 1
+            }
             Event::TurnEnded(turn) => {
                 self.in_turn -= 1;
                 if turn.warmup {

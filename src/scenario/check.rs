@@ -12,8 +12,8 @@ use super::units::{TextError, format_bitrate, format_duration, nearest, parse_bi
 use super::value::Value;
 use super::{
     Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush, Freeze,
-    Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, ResumeReply, Scenario, Secret, ServerEvent,
-    SessionPlan, Stage, Target, TurnPlan, ValidityLimits,
+    Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, ResumeReply, Scenario, Secret,
+    ServerEvent, SessionPlan, Stage, Target, TurnPlan, ValidityLimits,
 };
 use crate::audio::{AudioFormat, Codec, CodecSettings};
 use crate::dialect::{Dialect, Encoding, TextGranularity};
