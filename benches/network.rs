@@ -97,8 +97,8 @@ fn delay() -> Outcome<()> {
 fn arrivals(more: &[&str]) -> Outcome<Vec<i64>> {
     let home = tempfile::tempdir()?;
     let dir = home.path().join("report");
-    // Whether thresholds hold is no matter here.
-    Command::new(env!("CARGO_BIN_EXE_voxload"))
+    // Whether the run is VALID is no matter here.
+    let ran = Command::new(env!("CARGO_BIN_EXE_voxload"))
         .args(["run", "quickstart", "--quiet", "-u", "40", "-d", "20s", "--warmup", "2s", "--report-dir"])
         .arg(&dir)
         .args(["--set", "reference.log_chunks=true", "--set", "report.html=false", "--set", "thresholds=[]"])
@@ -106,6 +106,9 @@ fn arrivals(more: &[&str]) -> Outcome<Vec<i64>> {
         .args(["--set", "audio.fixtures=[\"dragon-story\"]", "--set", "audio.codec=pcm16"])
         .args(more)
         .output()?;
+    if !dir.join(CHUNKS).exists() {
+        return Err(format!("the run said: {}", String::from_utf8_lossy(&ran.stderr)).into());
+    }
     let turns: Vec<TurnRow> = rows(&dir.join("turns.csv"))?;
     let chunks: Vec<ChunkRow> = rows(&dir.join(CHUNKS))?;
     let starts: HashMap<(u16, u32), i64> =

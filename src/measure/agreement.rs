@@ -1,7 +1,8 @@
 //! Harness against reference server: the same turns, seen from both sides, on the same clock.
 //!
 //! The server logs when it wrote the first token and the first audio of every turn. What the harness measured for the
-//! same turn can only be later, by what network and harness add: that difference is the harness's error bar.
+//! same turn can only be later, by what network and harness add: that difference is the harness's error bar. Turns over an
+//! imitated network are not compared: it lies between the two.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,6 +20,8 @@ pub struct Pairs {
     pub matched: u64,
     /// Turns of the harness (with a first audio) that the server's log does not have.
     pub unmatched: u64,
+    /// Turns that an imitated network delayed: not compared.
+    pub delayed: u64,
     /// First tokens.
     pub ttft: Vec<i64>,
     /// First audible samples.
@@ -27,8 +30,8 @@ pub struct Pairs {
 
 /// Compares `turns.csv` with `reference-truth.csv`. Turns during warm-up are compared, too.
 pub fn compare(turns: &Path, truth: &Path) -> Result<Agreement, String> {
-    let Pairs { matched, unmatched, ttft, ttfa } = pairs(turns, truth)?;
-    Ok(Agreement { turns: matched, unmatched, ttft: difference(ttft), ttfa: difference(ttfa) })
+    let Pairs { matched, unmatched, delayed, ttft, ttfa } = pairs(turns, truth)?;
+    Ok(Agreement { turns: matched, unmatched, delayed, ttft: difference(ttft), ttfa: difference(ttfa) })
 }
 
 /// The turns that both files have, each with its difference.
@@ -43,6 +46,10 @@ pub fn pairs(turns: &Path, truth: &Path) -> Result<Pairs, String> {
             pairs.unmatched += 1;
             return;
         };
+        if us.network_us.is_some() {
+            pairs.delayed += 1;
+            return; // the difference would be the network's
+        }
         if them.resumed {
             return; // what was written may have been lost: there is nothing to compare
         }

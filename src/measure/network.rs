@@ -76,6 +76,13 @@ pub struct Network {
     pub links: Vec<(u32, Box<LinkStats>)>,
 }
 
+impl Network {
+    /// SYNs that imitated networks lost.
+    pub fn syn_lost(&self) -> u64 {
+        self.groups.values().map(|g| g.links.syn_lost).sum()
+    }
+}
+
 /// A group of devices.
 #[derive(Clone, Debug, Default)]
 struct Group {

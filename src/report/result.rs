@@ -746,6 +746,9 @@ pub struct Agreement {
     pub turns: u64,
     /// Turns of the harness (with a first audio) that the server's log does not have.
     pub unmatched: u64,
+    /// Turns over an imitated network, which lies between the two: not compared.
+    #[serde(default)]
+    pub delayed: u64,
     /// First token: harness − server.
     pub ttft: Difference,
     /// First audio: harness − server.

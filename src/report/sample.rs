@@ -603,7 +603,7 @@ fn agreement(turns: u64) -> Agreement {
         max_abs_us: Some(4_300),
         within_5ms: Some(1.0),
     };
-    Agreement { turns, unmatched: 0, ttft: difference(240), ttfa: difference(310) }
+    Agreement { turns, unmatched: 0, delayed: 0, ttft: difference(240), ttfa: difference(310) }
 }
 
 fn fixture(id: &str) -> FixtureInfo {

@@ -1,7 +1,7 @@
 //! The generator in words: what it used, what it was short of, and how it agrees with the reference server.
 
 use super::super::result::{Difference, ValidityCheck};
-use super::super::text::{Cell, Shown, bytes, count, percent, span};
+use super::super::text::{Cell, Shown, bytes, count, counted, percent, span};
 use super::{Fact, View};
 use crate::calibrate::quote;
 use crate::measure::{Metric, validity};
@@ -123,6 +123,12 @@ impl View<'_> {
                 count(a.unmatched)
             ),
         }];
+        if a.delayed > 0 {
+            facts.push(Fact {
+                label: "not compared".to_owned(),
+                value: format!("{} over an imitated network, which lies between the two", counted(a.delayed, "turn")),
+            });
+        }
         for (label, d) in [("first token", &a.ttft), ("first audio", &a.ttfa)] {
             if d.count > 0 {
                 facts.push(Fact { label: label.to_owned(), value: difference(d) });
