@@ -15,6 +15,7 @@ mod debug;
 mod fixtures;
 mod init;
 mod inspect;
+mod network;
 mod progress;
 mod prove;
 mod report;
@@ -56,6 +57,7 @@ enum Verb {
     Serve(serve::Args),
     Debug(debug::Args),
     Init(init::Args),
+    Network(network::Args),
     Report(report::Args),
     Prove(prove::Args),
     Fixtures(fixtures::Args),
@@ -78,6 +80,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Serve(args) => serve::run(&args),
         Verb::Debug(args) => debug::run(&args),
         Verb::Init(args) => init::run(&args),
+        Verb::Network(args) => network::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Prove(args) => prove::run(&args),
         Verb::Fixtures(args) => fixtures::run(&args),

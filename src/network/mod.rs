@@ -18,6 +18,7 @@ mod tcp;
 mod text;
 mod trace;
 pub mod traces;
+pub mod truth;
 
 pub use jitter::{Jitter, MEMORY as JITTER_MEMORY};
 pub use link::Link;

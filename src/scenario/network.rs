@@ -75,7 +75,9 @@ impl Check<'_> {
         let aspects = self.aspects();
         let changes = self.changes();
         let control = self.share("network.control");
-        let mix = self.mix();
+        let Some(mix) = self.mix() else {
+            return NetworkPlan::default();
+        };
         let changed = ASPECTS.iter().any(|path| self.given(path));
         let nothing = mix.iter().all(|(_, name)| *name == "none") && !changed;
         if nothing {
@@ -132,11 +134,10 @@ impl Check<'_> {
         }
     }
 
-    fn mix(&mut self) -> Vec<(f64, &'static str)> {
-        let text = self.optional_text("network.preset");
+    fn mix(&mut self) -> Option<Vec<(f64, &'static str)>> {
+        let text = self.optional_text("network.preset")?;
         let place = self.setting("network.preset").and_then(|s| s.place.clone());
-        text.and_then(|text| self.parse_at("network.preset", &text, place, parse_mix))
-            .unwrap_or_else(|| vec![(1.0, "none")])
+        self.parse_at("network.preset", &text, place, parse_mix)
     }
 
     fn aspects(&mut self) -> Aspects {

@@ -437,9 +437,12 @@ impl Sender {
 
     /// A tail-loss probe: new data, else the last segment again (`tcp_send_loss_probe`).
     fn probe(&mut self, out: &mut Out<'_>) {
-        let again = if self.push(out, true) {
+        let again = if self.probed.is_some() {
+            // One at a time.
+            None
+        } else if self.push(out, true) {
             Some(false)
-        } else if self.probed.is_none() && self.out > 0 {
+        } else if self.out > 0 {
             let last = self.out - 1;
             self.retransmit(last, out);
             Some(true)

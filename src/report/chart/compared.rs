@@ -23,7 +23,7 @@ pub struct Curve<'a> {
 pub fn compared(title: &str, axis: &'static str, least: f64, curves: &[Curve<'_>]) -> Result<String, String> {
     let most = curves.iter().map(|c| c.sorted.len()).max().unwrap_or(0);
     let end = (most.max(10) as f64).log10();
-    let x = Axis { from: 0.0, to: end, ticks: marks(end), title: "percentile of turns" };
+    let x = Axis { from: 0.0, to: end, ticks: marks(end), title: "percentile" };
     let largest = curves.iter().filter_map(|c| c.sorted.last()).max().copied().unwrap_or(1);
     let y = Axis::log_millis(least, largest as f64 / 1e3, axis);
     let keys: Vec<Key> =
