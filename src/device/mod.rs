@@ -19,6 +19,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub mod bitrate;
 mod connect;
 pub mod conversation;
 pub mod ear;
