@@ -275,11 +275,14 @@ pub struct TurnRecord {
     pub network_down: Option<Micros>,
     /// How often the connection was lost and the turn went on.
     pub reconnects: u16,
-    /// The end of the reply never came: it was lost with a connection.
+    /// The reply had begun, and its end never came: it was lost with a connection, or dropped by a server that went on with
+    /// the session. What is missing in the middle of a reply that ends cannot be seen here: messages have no numbers.
     pub cut_short: bool,
-    /// The reply, or its beginning, came a second time.
+    /// After a reconnect, the first messages of the reply (four, or as many as there had been) came again, in order. A reply
+    /// that was complete before the loss is [`Event::AnsweredTwice`].
     pub answered_twice: bool,
-    /// Speech that was never sent, because there was no connection.
+    /// Speech that was never sent, because there was no connection; and what was sent into a fault that swallowed it, up to
+    /// the loss of that connection.
     pub speech_lost: Micros,
     /// Speech that was kept and sent after the connection had come back.
     pub speech_late: Micros,

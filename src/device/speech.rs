@@ -110,7 +110,7 @@ impl Speech {
             if late <= keep {
                 break;
             }
-            late = late - *m;
+            late -= *m;
             self.next += 1;
         }
         while self.spoken_out() && self.due().is_some_and(|due| due <= now) {

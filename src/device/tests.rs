@@ -10,7 +10,7 @@ use super::*;
 use crate::audio::{AudioFormat, Chunk, Clip, Codec, CodecSettings};
 use crate::device::plan::{Beat, Spoken};
 use crate::dialect::{Dialect, Encoding, SessionSetup};
-use crate::event::Backchannel;
+use crate::event::{Backchannel, Outcome};
 use crate::scenario::{
     BackchannelPlan, BargeInPlan, Dist, EndOfTurn, Flush, PlaybackPlan, Reconnect, SessionPlan, TurnPlan,
 };

@@ -18,6 +18,11 @@
 //!
 //! Turns count from 0 in each session. Server messages may carry `turn`; a message without it belongs to the
 //! oldest turn whose reply is not complete, and so do binary frames.
+//!
+//! A `session_start` with `resume` goes on with the session of that name, in which turns count on: the server answers with
+//! `session_started`, and `resumed` if it still knows the session; otherwise it is a new one. The device sends no speech
+//! before that. Then it goes on with the turn that was under way. An `audio_end` that had not been written before the loss
+//! comes then, and an `interrupt` may come a second time: a server ignores it when the reply has stopped.
 
 use std::borrow::Cow;
 use std::sync::Arc;
