@@ -380,9 +380,13 @@ fn storm(s: &StormResult) -> String {
         let _ = write!(text, " (handshake p50 {}, {tail})", number(&s.peak_connect, 0.5, time));
     }
     let (before, during) = (&s.others_before, &s.others_during);
-    if before.count > 0 && during.count > 0 {
-        let both = |q| format!("{} → {}", number(before, q, time), number(during, q, time));
-        let _ = write!(text, "; TTFA of devices that were not cut: p50 {}, p95 {}", both(0.5), both(0.95));
+    let both = |label: &str, q| {
+        let enough = before.count.min(during.count) >= fewest_samples(q);
+        enough.then(|| format!("{label} {} → {}", number(before, q, time), number(during, q, time)))
+    };
+    let others: Vec<String> = [both("p50", 0.5), both("p95", 0.95)].into_iter().flatten().collect();
+    if !others.is_empty() {
+        let _ = write!(text, "; TTFA of devices that were not cut: {}", others.join(", "));
     }
     text
 }
