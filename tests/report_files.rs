@@ -359,6 +359,7 @@ fn networks_and_faults_are_shown_where_there_are_any() {
             assert_eq!(svg.contains("faults that began"), any, "{kind:?}, {chart}");
             assert_eq!(svg.contains("black_hole"), any, "{kind:?}, {chart}");
         }
+        assert_eq!(dir.path().join("charts/ttfa-by-group.svg").is_file(), any, "{kind:?}");
         let page = text(dir.path(), "report.html");
         assert_eq!(page.contains("<th class=\"n\">network</th>"), any, "{kind:?}: the worst turns");
     }

@@ -211,7 +211,8 @@ pub async fn run(run: Run<'_>) -> Finished {
     let mut collector = Collector {
         queues: (0..count).map(|_| Queue::default()).collect(),
         probe: division.probe().map(|index| (index, Distribution::default())),
-        totals: Totals::new(scenario.report.interval).looking_for_storms(fleet.warmup, groups.are_any()),
+        totals: Totals::new(scenario.report.interval)
+            .looking_for_storms(fleet.warmup, groups.are_any() || !scenario.faults.is_empty()),
         stages: StageTotals::default(),
         interval: scenario.report.interval,
         next: 0,

@@ -416,9 +416,8 @@ fn told(
     at_end: impl Fn(Micros) -> bool,
     samples: &mut Vec<Sample>,
 ) {
-    let known = find(all, &r.cause, r.cut).map(|at| all.remove(at));
-    faults.of(&r.cause, r.phase).began += u64::from(known.is_none());
-    let mut open = known.unwrap_or_else(|| Open::new(r.cause.clone(), r.phase, r.cut, r.noticed));
+    // One that is not open has come to something already.
+    let Some(mut open) = find(all, &r.cause, r.cut).map(|at| all.remove(at)) else { return };
     let n = faults.of(&open.cause, open.phase);
     open.told = true;
     let Some(noticed) = r.noticed else {

@@ -92,7 +92,7 @@ impl Format {
 }
 
 /// Metrics that have a file in `percentiles/`.
-const PERCENTILES: [Metric; 13] = [
+const PERCENTILES: [Metric; 16] = [
     Metric::Ttfa,
     Metric::Ttft,
     Metric::TtfaUncorrected,
@@ -106,6 +106,9 @@ const PERCENTILES: [Metric; 13] = [
     Metric::Connect,
     Metric::ConnectUncorrected,
     Metric::SendLateness,
+    Metric::Outage,
+    Metric::Recover,
+    Metric::Network,
 ];
 
 /// Writes the reports that the plan asks for. A file that fails is a problem; the others are written all the same.

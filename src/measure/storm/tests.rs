@@ -40,7 +40,7 @@ impl Script {
 
     /// An answered turn; `ttfa` of `None`: failed.
     fn turn(&mut self, device: u32, end_of_speech: Micros, ttfa: Option<Micros>) -> &mut Self {
-        let ended = end_of_speech + ttfa.unwrap_or(S(5));
+        let ended = end_of_speech + ttfa.unwrap_or(Micros(5_000_000));
         let mut t = crate::measure::testing::turn(device, end_of_speech, ttfa);
         t.ended = ended;
         self.at(ended, device, Event::TurnEnded(Box::new(t)))

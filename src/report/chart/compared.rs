@@ -26,7 +26,7 @@ pub fn compared(title: &str, axis: &'static str, least: f64, curves: &[Curve<'_>
     let x = Axis { from: 0.0, to: end, ticks: marks(end), title: "percentile" };
     let largest = curves.iter().filter_map(|c| c.sorted.last()).max().copied().unwrap_or(1);
     let y = Axis::log_millis(least, largest as f64 / 1e3, axis);
-    let keys: Vec<Key> =
+    let keys: Vec<Key<'_>> =
         curves.iter().zip(INKS).map(|(c, ink)| Key { label: c.label, ink, dashed: c.dashed }).collect();
     svg(470, title, |area| {
         legend(area, &keys)?;

@@ -45,9 +45,14 @@ impl Chart {
 pub(super) fn all(view: &View<'_>) -> (Vec<Chart>, Vec<String>) {
     let mut charts = Vec::new();
     let mut problems = Vec::new();
-    for draw in
-        [percentiles::latency, timeline::ttfa, timeline::load, stages::waterfall, stalls::by_prebuffer]
-    {
+    for draw in [
+        percentiles::latency,
+        percentiles::groups,
+        timeline::ttfa,
+        timeline::load,
+        stages::waterfall,
+        stalls::by_prebuffer,
+    ] {
         match draw(view) {
             Ok(Some(chart)) => charts.push(chart),
             Ok(None) => {}
@@ -203,17 +208,17 @@ impl Ranged for Axis {
 }
 
 /// One entry of a legend.
-struct Key {
-    label: &'static str,
+struct Key<'a> {
+    label: &'a str,
     ink: Ink,
     dashed: bool,
 }
 
-const fn key(label: &'static str, ink: Ink) -> Key {
+const fn key(label: &str, ink: Ink) -> Key<'_> {
     Key { label, ink, dashed: false }
 }
 
-const fn dashed(label: &'static str, ink: Ink) -> Key {
+const fn dashed(label: &str, ink: Ink) -> Key<'_> {
     Key { label, ink, dashed: true }
 }
 
@@ -249,7 +254,7 @@ fn font(size: u32, ink: Ink) -> TextStyle<'static> {
 }
 
 /// A legend in one row at the top of the area.
-fn legend(area: &Area<'_>, keys: &[Key]) -> Result<(), String> {
+fn legend(area: &Area<'_>, keys: &[Key<'_>]) -> Result<(), String> {
     let mut x = 78;
     for k in keys {
         let style = k.ink.light.stroke_width(3);

@@ -2,9 +2,12 @@
 
 use plotters::prelude::*;
 
-use super::{Axis, BLUE, Chart, GREEN, ORANGE, dashed, key, legend, line, plot, svg};
+use super::{
+    Axis, BLUE, Chart, FAINT, GREEN, Ink, ORANGE, PURPLE, TEXT, dashed, key, legend, line, plot, svg,
+};
 use crate::measure::{Distribution, Metric, Quantile};
 use crate::report::BUDGET;
+use crate::report::text::one_line;
 use crate::report::view::View;
 use crate::time::Micros;
 
@@ -80,6 +83,56 @@ pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
         caption += " A curve that leaves through the top has reached the turns that were never answered.";
     }
     Ok(Some(Chart { name: "latency-by-percentile", title, caption, svg }))
+}
+
+/// Colours of groups; a scenario with more has its first ones drawn.
+const INKS: [Ink; 5] = [BLUE, ORANGE, PURPLE, TEXT, FAINT];
+
+/// TTFA of each group of devices.
+pub(super) fn groups(view: &View<'_>) -> Result<Option<Chart>, String> {
+    let Some(network) = &view.result.network else { return Ok(None) };
+    // What cannot be read has been said of the run's own metrics; here it costs a curve.
+    let curves: Vec<(String, Distribution, Ink)> = network
+        .groups
+        .iter()
+        .filter_map(|g| Some((&g.name, Distribution::from_result(&g.ttfa).ok().filter(|d| d.count() > 0)?)))
+        .zip(INKS)
+        .map(|((name, d), ink)| (one_line(name).chars().take(20).collect(), d, ink))
+        .collect();
+    let Some(most) = curves.iter().map(|(_, d, _)| d.count()).max().filter(|_| curves.len() > 1) else {
+        return Ok(None);
+    };
+    let end = (most as f64).log10().max(1.0);
+    let x = Axis { from: 0.0, to: end, ticks: marks(end), title: "percentile of the group's turns" };
+    let budget = BUDGET.as_millis_f64();
+    let ends = |of: fn(&Distribution) -> Option<Micros>| curves.iter().filter_map(move |(_, d, _)| of(d));
+    let y = Axis::log_millis(
+        ends(Distribution::min).min().map_or(budget, Micros::as_millis_f64).min(budget / 3.0),
+        ends(Distribution::max).max().map_or(budget, Micros::as_millis_f64).max(budget * 1.2),
+        "TTFA, ms",
+    );
+    let mut keys: Vec<_> = curves.iter().map(|(name, _, ink)| key(name, *ink)).collect();
+    keys.push(key("budget 300 ms", GREEN));
+    let title = "What the network cost: TTFA by group";
+    let svg = svg(470, title, |area| {
+        legend(area, &keys)?;
+        let mut plot = plot(area, &x, &y)?;
+        let budget = y.log(BUDGET.0);
+        plot.draw_series([PathElement::new([(0.0, budget), (end, budget)], GREEN.light.stroke_width(2))])
+            .map_err(super::say)?;
+        for (_, d, ink) in &curves {
+            line(&mut plot, curve(d, &y).into_iter().map(Some), *ink, 3, false)?;
+        }
+        Ok(())
+    })?;
+    let mut caption = "Devices with different networks, in the same run against the same server.".to_owned();
+    if network.groups.iter().any(|g| g.control) {
+        caption += " Between a group and the control group, whose network is left alone, lies what the network cost.";
+    }
+    if network.groups.len() > curves.len() {
+        caption += " Groups without turns, and those after the fifth, are left out.";
+    }
+    Ok(Some(Chart { name: "ttfa-by-group", title, caption, svg }))
 }
 
 /// Ticks of an axis that ends at the percentile 1 − 10^−`end`.

@@ -1,5 +1,7 @@
 //! Networks and faults in words and tables: what they cost, and how devices came back.
 
+use std::fmt::Write as _;
+
 use super::super::result::{FaultNumbers, FaultResult, GroupResult, NetworkResult, Spread, StormResult};
 use super::super::text::{bytes, count, counted, millis, one_line, percent, share, span};
 use super::{Fact, View};
@@ -106,7 +108,7 @@ impl View<'_> {
         ];
         if rows.iter().any(|r| r.part && r.cells.first().is_some_and(|c| c == "kept")) {
             notes.push(
-                "kept: devices that kept their connection; they are in no other column of their cause"
+                "kept: devices that kept their connection; of the other columns of their cause they are in `began` only"
                     .to_owned(),
             );
         }
@@ -390,12 +392,16 @@ fn storm(s: &StormResult) -> String {
             Some(us) => format!("p99 {}", time(us)),
             None => format!("max {}", largest(&s.peak_connect)),
         };
-        text += &format!(" (handshake p50 {}, {tail})", number(&s.peak_connect, 0.5, time));
+        let _ = write!(text, " (handshake p50 {}, {tail})", number(&s.peak_connect, 0.5, time));
     }
     let (before, during) = (&s.others_before, &s.others_during);
-    if before.count > 0 && during.count > 0 {
-        let both = |q| format!("{} → {}", number(before, q, time), number(during, q, time));
-        text += &format!("; TTFA of devices that were not cut: p50 {}, p95 {}", both(0.5), both(0.95));
+    let both = |label: &str, q| {
+        let enough = before.count.min(during.count) >= fewest_samples(q);
+        enough.then(|| format!("{label} {} → {}", number(before, q, time), number(during, q, time)))
+    };
+    let others: Vec<String> = [both("p50", 0.5), both("p95", 0.95)].into_iter().flatten().collect();
+    if !others.is_empty() {
+        let _ = write!(text, "; TTFA of devices that were not cut: {}", others.join(", "));
     }
     text
 }
