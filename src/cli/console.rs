@@ -20,18 +20,16 @@ pub(super) fn listen(server: Control) {
     }
     // Not waited for: it sits in a read until the process ends.
     let reader = move || {
-        let mut line = String::new();
+        let mut line = Vec::new();
         loop {
             line.clear();
-            match stdin.lock().read_line(&mut line) {
+            match stdin.lock().read_until(b'\n', &mut line) {
                 Ok(0) => return,
                 // Nobody at a terminal to answer, for now.
                 Err(_) if stdin.is_terminal() => std::thread::sleep(BACKGROUND),
-                // Not text, or no more input.
-                Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {}
                 Err(_) => return,
                 Ok(_) => {
-                    let answer = answer(&server, line.trim());
+                    let answer = answer(&server, String::from_utf8_lossy(&line).trim());
                     if !answer.is_empty() && super::print(&format!("{answer}\n")).is_err() {
                         return;
                     }
