@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         return Ok(Exit::Good);
     }
     if args.faults {
-        let text = faults::text(&scenario, args.device, |_| None).ok_or_else(|| {
+        let text = faults::text(&scenario, args.device).ok_or_else(|| {
             let device = args.device.unwrap_or_default();
             let most = scenario.fleet.most();
             Failure::usage(format!("--device {device}: no such device; {most} devices are counted from 0"))

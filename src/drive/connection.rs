@@ -111,6 +111,9 @@ impl DeviceTask {
     pub fn new(mut device: Device, shared: Rc<Shared>, tap: Option<Box<dyn Tap>>) -> Self {
         if let Some(links) = &shared.endpoint.links {
             device.set_group(links.group(device.id()));
+            if links.is_control(device.id()) {
+                device.spare();
+            }
         }
         let timer = shared.timers.timer();
         Self {
@@ -288,7 +291,13 @@ impl DeviceTask {
             way.impair(now, what);
         }
         match what {
-            Impairment::Reset | Impairment::Close => self.drop_connection(),
+            Impairment::Reset | Impairment::Close => {
+                if let Connection::Opening(opening) = &mut self.connection {
+                    // The server shall have heard of an attempt that is broken off.
+                    let _ = opening.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                }
+                self.drop_connection();
+            }
             // Whether it has something to do now, and when, is another question than before.
             Impairment::Lose(_) | Impairment::SlowRead(..) | Impairment::StallWrites(_) => self.look = true,
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::measure::Groups;
-use crate::network::{Link, NetworkPlan, Profile};
+use crate::network::{CONTROL, Link, NetworkPlan, Profile};
 use crate::scenario::Scenario;
 use crate::seed::Seed;
 use crate::time::Micros;
@@ -42,8 +42,16 @@ impl Links {
 
     /// The way of a device's connection, counted from 0 over the device's life; `None`: it writes to its socket.
     pub fn way(&self, device: u32, connection: u32, now: Micros) -> Option<Way> {
+        if self.is_control(device) {
+            return None;
+        }
         let profile = self.plan.profile_of(self.seed, device).or(self.nothing.as_ref())?;
         Some(Way::new(Link::new(Arc::clone(profile), self.seed, device, connection, now)))
+    }
+
+    /// True for devices that are left alone: without a network, and without faults.
+    pub fn is_control(&self, device: u32) -> bool {
+        self.plan.groups.get(self.plan.group_of(self.seed, device)).is_some_and(|g| g.name == CONTROL)
     }
 
     /// The device's group: an index into the run's groups.

@@ -97,6 +97,24 @@ impl Chain {
         self.until = self.until.saturating_add(Micros(span));
     }
 
+    /// The bad periods of a path whose packets are lost in bursts: from, until, counted from its first packet.
+    pub(super) fn bad_periods(mut self, way: &Way) -> impl Iterator<Item = (Micros, Micros)> {
+        let (mut from, mut bad) = (Micros::ZERO, self.lost(way, Micros::ZERO));
+        std::iter::from_fn(move || {
+            loop {
+                let (was_bad, began) = (bad, from);
+                from = self.until;
+                if from == Micros::NEVER {
+                    return None;
+                }
+                bad = self.lost(way, from);
+                if was_bad {
+                    return Some((began, from));
+                }
+            }
+        })
+    }
+
     /// The way's parameters have changed: the chain starts anew with the next packet.
     pub(super) const fn restart(&mut self) {
         self.until = Micros::NEVER;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Micros;
 
+mod foreseen;
 mod jitter;
 mod link;
 mod loss;
@@ -20,6 +21,7 @@ mod trace;
 pub mod traces;
 pub mod truth;
 
+pub use foreseen::foreseen;
 pub use jitter::{Jitter, MEMORY as JITTER_MEMORY};
 pub use link::Link;
 pub use loss::Loss;

@@ -40,18 +40,27 @@ pub(super) struct Path {
     gap: (Micros, Micros),
 }
 
+/// The losses of one way of a connection.
+pub(super) fn chain(direction: Direction, seed: Seed, device: u32, connection: u32) -> Chain {
+    let loss = match direction {
+        Direction::Up => "link loss up",
+        Direction::Down => "link loss down",
+    };
+    Chain::new(seed.stream(loss, u64::from(device) << 32 | u64::from(connection)))
+}
+
 impl Path {
     pub(super) fn new(direction: Direction, seed: Seed, device: u32, connection: u32) -> Self {
-        let (loss, jitter) = match direction {
-            Direction::Up => ("link loss up", "link jitter up"),
-            Direction::Down => ("link loss down", "link jitter down"),
+        let jitter = match direction {
+            Direction::Up => "link jitter up",
+            Direction::Down => "link jitter down",
         };
         let index = u64::from(device) << 32 | u64::from(connection);
         Self {
             direction,
             free: Micros(i64::MIN),
             last: Micros(i64::MIN),
-            chain: Chain::new(seed.stream(loss, index)),
+            chain: chain(direction, seed, device, connection),
             weather: Weather::new(seed.stream(jitter, index)),
             cursor: Cursor::default(),
             // Both ways of a device, and all of its connections, are at the same place of a recording.

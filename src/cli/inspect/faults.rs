@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::device::plan::reconnect_delay;
 use crate::fault::{Planned, Strikes};
+use crate::network::{CONTROL, foreseen};
 use crate::scenario::units::{format_duration, format_size};
 use crate::scenario::{Reconnect, Scenario, arrival};
 use crate::seed::Seed;
@@ -12,13 +13,8 @@ use crate::time::Micros;
 /// Waits that are printed for each device.
 const WAITS: u32 = 8;
 
-/// Of every device, or of one of them; `None` when there is no such device. `network` names a device's network, where the
-/// scenario has any.
-pub(super) fn text(
-    s: &Scenario,
-    device: Option<u32>,
-    network: impl Fn(u32) -> Option<String>,
-) -> Option<String> {
+/// Of every device, or of one of them; `None` when there is no such device.
+pub(super) fn text(s: &Scenario, device: Option<u32>) -> Option<String> {
     let seed = Seed(s.seed);
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -42,8 +38,14 @@ pub(super) fn text(
     for stay in arrival::plan(&s.fleet, seed).filter(|stay| device.is_none_or(|d| d == stay.device)) {
         any = true;
         let _ = writeln!(text, "\ndevice {}, comes at {}", stay.device, format_duration(stay.arrive));
-        if let Some(network) = network(stay.device) {
-            let _ = writeln!(text, "  network {network}");
+        if let Some(group) = s.network.groups.get(s.network.group_of(seed, stay.device)) {
+            let _ = writeln!(text, "  network {}", group.name);
+            for line in group.profile.iter().flat_map(|profile| foreseen(profile, seed, stay.device)) {
+                let _ = writeln!(text, "    {line}");
+            }
+            if group.name == CONTROL {
+                continue;
+            }
         }
         let end = stay.leave_at.saturating_add(s.fleet.graceful_stop);
         for planned in Strikes::of(&s.faults, seed, stay.device, stay.arrive).until(end) {
@@ -105,7 +107,7 @@ mod tests {
     }
 
     fn plan(set: &[(&str, &str)]) -> String {
-        text(&scenario(set), None, |_| None).unwrap()
+        text(&scenario(set), None).unwrap()
     }
 
     #[test]
@@ -120,10 +122,13 @@ mod tests {
 
     #[test]
     fn one_device_and_its_network() {
-        let s = scenario(&[("faults", "reset at=5s phase=speaking, roam at=6s length=uniform(1s, 1s)")]);
-        let text = |d| text(&s, Some(d), |d| Some(format!("lan-{d}")));
+        let s = scenario(&[
+            ("faults", "reset at=5s phase=speaking, roam at=6s length=uniform(1s, 1s)"),
+            ("network.preset", "lan"),
+        ]);
+        let text = |d| text(&s, Some(d));
         let shown = text(2).unwrap();
-        let wanted = ["  network lan-2", "  at 5s reset, from then on while speaking", "  at 6s roam for 1s"];
+        let wanted = ["  network lan", "  at 5s reset, from then on while speaking", "  at 6s roam for 1s"];
         let lines: Vec<_> = shown.lines().filter(|l| l.starts_with("  ") && !l.contains("waits")).collect();
         assert_eq!(lines, wanted);
         assert_eq!(text(4), None, "there are four");

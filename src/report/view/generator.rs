@@ -126,7 +126,10 @@ impl View<'_> {
         if a.delayed > 0 {
             facts.push(Fact {
                 label: "not compared".to_owned(),
-                value: format!("{} over an imitated network, which lies between the two", counted(a.delayed, "turn")),
+                value: format!(
+                    "{} over an imitated network, which lies between the two",
+                    counted(a.delayed, "turn")
+                ),
             });
         }
         for (label, d) in [("first token", &a.ttft), ("first audio", &a.ttfa)] {
