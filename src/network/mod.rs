@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Micros;
 
+mod datagram;
 mod jitter;
 mod link;
 mod loss;
@@ -20,6 +21,7 @@ mod trace;
 pub mod traces;
 pub mod truth;
 
+pub use datagram::Datagrams;
 pub use jitter::{Jitter, MEMORY as JITTER_MEMORY};
 pub use link::Link;
 pub use loss::Loss;
@@ -72,3 +74,6 @@ pub struct WayStats {
     /// The longest of them.
     pub longest_stall: Micros,
 }
+
+#[cfg(test)]
+mod tests;

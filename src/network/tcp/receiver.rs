@@ -44,6 +44,11 @@ impl Receiver {
         self.buffer as usize
     }
 
+    /// Bytes of memory that it holds.
+    pub(in crate::network) fn held(&self) -> usize {
+        self.held.capacity() * size_of::<Held>()
+    }
+
     /// Bytes up to `at` were delivered without a network.
     pub(in crate::network) fn skip_to(&mut self, at: u64) {
         self.next = self.next.max(at);
