@@ -77,7 +77,7 @@ impl Receiver {
         } else if !known {
             block = Some(self.hold(start, packet));
         }
-        if self.held.is_empty() && self.held.capacity() > 8 {
+        if self.held.is_empty() && self.held.capacity() > 0 {
             self.held = Vec::new();
         }
         let mut ack = self.acknowledge(consumed, known);
