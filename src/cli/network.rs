@@ -301,7 +301,7 @@ fn histogram(d: &Delays) -> String {
         .enumerate()
         .map(|(i, from)| {
             let below = |ms: i64| d.sorted().partition_point(|t| *t < Micros::from_millis(ms));
-            EDGES.get(i + 1).map_or(d.count(), |to| below(*to)) - below(*from)
+            EDGES.get(i + 1).map_or_else(|| d.count(), |to| below(*to)) - below(*from)
         })
         .collect();
     let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
@@ -372,7 +372,7 @@ fn check(path: &Path, json: bool) -> Result<String, Failure> {
 fn table_of_truth(rows: &[Compared], runs: u64) -> String {
     let mut text = format!(
         "The imitation against real TCP: Linux 6.18 over a path of 40 ms each way that loses packets at random, both ways. Delays in ms;\n\
-         the median of {runs} runs, each as large as the measurement, and their range. Meant to be within 2 ms, and 15 % at p99.\n\n"
+         {runs} runs, each as large as the measurement, together and their range. Meant to be within 2 ms, and 15 % at p99.\n\n"
     );
     let mut line =
         |row: &str, statistic: &str, measured: &str, imitated: &str, range: &str, verdict: &str| {
@@ -401,7 +401,7 @@ fn table_of_truth(rows: &[Compared], runs: u64) -> String {
     }
     text.push_str(
         "\nPercentiles near a share of losses stand on a step: one loss more or less moves them from one kind of repair to the next. There\n\
-         the range says more than the median.\n",
+         the range says more.\n",
     );
     text
 }

@@ -15,13 +15,10 @@ use std::sync::Arc;
 
 use super::path::Path;
 use super::profile::Profile;
-use super::tcp::{Ack, HEADERS, Out, Packet, Params, Receiver, Sender, shrink};
+use super::tcp::{Ack, HEADERS, Out, Packet, Params, Receiver, Sender, push, shrink};
 use super::{Direction, LinkStats, WayStats};
 use crate::seed::Seed;
 use crate::time::Micros;
-
-/// Bytes that an empty buffer keeps for the next write.
-const KEPT: usize = 512;
 
 /// Linux from 6.5 on sends its first SYNs a second apart (`tcp_syn_linear_timeouts`), and gives up after six.
 const SYN_LINUX: [i64; 7] = [1, 1, 1, 1, 1, 2, 4];
@@ -340,7 +337,7 @@ impl Link {
                 let Some(packet) = flow.wire.pop_front() else {
                     return;
                 };
-                shrink(&mut flow.wire, 8);
+                shrink(&mut flow.wire);
                 let ack = flow.arrive(&packet);
                 send_ack(flow, back, &self.profile, at, ack);
             }
@@ -348,7 +345,7 @@ impl Link {
                 let Some(ack) = flow.acks.pop_front() else {
                     return;
                 };
-                shrink(&mut flow.acks, 8);
+                shrink(&mut flow.acks);
                 let (sender, mut out) = flow.out(path, &self.profile, at);
                 sender.acknowledged(&ack, &mut out);
             }
@@ -360,7 +357,7 @@ impl Link {
     }
 
     /// The next instant at which something may come out, or has to be done; `NEVER` when nothing will happen until
-    /// something is written or consumed.
+    /// something is written or consumed. Where a path has no delay, bytes are [`ready`](Self::ready) right after their write.
     pub fn deadline(&self) -> Micros {
         if self.plain || (self.up_path.is_black() && self.down_path.is_black() && self.is_silent()) {
             return Micros::NEVER;
@@ -400,7 +397,7 @@ impl Link {
         };
         flow.data.drain(..n);
         flow.consumed += n as u64;
-        shrink(&mut flow.data, KEPT);
+        shrink(&mut flow.data);
         if !self.plain
             && let Some(ack) = flow.receiver.read(flow.consumed)
         {
@@ -439,6 +436,18 @@ impl Link {
     /// What happened so far.
     pub fn stats(&self) -> LinkStats {
         LinkStats { up: self.up.stats, down: self.down.stats, syn_lost: self.syn_lost }
+    }
+
+    /// Bytes of memory that its queues hold, beside its own size.
+    pub fn held(&self) -> usize {
+        let flow = |f: &Flow| {
+            f.data.capacity()
+                + f.wire.capacity() * size_of::<Packet>()
+                + f.acks.capacity() * size_of::<Ack>()
+                + f.sender.held()
+                + f.receiver.held()
+        };
+        flow(&self.up) + flow(&self.down)
     }
 
     // ── Trouble ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -487,7 +496,7 @@ fn send_ack(flow: &mut Flow, back: &mut Path, profile: &Profile, at: Micros, ack
     let blocks = if ack.blocks[0].1 > 0 { 12 } else { 0 };
     let fate = back.send(way, at, HEADERS + blocks, true);
     if !fate.lost {
-        flow.acks.push_back(Ack { arrives: fate.arrives, ..ack });
+        push(&mut flow.acks, Ack { arrives: fate.arrives, ..ack });
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Micros;
 
+mod datagram;
 mod foreseen;
 mod jitter;
 mod link;
@@ -21,6 +22,7 @@ mod trace;
 pub mod traces;
 pub mod truth;
 
+pub use datagram::Datagrams;
 pub use foreseen::foreseen;
 pub use jitter::{Jitter, MEMORY as JITTER_MEMORY};
 pub use link::Link;
@@ -74,3 +76,6 @@ pub struct WayStats {
     /// The longest of them.
     pub longest_stall: Micros,
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,7 @@ impl Path {
     fn bottleneck(&mut self, way: &Way, now: Micros, bytes: u32) -> Option<Micros> {
         if let Some(trace) = &way.trace {
             let offset = Micros((self.offset * trace.duration().0 as f64) as i64);
-            let limit = way.queue.map_or(QUEUE_LEAST.max((trace.rate() / 32.0) as u64), u64::from);
+            let limit = way.queue.map_or_else(|| QUEUE_LEAST.max((trace.rate() / 32.0) as u64), u64::from);
             let waiting = self.cursor.waiting(trace, now + offset);
             if waiting > 0 && waiting + u64::from(bytes) > limit {
                 return None;

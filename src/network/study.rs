@@ -29,6 +29,13 @@ impl Delays {
         Self { sorted: all, stats }
     }
 
+    /// Those of several studies.
+    pub fn together(all: &[Self]) -> Self {
+        let mut stats = LinkStats::default();
+        all.iter().for_each(|d| add(&mut stats, &d.stats));
+        Self::new(all.iter().flat_map(|d| d.sorted.iter().copied()).collect(), stats)
+    }
+
     /// How many.
     pub fn count(&self) -> usize {
         self.sorted.len()
@@ -165,15 +172,16 @@ pub fn stream(profile: &Arc<Profile>, d: Direction, seed: Seed, devices: u32, sp
     Delays::new(all, stats)
 }
 
-/// The last of `messages` messages sent at once or each `every`, and again after `pause`, `times` times a connection.
+/// Messages that come in groups, at once or as an utterance.
+#[derive(Clone, Copy, Debug)]
 pub struct Tail {
-    /// Messages each time.
+    /// Messages of a group.
     pub messages: i64,
     /// Between them; zero: all at once.
     pub every: Micros,
-    /// From one first message to the next.
+    /// From the first message of a group to that of the next.
     pub period: Micros,
-    /// How often.
+    /// Groups of a connection.
     pub times: i64,
 }
 

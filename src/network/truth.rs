@@ -114,9 +114,9 @@ pub struct Compared {
     pub statistic: &'static str,
     /// Milliseconds, or percent for a share.
     pub measured: f64,
-    /// The median of as many runs as were asked for, each as large as the measurement.
+    /// Of all runs together.
     pub imitated: f64,
-    /// The lowest and the highest of these runs.
+    /// The lowest and the highest of the runs, each as large as the measurement.
     pub range: (f64, f64),
     /// How far apart they may be, in the unit of `measured`.
     pub tolerance: f64,
@@ -163,6 +163,7 @@ pub fn compare(seed: u64, runs: u64) -> Vec<Compared> {
     let mut all = Vec::new();
     for row in ROWS {
         let seen: Vec<_> = (0..runs.max(1)).map(|n| run(row, Seed(seed.wrapping_add(n)))).collect();
+        let together = Delays::together(&seen);
         for &(q, measured) in row.measured {
             let of = |d: &Delays| match row.rig {
                 Rig::Connect => d.share_from(Micros::from_secs(1)) * 100.0,
@@ -181,7 +182,7 @@ pub fn compare(seed: u64, runs: u64) -> Vec<Compared> {
                 row: row.name,
                 statistic,
                 measured,
-                imitated: values.get(values.len() / 2).copied().unwrap_or(f64::INFINITY),
+                imitated: of(&together),
                 range: values.first().copied().zip(values.last().copied()).unwrap_or_default(),
                 tolerance,
             });

@@ -84,7 +84,8 @@ mod tests {
         let (rtt, mut now) = (Micros::from_millis(80), Micros::ZERO);
         let mut at = Vec::new();
         for _ in 0..120 {
-            for _ in 0..cwnd {
+            let sent = cwnd;
+            for _ in 0..sent {
                 cwnd += cubic.grow(now, cwnd, 1, rtt);
             }
             now += rtt;

@@ -130,15 +130,23 @@ impl Out<'_> {
         if fate.lost {
             self.stats.lost += 1;
         } else {
-            self.wire.push_back(Packet { arrives: fate.arrives, end, len, sent: self.now, written, due });
+            push(self.wire, Packet { arrives: fate.arrives, end, len, sent: self.now, written, due });
         }
         due
     }
 }
 
-/// Gives memory back when a queue is empty and was long.
-pub(super) fn shrink<T>(queue: &mut VecDeque<T>, keep: usize) {
-    if queue.is_empty() && queue.capacity() > keep {
+/// Adds to a queue. The first item alone takes no room for more: it may stay for long, and there are thousands of queues.
+pub(super) fn push<T>(queue: &mut VecDeque<T>, item: T) {
+    if queue.capacity() == 0 {
+        queue.reserve_exact(1);
+    }
+    queue.push_back(item);
+}
+
+/// Gives memory back: most links are idle most of the time, and there are thousands of them.
+pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
+    if queue.is_empty() {
         *queue = VecDeque::new();
     }
 }

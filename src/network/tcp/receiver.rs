@@ -44,6 +44,11 @@ impl Receiver {
         self.buffer as usize
     }
 
+    /// Bytes of memory that it holds.
+    pub(in crate::network) fn held(&self) -> usize {
+        self.held.capacity() * size_of::<Held>()
+    }
+
     /// Bytes up to `at` were delivered without a network.
     pub(in crate::network) fn skip_to(&mut self, at: u64) {
         self.next = self.next.max(at);
@@ -72,7 +77,7 @@ impl Receiver {
         } else if !known {
             block = Some(self.hold(start, packet));
         }
-        if self.held.is_empty() && self.held.capacity() > 8 {
+        if self.held.is_empty() && self.held.capacity() > 0 {
             self.held = Vec::new();
         }
         let mut ack = self.acknowledge(consumed, known);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::cubic::Cubic;
 use super::rtt::Rtt;
-use super::{Out, Params, shrink};
+use super::{Out, Params, push, shrink};
 use crate::time::Micros;
 
 /// Linux allows this much for timers that are late themselves.
@@ -220,7 +220,7 @@ impl Sender {
             let part = len.min(self.params.mss);
             self.end += u64::from(part);
             len -= part;
-            self.segs.push_back(Seg {
+            let seg = Seg {
                 end: self.end,
                 len: part,
                 written: out.now,
@@ -230,7 +230,8 @@ impl Sender {
                 lost: false,
                 again: false,
                 ever: false,
-            });
+            };
+            push(&mut self.segs, seg);
         }
         self.push(out, false);
     }
@@ -456,8 +457,13 @@ impl Sender {
         self.rearm(out.now);
     }
 
+    /// Bytes that its queue holds.
+    pub(in crate::network) fn held(&self) -> usize {
+        self.segs.capacity() * size_of::<Seg>()
+    }
+
     /// Gives memory back.
     pub(super) fn tidy(&mut self) {
-        shrink(&mut self.segs, 8);
+        shrink(&mut self.segs);
     }
 }
