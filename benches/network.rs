@@ -42,7 +42,7 @@ fn main() -> Outcome<()> {
 const LINKS: [(&str, &[&str]); 3] = [
     ("without a link", &[]),
     ("a link that does nothing", &["--set", r#"faults=["reset at=23h share=1%"]"#]),
-    ("wifi-congested", &["--set", "network.preset=wifi-congested"]),
+    ("wifi-congested", &["--set", "link.preset=wifi-congested"]),
 ];
 
 fn cost(devices: u32, seconds: u64) -> Outcome<()> {
@@ -82,7 +82,7 @@ const ONE_WAY: i64 = 40_000;
 fn delay() -> Outcome<()> {
     println!("40 devices, 20 s: messages read by the server, against the plan");
     let without = arrivals(&[])?;
-    let with = arrivals(&["--set", "network.rtt=80ms"])?;
+    let with = arrivals(&["--set", "link.rtt=80ms"])?;
     let beyond: Vec<i64> = with.iter().map(|late| late - ONE_WAY).collect();
     for (what, late) in [("without a link", without), ("80 ms there and back, beyond 40 ms", beyond)] {
         match Sizes::of(late) {

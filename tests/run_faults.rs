@@ -115,8 +115,8 @@ fn some_never_come_back() {
 #[test]
 fn a_network_is_as_slow_as_it_says() {
     let ran = run(&[
-        ("network.preset", "mix(50: edge, 50: lan)"),
-        ("network.control", "30%"),
+        ("link.preset", "mix(50: edge, 50: lan)"),
+        ("link.control", "30%"),
         ("fleet.devices", "40"),
     ]);
     let network = network(&ran);
@@ -140,7 +140,7 @@ fn a_network_is_as_slow_as_it_says() {
 #[test]
 fn losses_are_repaired() {
     let ran =
-        run(&[("network.preset", "wifi-home"), ("network.loss", "5%"), ("playback.max_stall_ratio", "1.0")]);
+        run(&[("link.preset", "wifi-home"), ("link.loss", "5%"), ("playback.max_stall_ratio", "1.0")]);
     let network = network(&ran);
     let group = &network.groups[0];
     assert!(

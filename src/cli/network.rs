@@ -15,7 +15,7 @@ use crate::scenario::units::nearest;
 use crate::seed::Seed;
 use crate::time::Micros;
 
-/// Show the links that `[network]` imitates, in numbers and as a picture.
+/// Show the links that `[link]` imitates, in numbers and as a picture.
 ///
 /// Without anything: the presets. With a PRESET: what it makes of a thin audio stream (200 bytes each 60 ms over TCP),
 /// simulated in virtual time, so that you know what to expect before you run. The imitation needs no root and no
@@ -116,7 +116,7 @@ fn dash(text: String, none: bool) -> String {
 
 fn list() -> String {
     let mut text = String::from(
-        "Links for `network.preset`. Round trip of the empty path; jitter as extra delay each way (median, 99th percentile); loss each\n\
+        "Links for `link.preset`. Round trip of the empty path; jitter as extra delay each way (median, 99th percentile); loss each\n\
          way, with the length of its bursts; Mbit/s to and from the device.\n\n",
     );
     let line = |text: &mut String, cells: [&str; 6]| {
@@ -139,7 +139,7 @@ fn list() -> String {
             ],
         );
     }
-    text.push_str("\nRecorded links for `network.trace_down` and `network.trace_up`:\n\n");
+    text.push_str("\nRecorded links for `link.trace_down` and `link.trace_up`:\n\n");
     for (name, about, _) in traces::SHIPPED {
         if let Some(trace) = traces::find(name) {
             let mbit = trace.rate() / 1e6;

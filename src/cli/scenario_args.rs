@@ -66,13 +66,13 @@ pub(super) struct ScenarioArgs {
     #[arg(long = "source-ip", value_name = "LIST", help_heading = "Scenario")]
     source_ips: Vec<String>,
 
-    /// Imitated network of the devices, for example wifi-home or 'mix(70: wifi-home, 30: cat1)' [key: network.preset]
+    /// Imitated network of the devices, for example wifi-home or 'mix(70: wifi-home, 30: cat1)' [key: link.preset]
     ///
     /// `voxload network` lists the presets.
     #[arg(long, value_name = "PRESET", help_heading = "Scenario")]
     network: Option<String>,
 
-    /// Leave this share of the devices without a network, to compare with, for example 20% [key: network.control]
+    /// Leave this share of the devices without a network, to compare with, for example 20% [key: link.control]
     #[arg(long, value_name = "SHARE", help_heading = "Scenario")]
     control_group: Option<String>,
 
@@ -143,8 +143,8 @@ impl ScenarioArgs {
             ("--warmup", "fleet.warmup", &self.warmup),
             ("--graceful-stop", "fleet.graceful_stop", &self.graceful_stop),
             ("--url", "target.url", &self.url),
-            ("--network", "network.preset", &self.network),
-            ("--control-group", "network.control", &self.control_group),
+            ("--network", "link.preset", &self.network),
+            ("--control-group", "link.control", &self.control_group),
             ("--report-dir", "report.dir", &self.report_dir),
         ];
         for (flag, key, value) in singles {

@@ -1049,7 +1049,7 @@ impl Check<'_> {
         for path in ["audio.fixtures", "turn.backchannel.sounds"] {
             self.settings.resolve(path, self.base, looks_like_path);
         }
-        for path in ["network.trace_down", "network.trace_up"] {
+        for path in ["link.trace_down", "link.trace_up"] {
             self.settings.resolve(path, self.base, super::network::is_path);
         }
     }

@@ -678,13 +678,13 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
-        path: "network",
+        path: "link",
         doc: "A network for each device, imitated below TLS: no root, nothing to install. `voxload network` shows what presets do; \
               docs/NETWORK.md says what can and cannot be imitated.",
         keys: &[
             shown(
                 key(
-                    "network.preset",
+                    "link.preset",
                     Text,
                     Toml("\"none\""),
                     "What kind of link: `none`, `lan`, `wifi-home`, `wifi-congested`, `lte`, `cat1`, `5g`, `3g` or `edge`, or a mix of them by \
@@ -694,17 +694,17 @@ pub const SECTIONS: &[Section] = &[
             ),
             shown(
                 key(
-                    "network.rtt",
+                    "link.rtt",
                     Duration(ZERO, seconds(60)),
                     Unset,
                     "Round trip of the empty path, half of it each way. This and the keys below change what the preset says, in all \
-                     presets of a mix and of `network.schedule`; alone they are a link.",
+                     presets of a mix and of `link.schedule`; alone they are a link.",
                 ),
                 "\"80ms\"",
             ),
             shown(
                 key(
-                    "network.jitter",
+                    "link.jitter",
                     Text,
                     Unset,
                     "Extra delay each way, correlated over 100 ms: `lognormal(median, p99)`, `uniform(50ms)` for ±50 ms, or `off`. On a stream \
@@ -714,7 +714,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             shown(
                 key(
-                    "network.loss",
+                    "link.loss",
                     Text,
                     Unset,
                     "Loss each way: `1%` of the packets, each on its own, or `1% / 60ms`: 1 % of the time, in bursts of 60 ms on average. TCP \
@@ -723,16 +723,16 @@ pub const SECTIONS: &[Section] = &[
                 "\"1% / 60ms\"",
             ),
             shown(
-                key("network.down", Bitrate(1_000, u32::MAX), Unset, "Bits per second to the device."),
+                key("link.down", Bitrate(1_000, u32::MAX), Unset, "Bits per second to the device."),
                 "\"5M\"",
             ),
             shown(
-                key("network.up", Bitrate(1_000, u32::MAX), Unset, "Bits per second from the device."),
+                key("link.up", Bitrate(1_000, u32::MAX), Unset, "Bits per second from the device."),
                 "\"2M\"",
             ),
             shown(
                 key(
-                    "network.queue",
+                    "link.queue",
                     Size(1_500, 64 * MIB),
                     Unset,
                     "Bytes that may wait for the bottleneck, each way; what comes then is lost. When it is not set: 250 ms of the rate, at \
@@ -741,7 +741,7 @@ pub const SECTIONS: &[Section] = &[
                 "\"64 KiB\"",
             ),
             key(
-                "network.stack",
+                "link.stack",
                 Choice(&[
                     ("linux", "selective acknowledgements, RACK, tail-loss probes, CUBIC"),
                     ("linux-nosack", "Linux without selective acknowledgements, as behind some middleboxes"),
@@ -755,21 +755,21 @@ pub const SECTIONS: &[Section] = &[
             ),
             shown(
                 key(
-                    "network.trace_down",
+                    "link.trace_down",
                     Text,
                     Unset,
-                    "A recorded link instead of `network.down`, in mahimahi's format: a shipped one (`cat1-drive`, `lte-walk`, \
+                    "A recorded link instead of `link.down`, in mahimahi's format: a shipped one (`cat1-drive`, `lte-walk`, \
                      `wifi-microwave`) or the path of a file. Each device begins at its own place of it.",
                 ),
                 "\"cat1-drive\"",
             ),
             shown(
-                key("network.trace_up", Text, Unset, "Likewise, instead of `network.up`."),
+                key("link.trace_up", Text, Unset, "Likewise, instead of `link.up`."),
                 "\"cat1-drive\"",
             ),
             shown(
                 key(
-                    "network.schedule",
+                    "link.schedule",
                     List,
                     Toml("[]"),
                     "Other presets later, for all devices with a link: `time: preset`, counted from the start of the run. `base` goes back \
@@ -779,7 +779,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             shown(
                 key(
-                    "network.control",
+                    "link.control",
                     Share,
                     Toml("0.0"),
                     "This share of the devices has no link: what the network costs is the difference to them.",

@@ -1,4 +1,4 @@
-//! `[network]`: which device has which link.
+//! `[link]`: which device has which link.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use crate::time::Micros;
 
 /// Keys that change what presets say.
 const ASPECTS: [&str; 10] = [
-    "network.rtt",
-    "network.jitter",
-    "network.loss",
-    "network.down",
-    "network.up",
-    "network.queue",
-    "network.stack",
-    "network.trace_down",
-    "network.trace_up",
-    "network.schedule",
+    "link.rtt",
+    "link.jitter",
+    "link.loss",
+    "link.down",
+    "link.up",
+    "link.queue",
+    "link.stack",
+    "link.trace_down",
+    "link.trace_up",
+    "link.schedule",
 ];
 
 /// What was said about links besides the preset.
@@ -74,7 +74,7 @@ impl Check<'_> {
     pub(super) fn network(&mut self) -> NetworkPlan {
         let aspects = self.aspects();
         let changes = self.changes();
-        let control = self.share("network.control");
+        let control = self.share("link.control");
         let Some(mix) = self.mix() else {
             return NetworkPlan::default();
         };
@@ -83,17 +83,17 @@ impl Check<'_> {
         if nothing {
             if control > 0.0 {
                 self.fail(
-                    &["network.control"],
-                    "`network.control` without a network: there is nothing to compare with",
-                    "say what the others have, for example `network.preset = \"wifi-home\"`",
+                    &["link.control"],
+                    "`link.control` without a network: there is nothing to compare with",
+                    "say what the others have, for example `link.preset = \"wifi-home\"`",
                 );
             }
             return NetworkPlan::default();
         }
         if control >= 1.0 {
             self.fail(
-                &["network.control"],
-                "`network.control` leaves no device with a link",
+                &["link.control"],
+                "`link.control` leaves no device with a link",
                 "a share below 100%, for example `20%`",
             );
         }
@@ -128,36 +128,36 @@ impl Check<'_> {
     /// Whether a key says anything: an effective scenario holds all defaults, and means the same.
     fn given(&self, path: &str) -> bool {
         match path {
-            "network.stack" => self.choice(path) != Stack::default().name(),
-            "network.schedule" => !self.list(path).is_empty(),
+            "link.stack" => self.choice(path) != Stack::default().name(),
+            "link.schedule" => !self.list(path).is_empty(),
             _ => self.setting(path).is_some_and(|s| s.value.is_some()),
         }
     }
 
     fn mix(&mut self) -> Option<Vec<(f64, &'static str)>> {
-        let text = self.optional_text("network.preset")?;
-        let place = self.setting("network.preset").and_then(|s| s.place.clone());
-        self.parse_at("network.preset", &text, place, parse_mix)
+        let text = self.optional_text("link.preset")?;
+        let place = self.setting("link.preset").and_then(|s| s.place.clone());
+        self.parse_at("link.preset", &text, place, parse_mix)
     }
 
     fn aspects(&mut self) -> Aspects {
         let time = |check: &Self, path| check.given(path).then(|| check.time(path));
         let number = |check: &Self, path| check.given(path).then(|| check.u32(path)).filter(|n| *n > 0);
         let aspects = Aspects {
-            rtt: time(self, "network.rtt"),
-            jitter: self.read_text("network.jitter", parse_jitter),
-            loss: self.read_text("network.loss", parse_loss),
-            queue: number(self, "network.queue"),
-            down: number(self, "network.down"),
-            up: number(self, "network.up"),
-            trace_down: self.trace("network.trace_down"),
-            trace_up: self.trace("network.trace_up"),
+            rtt: time(self, "link.rtt"),
+            jitter: self.read_text("link.jitter", parse_jitter),
+            loss: self.read_text("link.loss", parse_loss),
+            queue: number(self, "link.queue"),
+            down: number(self, "link.down"),
+            up: number(self, "link.up"),
+            trace_down: self.trace("link.trace_down"),
+            trace_up: self.trace("link.trace_up"),
             stack: self
-                .given("network.stack")
-                .then(|| Stack::from_name(&self.choice("network.stack")))
+                .given("link.stack")
+                .then(|| Stack::from_name(&self.choice("link.stack")))
                 .flatten(),
         };
-        for (trace, rate) in [("network.trace_down", "network.down"), ("network.trace_up", "network.up")] {
+        for (trace, rate) in [("link.trace_down", "link.down"), ("link.trace_up", "link.up")] {
             if self.given(trace) && self.given(rate) {
                 self.fail(
                     &[rate],
@@ -170,7 +170,7 @@ impl Check<'_> {
             && spread > rtt / 2
         {
             self.fail(
-                &["network.jitter", "network.rtt"],
+                &["link.jitter", "link.rtt"],
                 format!(
                     "a jitter of ±{} on a delay of {}",
                     format_duration(spread),
@@ -218,10 +218,10 @@ impl Check<'_> {
 
     /// What changes when, in the order of time.
     fn changes(&mut self) -> Vec<(Micros, &'static str)> {
-        let parts = self.setting("network.schedule").map(|s| s.parts.clone()).unwrap_or_default();
+        let parts = self.setting("link.schedule").map(|s| s.parts.clone()).unwrap_or_default();
         let mut changes: Vec<(Micros, &'static str)> = Vec::new();
-        for (text, place) in self.list("network.schedule").into_iter().zip(parts) {
-            let Some(change) = self.parse_at("network.schedule", &text, Some(place.clone()), parse_change)
+        for (text, place) in self.list("link.schedule").into_iter().zip(parts) {
+            let Some(change) = self.parse_at("link.schedule", &text, Some(place.clone()), parse_change)
             else {
                 continue;
             };

@@ -69,7 +69,7 @@ fn the_effective_scenario_is_a_fixed_point() {
          [reference]\nfaults = { garbage = \"1%\" }\npartials = \"200ms\"\ntoken = \"${TOKEN}\""
             .to_owned(),
         "audio.codec = \"mulaw\"\nsession.keep_alive = \"off\"".to_owned(),
-        "[network]\npreset = \"mix(70: wifi-home, 30: cat1)\"\nrtt = \"80ms\"\nloss = \"1% / 60ms\"\ncontrol = \"20%\"\n\
+        "[link]\npreset = \"mix(70: wifi-home, 30: cat1)\"\nrtt = \"80ms\"\nloss = \"1% / 60ms\"\ncontrol = \"20%\"\n\
          schedule = [\"20s: wifi-congested\", \"40s: base\"]\ntrace_down = \"cat1-drive\""
             .to_owned(),
     ];
@@ -558,11 +558,11 @@ fn hosts_on_loopback_are_known_by_their_url() {
 fn links_of_a_fleet() {
     use crate::network::{Jitter, Loss, Stack};
     let network = |text: &str| read(text).unwrap_or_else(|d| panic!("{d}")).network;
-    assert!(network("").is_none() && network("network.preset = \"none\"").is_none());
-    let one = network("network.preset = \"lte\"");
+    assert!(network("").is_none() && network("link.preset = \"none\"").is_none());
+    let one = network("link.preset = \"lte\"");
     assert_eq!((one.groups.len(), one.groups[0].name.as_str(), one.groups[0].weight), (1, "lte", 1.0));
     let mix = network(
-        "[network]\npreset = \"mix(3: lte, 1: edge)\"\ncontrol = 0.2\nschedule = [\"20s: cat1\", \"40s: base\"]\nstack = \"lwip\"",
+        "[link]\npreset = \"mix(3: lte, 1: edge)\"\ncontrol = 0.2\nschedule = [\"20s: cat1\", \"40s: base\"]\nstack = \"lwip\"",
     );
     let named: Vec<_> = mix.groups.iter().map(|g| (g.name.as_str(), (g.weight * 100.0).round())).collect();
     assert_eq!(named, [("lte, changed", 60.0), ("edge, changed", 20.0), ("control", 20.0)]);
@@ -574,7 +574,7 @@ fn links_of_a_fleet() {
         [(Micros::from_secs(20), Micros::from_millis(50)), (Micros::from_secs(40), Micros::from_millis(150))]
     );
     let custom = network(
-        "[network]\nrtt = \"81ms\"\njitter = \"uniform(5ms)\"\nloss = \"1% / 60ms\"\nup = \"2M\"\ntrace_down = \"lte-walk\"\nqueue = 9000",
+        "[link]\nrtt = \"81ms\"\njitter = \"uniform(5ms)\"\nloss = \"1% / 60ms\"\nup = \"2M\"\ntrace_down = \"lte-walk\"\nqueue = 9000",
     );
     let p = custom.groups[0].profile.as_ref().unwrap();
     assert_eq!(
@@ -592,21 +592,21 @@ fn links_of_a_fleet() {
 #[test]
 fn links_that_cannot_be() {
     let cases = [
-        "network.preset = \"wifi\"",
-        "network.preset = \"mix(70: wifi-home, 20 cat1)\"",
-        "network.preset = \"${HOST}\"",
-        "network.rtt = 80",
-        "network.jitter = \"lognormal(10ms, 5ms)\"",
-        "network.loss = \"1% / 60\"",
-        "network.down = \"5 Mbit\"",
-        "[network]\ndown = \"5M\"\ntrace_down = \"cat1-drive\"",
-        "network.trace_up = \"cat1\"",
-        "network.trace_up = \"none.trace\"",
-        "network.schedule = [\"20s: lte\", \"10s: edge\", \"5s: nothing\"]",
-        "network.control = \"20%\"",
-        "[network]\npreset = \"lte\"\ncontrol = 1.0",
-        "[network]\nrtt = \"20ms\"\njitter = \"uniform(50ms)\"",
-        "network.stack = \"lwp\"",
+        "link.preset = \"wifi\"",
+        "link.preset = \"mix(70: wifi-home, 20 cat1)\"",
+        "link.preset = \"${HOST}\"",
+        "link.rtt = 80",
+        "link.jitter = \"lognormal(10ms, 5ms)\"",
+        "link.loss = \"1% / 60\"",
+        "link.down = \"5 Mbit\"",
+        "[link]\ndown = \"5M\"\ntrace_down = \"cat1-drive\"",
+        "link.trace_up = \"cat1\"",
+        "link.trace_up = \"none.trace\"",
+        "link.schedule = [\"20s: lte\", \"10s: edge\", \"5s: nothing\"]",
+        "link.control = \"20%\"",
+        "[link]\npreset = \"lte\"\ncontrol = 1.0",
+        "[link]\nrtt = \"20ms\"\njitter = \"uniform(50ms)\"",
+        "link.stack = \"lwp\"",
     ];
     insta::assert_snapshot!(cases.map(brief).join("\n"));
 }

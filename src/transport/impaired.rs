@@ -42,6 +42,8 @@ pub struct Way(Rc<RefCell<State>>);
 
 struct State {
     link: Link,
+    /// While TCP connects: when it will have.
+    connecting: Option<Micros>,
     /// Nothing is taken from the device until then.
     stalled_until: Micros,
     slow: Option<Slow>,
@@ -66,6 +68,7 @@ impl Way {
     pub fn new(link: Link) -> Self {
         Self(Rc::new(RefCell::new(State {
             link,
+            connecting: None,
             stalled_until: Micros::ZERO,
             slow: None,
             dead: false,
@@ -82,6 +85,9 @@ impl Way {
             Impairment::Lose(until) => {
                 state.dead |= until == Micros::NEVER;
                 state.link.lose_until(now, until);
+                if state.connecting.is_some() {
+                    state.connecting = Some(now.saturating_add(state.link.handshake()));
+                }
             }
             Impairment::SlowRead(rate, until) => {
                 state.slow = Some(Slow { rate, until, allowed: 0, since: now });
@@ -116,14 +122,22 @@ impl Way {
         self.0.borrow().link.stats()
     }
 
-    /// How long TCP takes to connect; `NEVER` when it gives up.
-    pub(super) fn handshake(&self) -> Micros {
-        self.0.borrow_mut().link.handshake()
+    /// TCP begins to connect.
+    pub(super) fn connect(&self, now: Micros) {
+        let state = &mut *self.0.borrow_mut();
+        state.connecting = Some(now.saturating_add(state.link.handshake()));
+    }
+
+    /// When TCP will have connected, as things stand; `NEVER` when it has given up.
+    pub(super) fn connected_at(&self) -> Micros {
+        self.0.borrow().connecting.unwrap_or(Micros::NEVER)
     }
 
     /// TCP is connected.
     pub(super) fn start(&self, now: Micros) {
-        self.0.borrow_mut().link.start(now);
+        let state = &mut *self.0.borrow_mut();
+        state.connecting = None;
+        state.link.start(now);
     }
 }
 

@@ -82,9 +82,13 @@ impl Endpoint {
         timers: &Timers,
     ) -> Result<(Box<dyn Transport>, ConnectTimes), Closed> {
         let start = clock.now();
+        way.connect(start);
         let tcp = self.tcp(device).await?;
         let timer = timers.timer();
-        timer.until(start.saturating_add(way.handshake())).await;
+        // A fault meanwhile may put it off.
+        while way.connected_at() > clock.now() {
+            timer.until(way.connected_at()).await;
+        }
         way.start(clock.now());
         let local_port = tcp.local_addr().map_or(0, |a| a.port());
         let tcp = Impaired::new(tcp, way, *clock, timer).map_err(|e| connecting(&e))?;

@@ -124,7 +124,7 @@ mod tests {
     fn one_device_and_its_network() {
         let s = scenario(&[
             ("faults", "reset at=5s phase=speaking, roam at=6s length=uniform(1s, 1s)"),
-            ("network.preset", "lan"),
+            ("link.preset", "lan"),
         ]);
         let text = |d| text(&s, Some(d));
         let shown = text(2).unwrap();
