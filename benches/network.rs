@@ -107,7 +107,7 @@ fn arrivals(more: &[&str]) -> Outcome<Vec<i64>> {
         .args(more)
         .output()?;
     if !dir.join(CHUNKS).exists() {
-        return Err(format!("the run said: {}", String::from_utf8_lossy(&ran.stderr)).into());
+        return Err(format!("{}: the run said: {}", ran.status, String::from_utf8_lossy(&ran.stderr)).into());
     }
     let turns: Vec<TurnRow> = rows(&dir.join("turns.csv"))?;
     let chunks: Vec<ChunkRow> = rows(&dir.join(CHUNKS))?;

@@ -114,11 +114,8 @@ fn some_never_come_back() {
 /// Groups have their networks, and what a network takes is what the devices of its group wait longer.
 #[test]
 fn a_network_is_as_slow_as_it_says() {
-    let ran = run(&[
-        ("link.preset", "mix(50: edge, 50: lan)"),
-        ("link.control", "30%"),
-        ("fleet.devices", "40"),
-    ]);
+    let ran =
+        run(&[("link.preset", "mix(50: edge, 50: lan)"), ("link.control", "30%"), ("fleet.devices", "40")]);
     let network = network(&ran);
     let names: Vec<_> = network.groups.iter().map(|g| g.name.as_str()).collect();
     assert_eq!(names, ["edge", "lan", "control"]);
@@ -139,8 +136,7 @@ fn a_network_is_as_slow_as_it_says() {
 /// What is lost is sent again, and nothing is missing.
 #[test]
 fn losses_are_repaired() {
-    let ran =
-        run(&[("link.preset", "wifi-home"), ("link.loss", "5%"), ("playback.max_stall_ratio", "1.0")]);
+    let ran = run(&[("link.preset", "wifi-home"), ("link.loss", "5%"), ("playback.max_stall_ratio", "1.0")]);
     let network = network(&ran);
     let group = &network.groups[0];
     assert!(

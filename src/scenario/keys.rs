@@ -763,10 +763,7 @@ pub const SECTIONS: &[Section] = &[
                 ),
                 "\"cat1-drive\"",
             ),
-            shown(
-                key("link.trace_up", Text, Unset, "Likewise, instead of `link.up`."),
-                "\"cat1-drive\"",
-            ),
+            shown(key("link.trace_up", Text, Unset, "Likewise, instead of `link.up`."), "\"cat1-drive\""),
             shown(
                 key(
                     "link.schedule",

@@ -152,10 +152,7 @@ impl Check<'_> {
             up: number(self, "link.up"),
             trace_down: self.trace("link.trace_down"),
             trace_up: self.trace("link.trace_up"),
-            stack: self
-                .given("link.stack")
-                .then(|| Stack::from_name(&self.choice("link.stack")))
-                .flatten(),
+            stack: self.given("link.stack").then(|| Stack::from_name(&self.choice("link.stack"))).flatten(),
         };
         for (trace, rate) in [("link.trace_down", "link.down"), ("link.trace_up", "link.up")] {
             if self.given(trace) && self.given(rate) {
