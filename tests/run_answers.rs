@@ -308,7 +308,7 @@ fn in_plain() {
         ("silent", then!(t, _n => t.frame(BINARY, &[]))),
         ("server_error", then!(t, _n => t.json(&json!({"type": "error", "message": "no GPU"})))),
         // 1012 and 1013 would send the device away for longer than this run.
-        ("closed_1014", then!(t, _n => t.close(1014, "bad gateway"))),
+        ("closed_3000", then!(t, _n => t.close(3000, "try again"))),
         ("wrong_turn", |t| {
             t.first_words()?;
             t.frame(BINARY, &tone(1)[0])?;

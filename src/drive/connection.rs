@@ -65,6 +65,8 @@ pub struct DeviceTask {
     connections: u32,
     /// The socket is to be looked at though it has not woken anybody.
     look: bool,
+    /// Bytes of the connection up to the end of the last frame that was heard.
+    heard: u64,
     /// The end of an utterance, on its way through the imitated network.
     delivering: Option<Delivering>,
 }
@@ -132,6 +134,7 @@ impl DeviceTask {
             way: None,
             connections: 0,
             look: false,
+            heard: 0,
             delivering: None,
         }
     }
@@ -162,6 +165,7 @@ impl DeviceTask {
                 Poll::Pending => false,
                 Poll::Ready(Ok((transport, times))) => {
                     self.connection = Connection::Open(transport);
+                    self.heard = self.way.as_ref().map_or(0, Way::down);
                     self.handle(self.shared.clock.now(), Input::Connected(times));
                     true
                 }
@@ -191,7 +195,10 @@ impl DeviceTask {
                         tap.received(&frame);
                     }
                     if let Some(way) = &self.way {
-                        self.device.set_link_delay(way.down_delay());
+                        // What the server's frame took on the wire: with TLS, that is not to be known.
+                        let plain = self.shared.endpoint.tls.is_none();
+                        self.heard += frame.wire_len() as u64;
+                        self.device.set_link_delay(way.down_delay(now, plain.then_some(self.heard)));
                     }
                     self.handle(now, Input::Frame(frame));
                     self.take_outputs(now);

@@ -12,6 +12,7 @@
 //! real socket (whose small receive buffer then stops the server).
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -51,6 +52,12 @@ struct State {
     dead: bool,
     /// Ends with a reset.
     reset: bool,
+    /// When which bytes came from the server: up to where in the stream, and when; of those that nobody has asked about.
+    came: VecDeque<(u64, Micros)>,
+    /// Bytes that the device has read.
+    read: u64,
+    /// When the oldest of those came that it read last.
+    read_came: Micros,
 }
 
 /// A device that reads slowly.
@@ -73,6 +80,9 @@ impl Way {
             slow: None,
             dead: false,
             reset: false,
+            came: VecDeque::new(),
+            read: 0,
+            read_came: Micros::NEVER,
         })))
     }
 
@@ -107,9 +117,23 @@ impl Way {
         (link.written(Direction::Up), link.delivered(Direction::Up))
     }
 
-    /// How long what came last to the device was on its way.
-    pub fn down_delay(&self) -> Micros {
-        self.0.borrow().link.delay(Direction::Down)
+    /// How many bytes the device has read.
+    pub fn down(&self) -> u64 {
+        self.0.borrow().read
+    }
+
+    /// How long a message was on its way to the device that ends at byte `end` of the stream, and has been read by now.
+    /// Where nobody knows its end (TLS adds bytes of its own): the oldest of what was read last.
+    pub fn down_delay(&self, now: Micros, end: Option<u64>) -> Micros {
+        let state = &mut *self.0.borrow_mut();
+        let Some(end) = end else {
+            state.came.clear();
+            return (now - state.read_came).max(Micros::ZERO);
+        };
+        while state.came.front().is_some_and(|(until, _)| *until < end) {
+            state.came.pop_front();
+        }
+        state.came.front().map_or(Micros::ZERO, |(_, at)| now - *at)
     }
 
     /// Bytes that the device has written and that have not been acknowledged.
@@ -227,7 +251,13 @@ impl Impaired {
             match Pin::new(&mut self.tcp).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) if buf.filled().is_empty() => self.ended = Some(None),
                 Poll::Ready(Ok(())) => {
-                    state.link.write(Direction::Down, self.clock.now(), buf.filled());
+                    let now = self.clock.now();
+                    state.link.write(Direction::Down, now, buf.filled());
+                    let end = state.link.written(Direction::Down);
+                    match state.came.back_mut() {
+                        Some((until, at)) if *at == now => *until = end,
+                        _ => state.came.push_back((end, now)),
+                    }
                 }
                 Poll::Ready(Err(e)) => self.ended = Some(Some(e.kind())),
                 Poll::Pending => break,
@@ -286,6 +316,10 @@ impl AsyncRead for Impaired {
             if n > 0 {
                 buf.put_slice(&ready[..n]);
                 state.link.consume(Direction::Down, n);
+                let first = state.read + 1;
+                state.read += n as u64;
+                let came = state.came.iter().find(|(until, _)| *until >= first);
+                state.read_came = came.map_or(state.read_came, |(_, at)| *at);
                 if let Some(slow) = &mut state.slow {
                     slow.allowed -= n;
                 }

@@ -46,6 +46,16 @@ impl Frame {
         }
     }
 
+    /// Size of the frame of a server that carries it (RFC 6455, section 5.2; no mask, not in pieces), bytes.
+    pub fn wire_len(&self) -> usize {
+        let header = match self.len() {
+            0..=125 => 2,
+            126..=0xFFFF => 4,
+            _ => 10,
+        };
+        header + self.len()
+    }
+
     /// True when the payload is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
