@@ -9,7 +9,9 @@ use clap::{Parser, Subcommand};
 
 use crate::exit::{Exit, Failure};
 
+mod baseline;
 mod calibrate;
+mod compare;
 mod debug;
 mod fixtures;
 mod init;
@@ -50,6 +52,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Run(run::Args),
+    Compare(compare::Args),
+    Baseline(baseline::Args),
     Calibrate(calibrate::Args),
     Inspect(inspect::Args),
     Serve(serve::Args),
@@ -72,6 +76,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.verb {
         Verb::Run(args) => run::run(&args),
+        Verb::Compare(args) => compare::run(&args),
+        Verb::Baseline(args) => baseline::run(&args),
         Verb::Calibrate(args) => calibrate::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Serve(args) => serve::run(&args),

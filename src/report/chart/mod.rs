@@ -13,6 +13,7 @@ use super::view::View;
 mod calibration;
 mod compared;
 mod percentiles;
+pub(crate) mod sides;
 mod stages;
 mod stalls;
 mod timeline;
