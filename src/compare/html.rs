@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::document::{Answer, Document};
-use super::terminal::{RUN_HEADINGS, cells, confidence, difference, run_cells, within_run, word};
+use super::terminal::{RUN_HEADINGS, also_worse, cells, confidence, difference, run_cells, within_run, word};
 use super::words::unit;
 use crate::exit::Exit;
 use crate::report::chart::{Chart, dark_css};
@@ -18,6 +18,7 @@ struct Page<'a> {
     /// `pass`, `fail` or `invalid`.
     tone: &'static str,
     tiles: Vec<Tile>,
+    also_worse: Option<String>,
     notes: Vec<String>,
     lines: Vec<Line<'a>>,
     charts: Vec<(String, &'a str)>,
@@ -39,7 +40,10 @@ struct Tile {
 struct Line<'a> {
     metric: &'a str,
     decides: bool,
-    cells: [String; 7],
+    title: String,
+    answer: String,
+    /// Shift, interval, margin, BASE, NEW.
+    numbers: [String; 5],
     /// `yes`, `no` or nothing.
     class: &'static str,
     advice: &'a str,
@@ -58,6 +62,7 @@ pub(super) fn render(d: &Document, charts: &[Chart]) -> Result<String, String> {
             _ => "invalid",
         },
         tiles: tiles(d),
+        also_worse: also_worse(d),
         notes,
         lines: d.metrics.iter().map(line).collect(),
         charts: charts.iter().map(|c| (c.inlined(), c.caption.as_str())).collect(),
@@ -85,10 +90,13 @@ fn tiles(d: &Document) -> Vec<Tile> {
 }
 
 fn line(c: &super::document::Compared) -> Line<'_> {
+    let [title, base, new, shift, interval, margin, answer] = cells(c);
     Line {
         metric: &c.metric,
         decides: c.decides,
-        cells: cells(c),
+        title,
+        answer,
+        numbers: [shift, interval, margin, base, new],
         class: match c.answer {
             Answer::Worse => "no",
             Answer::Better => "yes",

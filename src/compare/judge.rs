@@ -332,7 +332,7 @@ fn verdict(first: &Compared, all: &[Compared], invalid: bool) -> Verdict {
         also_worse: all
             .iter()
             .filter(|c| !c.decides && c.answer == Answer::Worse)
-            .map(words::change)
+            .map(words::short)
             .collect(),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::document::{Answer, Document};
-use super::terminal::{HEADINGS, RUN_HEADINGS, cells, difference, run_cells, within_run};
+use super::terminal::{HEADINGS, RUN_HEADINGS, also_worse, cells, difference, run_cells, within_run};
 use crate::exit::Exit;
 use crate::report::markdown::escape;
 
@@ -23,8 +23,8 @@ fn body(out: &mut String, d: &Document) -> std::fmt::Result {
     };
     writeln!(out, "# {sign} {}: {}\n", super::terminal::word(d), escape(&d.new.name))?;
     writeln!(out, "**{}**\n", escape(&d.verdict.sentence))?;
-    for text in &d.verdict.also_worse {
-        writeln!(out, "- ⚠️ also worse, though it does not decide: {}", escape(text))?;
+    if let Some(text) = also_worse(d) {
+        writeln!(out, "- ⚠️ {}", escape(&text))?;
     }
     for text in &d.notes {
         writeln!(out, "- {}", escape(text))?;

@@ -199,7 +199,10 @@ impl Measure {
                 let needed = fewest_samples(q);
                 if m.count < needed {
                     let (has, needs) = (count(m.count), count(needed));
-                    return Err(Missing::TooFew(format!("{has} samples, where {} needs {needs}", self.spoken())));
+                    return Err(Missing::TooFew(format!(
+                        "{has} samples, where {} needs {needs}",
+                        self.spoken()
+                    )));
                 }
                 match Distribution::from_result(m).map_err(Missing::Nothing)?.quantile(q) {
                     Some(Quantile::Finite(t)) => t.0 as f64 * scale,
@@ -287,7 +290,13 @@ impl Unit {
             }
         };
         let zero = size.chars().all(|c| matches!(c, '0' | '.'));
-        let sign = if zero { "" } else if x < 0.0 { "−" } else { "+" };
+        let sign = if zero {
+            ""
+        } else if x < 0.0 {
+            "−"
+        } else {
+            "+"
+        };
         (format!("{sign}{size}"), unit)
     }
 }

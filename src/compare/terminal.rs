@@ -38,14 +38,8 @@ pub fn table(d: &Document, files: &[PathBuf], style: Style) -> String {
         count(d.new.turns)
     );
     paragraph(&mut out, &" ".repeat(14), &one_line(&sides), width, |t| style.faint(t));
-    for text in &d.verdict.also_worse {
-        paragraph(
-            &mut out,
-            "  ",
-            &format!("! also worse, though it does not decide: {}", one_line(text)),
-            width,
-            |t| style.bad(t),
-        );
+    if let Some(text) = also_worse(d) {
+        paragraph(&mut out, &" ".repeat(14), &text, width, |t| style.bad(t));
     }
     let _ = writeln!(out, "\n{}", style.heading("Metrics (the first decides, the others advise)"));
     rows(&mut out, &HEADINGS, &d.metrics.iter().map(narrow).collect::<Vec<_>>(), |i, line| {
@@ -90,6 +84,12 @@ pub(super) fn word(d: &Document) -> &'static str {
         (_, Answer::Worse) => "WORSE",
         (_, Answer::Inconclusive) => "INCONCLUSIVE",
     }
+}
+
+/// What is worse among the numbers that do not decide.
+pub(super) fn also_worse(d: &Document) -> Option<String> {
+    let all = &d.verdict.also_worse;
+    (!all.is_empty()).then(|| format!("Also worse, though not what decides: {}.", all.join("; ")))
 }
 
 /// A line of the table of metrics.

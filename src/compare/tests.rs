@@ -72,9 +72,7 @@ fn the_same_raises_no_alarm() {
     let mut alone = question();
     alone.measures.truncate(1);
     let alarms = (0..100)
-        .filter(|_| {
-            compared(runs(spread(300.0), 0), runs(spread(300.0), 1), &alone).verdict.exit_code == 122
-        })
+        .filter(|_| compared(runs(spread(300.0), 0), runs(spread(300.0), 1), &alone).verdict.exit_code == 122)
         .count();
     assert!(alarms <= 3, "{alarms} of 100, with 6 % spread from run to run");
 }

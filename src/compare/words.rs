@@ -79,6 +79,14 @@ pub(super) fn change(c: &Compared) -> String {
     }
 }
 
+/// `p95 TTFA by +32.5 ms (+30.5 to +35.1 ms)`.
+pub(super) fn short(c: &Compared) -> String {
+    let u = unit(c);
+    let by =
+        c.shift.map_or_else(String::new, |s| format!(" by {} ({})", u.change(s.shift.0), interval(u, s)));
+    format!("{}{by}", c.title)
+}
+
 fn shift(u: Unit, s: Estimate) -> String {
     format!("{} ({} confidence: {})", u.change(s.shift.0), percent(s.confidence), interval(u, s))
 }

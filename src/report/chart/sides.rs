@@ -4,11 +4,10 @@ use plotters::prelude::*;
 
 use super::percentiles::{curve, marks};
 use super::{
-    Area, Axis, BLUE, Chart, FAINT, GREEN, GRID, HPos, Ink, ORANGE, TEXT, WIDTH, key, legend, line, plot,
-    say, svg, write,
+    Area, Axis, BLUE, Chart, FAINT, GREEN, GRID, GROUND, HPos, Ink, ORANGE, TEXT, WIDTH, key, legend, line,
+    plot, say, svg, write,
 };
 use crate::measure::Distribution;
-use crate::time::Micros;
 
 /// The sides.
 const SIDES: [(&str, Ink); 2] = [("BASE", BLUE), ("NEW", ORANGE)];
@@ -91,6 +90,8 @@ const RIGHT: i32 = 650;
 /// Margins drawn on either side of no change.
 const REACH: f64 = 4.0;
 const ROW: i32 = 34;
+/// Length of a bar that lies beyond the edge.
+const STUB: i32 = 26;
 
 /// The shift of each number with its interval, in margins.
 pub(crate) fn shifts(rows: &[Row]) -> Result<Option<Chart>, String> {
@@ -115,15 +116,19 @@ pub(crate) fn shifts(rows: &[Row]) -> Result<Option<Chart>, String> {
             let ink = row.mark.ink();
             write(area, &row.label, (LEFT - 14, y - 9), 16, TEXT, HPos::Right)?;
             write(area, &row.text, (RIGHT + 14, y - 9), 16, TEXT, HPos::Left)?;
-            stroke(area, [(at(row.low), y), (at(row.high), y)], ink, 4)?;
+            // What lies beyond the edge altogether is a short bar at it.
+            let (low, high) = (at(row.low).min(RIGHT - STUB), at(row.high).max(LEFT + STUB));
+            stroke(area, [(low, y), (high, y)], ink, 4)?;
             // An end beyond the edge is an arrow.
-            for (end, edge, inwards) in [(row.low, LEFT, 9), (row.high, RIGHT, -9)] {
+            for (end, edge, inwards) in [(row.low, LEFT, 10), (row.high, RIGHT, -10)] {
                 if end.abs() > REACH && at(end) == edge {
-                    stroke(area, [(edge + inwards, y - 7), (edge, y)], ink, 3)?;
-                    stroke(area, [(edge + inwards, y + 7), (edge, y)], ink, 3)?;
+                    stroke(area, [(edge + inwards, y - 8), (edge, y)], ink, 3)?;
+                    stroke(area, [(edge + inwards, y + 8), (edge, y)], ink, 3)?;
                 }
             }
-            area.draw(&Circle::new((at(row.shift), y), 6, ink.light.filled())).map_err(say)?;
+            if row.shift.abs() <= REACH {
+                area.draw(&Circle::new((at(row.shift), y), 6, ink.light.filled())).map_err(say)?;
+            }
         }
         for margins in [-4, -2, -1, 0, 1, 2, 4] {
             let x = at(f64::from(margins));
@@ -148,9 +153,13 @@ pub(crate) fn runs(label: &str, sides: [&[f64]; 2]) -> Result<Option<Chart>, Str
     else {
         return Ok(None);
     };
-    // Some room, and never a scale on which a microsecond fills the page.
-    let room = ((most - least) * 0.15).max(2_000.0);
-    let (from, to) = (least - room, most + room);
+    // Some room, and never a scale on which a microsecond fills the page; round numbers at the ends.
+    let room = ((most - least) * 0.1).max(1_000.0);
+    let steps = Axis::in_steps(most - least + 2.0 * room, 5.0, "").ticks;
+    let step = steps.get(1).map_or(1_000.0, |(v, _)| *v);
+    let (first, last) = (((least - room) / step).floor() as i64, ((most + room) / step).ceil() as i64);
+    let first = if least >= 0.0 { first.max(0) } else { first };
+    let (from, to) = (first as f64 * step, last as f64 * step);
     let infinite = sides.iter().any(|s| s.iter().any(|v| v.is_infinite()));
     let (left, right) = (110, WIDTH as i32 - if infinite { 120 } else { 40 });
     let at = |v: f64| {
@@ -167,11 +176,13 @@ pub(crate) fn runs(label: &str, sides: [&[f64]; 2]) -> Result<Option<Chart>, Str
             stroke(area, [(left, y), (WIDTH as i32 - 40, y)], GRID, 1)?;
             for v in runs {
                 area.draw(&Circle::new((at(*v), y), 7, ink.light.filled())).map_err(say)?;
+                // Dots upon dots stay apart.
+                area.draw(&Circle::new((at(*v), y), 7, GROUND.light.stroke_width(1))).map_err(say)?;
             }
         }
-        for i in 0..=4 {
-            let v = from + (to - from) * f64::from(i) / 4.0;
-            let text = format!("{:.1} ms", Micros(v as i64).as_millis_f64());
+        for i in first..=last {
+            let v = i as f64 * step;
+            let text = format!("{} ms", (v / 100.0).round() / 10.0);
             stroke(area, [(at(v), 112), (at(v), 118)], FAINT, 1)?;
             write(area, &text, (at(v), 122), 16, FAINT, HPos::Center)?;
         }
@@ -194,6 +205,7 @@ fn stroke(area: &Area<'_>, ends: [(i32, i32); 2], ink: Ink, width: u32) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Micros;
 
     fn runs_of(ms: i64) -> Vec<Distribution> {
         (0..5)
@@ -233,7 +245,7 @@ mod tests {
     #[test]
     fn runs_that_failed_have_a_place() {
         let chart = runs("p95 TTFA", [&[300e3, 301e3], &[310e3, f64::INFINITY]]).unwrap().unwrap();
-        assert_eq!(chart.svg.matches("<circle").count(), 4);
+        assert_eq!(chart.svg.matches("<circle").count(), 8, "each with a rim");
         assert!(chart.svg.contains('∞'));
         assert!(runs("x", [&[f64::INFINITY], &[]]).unwrap().is_none());
     }
