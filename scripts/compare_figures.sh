@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How often `voxload compare` is wrong: the same against itself, and against 10 % (and at least 15 ms) more delay, through the
-# commands that a user has. Needs a machine with nothing else to do; about an hour.
+# commands that a user has. Needs a machine with nothing else to do; about 45 minutes.
 #
 #     scripts/compare_figures.sh [FOLDER] [A/A COMPARISONS] [COMPARISONS WITH MORE DELAY]
 #

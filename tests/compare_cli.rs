@@ -137,6 +137,9 @@ fn what_cannot_be_compared_is_explained() {
         ("run quickstart --baseline base", "is of another load"),
         ("baseline record quickstart --runs 0", "1..=100"),
         ("baseline record gone.toml", "gone.toml"),
+        ("baseline record quickstart --report-dir x", "--out"),
+        ("baseline record quickstart --margin 5ms", "--against URL"),
+        ("baseline record quickstart --against-set seed=2", "the same seeds"),
     ] {
         let (status, out, err) = voxload(home, args);
         assert_eq!(status, Some(2), "{args}: {out}{err}");

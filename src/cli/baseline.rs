@@ -81,8 +81,23 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 impl Record {
     fn record(&self) -> Result<Exit, Failure> {
         let mut question = self.question.question()?;
+        if self.scenario.sets("report.dir") {
+            return Err(Failure::usage(
+                "each run has a folder of its own: give the folder of all of them with --out",
+            ));
+        }
+        if let Some((key, _)) =
+            self.against_set.iter().find(|(k, _)| matches!(k.as_str(), "seed" | "report.dir"))
+        {
+            return Err(Failure::usage(format!(
+                "--against-set {key}: both sides have the same seeds, and folders of their own"
+            )));
+        }
         let scenario = self.scenario.load()?;
         let other = self.other()?;
+        if other.is_none() {
+            self.question.unused("--against URL")?;
+        }
         let dir = self.out.clone().unwrap_or_else(|| default_dir(&scenario));
         self.claim(&dir, &scenario, other.as_ref())?;
         let seeds = record::seeds(scenario.seed, self.runs);
@@ -234,7 +249,7 @@ impl Compared<'_> {
         let question = self.question.question()?;
         let scenario = self.scenario.load()?;
         let base = collect(self.baseline)?;
-        let say = speaker(self.out.quiet || self.out.json);
+        let say = speaker(self.out.quiet);
         // Refused now, and not after minutes.
         let keys: Vec<_> = base.runs.iter().map(|r| fingerprint::of_scenario(&r.result.scenario)).collect();
         let mine = [fingerprint::of_scenario(&scenario.effective)];
@@ -292,7 +307,7 @@ impl Compared<'_> {
             self.baseline.display()
         ));
         let arguments = |_| [self.scenario.child_arguments(), self.quoting.clone()].concat();
-        let made = make(&slots, &arguments, &scenario, self.out.quiet || self.out.json)?;
+        let made = make(&slots, &arguments, &scenario, self.out.quiet)?;
         if made.interrupted {
             say(&format!(
                 "interrupted: {} of {} runs were made, in {}",

@@ -35,13 +35,13 @@ impl QuestionArgs {
     }
 
     /// Refuses them where nothing is compared: an option that does nothing misleads.
-    pub(super) fn unused(&self) -> Result<(), Failure> {
+    pub(super) fn unused(&self, needs: &str) -> Result<(), Failure> {
         if self.metrics.is_empty() && self.margins.is_empty() && !self.allow_different {
             return Ok(());
         }
-        Err(Failure::usage(
-            "--metric, --margin and --allow-different are about a comparison: give --baseline DIR too",
-        ))
+        Err(Failure::usage(format!(
+            "--metric, --margin and --allow-different are about a comparison: give {needs} too"
+        )))
     }
 
     /// The same as words of a command line.

@@ -132,7 +132,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         let (scenario, question) = (&args.scenario, &args.question);
         return baseline::Compared { scenario, baseline, runs, question, quoting: quoting(args), out }.run();
     }
-    args.question.unused()?;
+    args.question.unused("--baseline DIR")?;
     let scenario = args.scenario.load()?;
     let say = |text: &str| {
         if !args.quiet {

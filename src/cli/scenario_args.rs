@@ -136,6 +136,11 @@ impl ScenarioArgs {
         words
     }
 
+    /// True when the command line gives this key.
+    pub(super) fn sets(&self, key: &str) -> bool {
+        self.overrides().iter().any(|o| o.key == key)
+    }
+
     /// The same with another target and other keys, which outrank what is there.
     pub(super) fn changed(&self, url: Option<&str>, set: &[(String, String)]) -> Self {
         let mut changed = self.clone();
