@@ -15,7 +15,7 @@ use crate::report::text::count;
 struct Page<'a> {
     d: &'a Document,
     word: &'static str,
-    /// `pass`, `fail` or `invalid`.
+    /// `pass`, `fail`, `invalid`, or `interrupted` (as undecided as that).
     tone: &'static str,
     tiles: Vec<Tile>,
     also_worse: Option<String>,
@@ -59,7 +59,8 @@ pub(super) fn render(d: &Document, charts: &[Chart]) -> Result<String, String> {
         tone: match Exit::from_code(d.verdict.exit_code) {
             Some(Exit::Good) => "pass",
             Some(Exit::Regression) => "fail",
-            _ => "invalid",
+            Some(Exit::Invalid) => "invalid",
+            _ => "interrupted",
         },
         tiles: tiles(d),
         also_worse: also_worse(d),

@@ -43,28 +43,20 @@ pub(super) fn sentence(c: &Compared, invalid: bool) -> String {
         ),
         Answer::Inconclusive if c.base.len().min(c.new.len()) < RUNS => format!("Nothing is decided: {}.", c.advice),
         Answer::Inconclusive => format!(
-            "Not decided: {} is between {} and {} with {} confidence, and the margin of {margin} lies in between; {}.",
+            "Not decided: the shift of {} is between {} and {} with {} confidence, and the margin of {margin} lies in between; {}.",
             c.title,
-            worded(u, s.low.0),
-            worded(u, s.high.0),
+            u.change(s.low.0),
+            u.change(s.high.0),
             percent(s.confidence),
             match c.runs_to_decide {
                 Some(n) => format!("about {n} runs a side would decide, if they spread as these do"),
+                None if s.high.0.is_infinite() || s.low.0.is_infinite() => {
+                    "in one of the runs so many turns failed that its number is infinite: look at that run, or make more".to_owned()
+                }
                 None => "more runs would hardly decide it: calm the machine, make longer runs, or set another --margin"
                     .to_owned(),
             }
         ),
-    }
-}
-
-/// `32.5 ms higher`.
-fn worded(u: Unit, x: f64) -> String {
-    let size = u.change(x);
-    let size = size.trim_start_matches(['+', '−']);
-    match x {
-        0.0 => "unchanged".to_owned(),
-        x if x < 0.0 => format!("{size} lower"),
-        _ => format!("{size} higher"),
     }
 }
 
@@ -135,10 +127,14 @@ pub(super) fn notes(base: &[Judged<'_>], new: &[Judged<'_>], differences: &[Diff
                 "Runs of the {side} share seeds: they repeat each other's draws, and spread less than they should."
             ));
         }
-        if used.iter().any(|r| !r.validity.loosened.is_empty()) {
-            notes
-                .push(format!("Runs of the {side} were VALID by limits that are looser than voxload's own."));
-        }
+    }
+    let loosened = |(run, why): &&Judged<'_>| why.is_ok() && !run.result.validity.loosened.is_empty();
+    let count = base.iter().chain(new).filter(loosened).count();
+    if count > 0 {
+        notes.push(format!(
+            "{} VALID by limits that are looser than voxload's own.",
+            if count == 1 { "1 run was".to_owned() } else { format!("{count} runs were") }
+        ));
     }
     notes.extend(apart(base, new));
     notes
@@ -178,6 +174,10 @@ pub(super) fn advise(all: &mut [Compared], stages: &[StageChange], sides: &Sides
             Answer::NoWorse => "not worse; more runs would tell whether it is better".to_owned(),
             Answer::Inconclusive => match c.runs_to_decide {
                 Some(n) => format!("the margin lies within the interval: about {n} runs a side would decide"),
+                None if c.base.iter().chain(&c.new).any(|x| x.0.is_infinite()) => {
+                    "in some runs, so many turns failed that their number is infinite; in others not"
+                        .to_owned()
+                }
                 None => "the runs spread too much to tell".to_owned(),
             },
         };

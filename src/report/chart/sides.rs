@@ -60,7 +60,7 @@ pub(crate) fn percentiles(title: &'static str, sides: [&[Distribution]; 2]) -> R
     };
     let end = (most as f64).log10().max(1.0);
     let x = Axis { from: 0.0, to: end, ticks: marks(end), title: "percentile of turns" };
-    let y = Axis::log_millis(least.as_millis_f64(), largest.as_millis_f64(), "ms after the end of speech");
+    let y = millis(least.as_millis_f64(), largest.as_millis_f64());
     let keys = SIDES.map(|(name, ink)| key(name, ink));
     let svg = svg(470, title, |area| {
         legend(area, &keys)?;
@@ -82,6 +82,26 @@ pub(crate) fn percentiles(title: &'static str, sides: [&[Distribution]; 2]) -> R
         caption += " A curve that leaves through the top has reached the turns that were never answered.";
     }
     Ok(Some(Chart { name: "compare-percentiles", title, caption, svg }))
+}
+
+/// An axis for latencies between two values: logarithmic; where they are close to each other, with more numbers at it than
+/// powers of ten have.
+fn millis(least: f64, most: f64) -> Axis {
+    const TITLE: &str = "ms after the end of speech";
+    if least <= 1.0 || most / least > 5.0 {
+        return Axis::log_millis(least, most, TITLE);
+    }
+    let steps = Axis::in_steps((most - least).max(1.0), 5.0, "").ticks;
+    let step = steps.get(1).map_or(1.0, |(v, _)| *v).max(1.0);
+    let (first, last) = ((least / step).floor().max(1.0) as i64, (most / step).ceil() as i64);
+    let ticks: Vec<(f64, String)> = (first..=last.max(first + 1))
+        .map(|n| n as f64 * step)
+        .map(|ms| (ms.log10(), format!("{ms:.0}")))
+        .collect();
+    let end = |tick: Option<&(f64, String)>| tick.map_or(0.0, |(v, _)| *v);
+    // What is below the first step stands at the foot.
+    let from = end(ticks.first()).min(least.log10());
+    Axis { from, to: end(ticks.last()), ticks, title: TITLE }
 }
 
 /// Where the labels end and the text begins.
@@ -225,6 +245,15 @@ mod tests {
         b[0].record_infinite();
         assert!(percentiles("TTFA", [&a, &b]).unwrap().unwrap().caption.contains("never answered"));
         assert!(percentiles("TTFA", [&[], &[]]).unwrap().is_none());
+    }
+
+    #[test]
+    fn close_latencies_have_more_numbers_at_their_axis() {
+        let labels = |least, most| millis(least, most).ticks.into_iter().map(|(_, t)| t).collect::<Vec<_>>();
+        assert_eq!(labels(312.0, 408.0), ["300", "320", "340", "360", "380", "400", "420"]);
+        assert_eq!(labels(20.0, 900.0), ["20", "50", "100", "200", "500", "1000"]);
+        assert_eq!(labels(30.2, 30.4), ["30", "31"]);
+        assert!(millis(0.0, 0.0).to > millis(0.0, 0.0).from);
     }
 
     #[test]
