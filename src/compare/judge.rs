@@ -257,7 +257,8 @@ impl Sides<'_> {
                     counted(base.len() as u64, "run"),
                     counted(new.len() as u64, "run")
                 ),
-                _ if few => words::too_few(base.len(), new.len()),
+                _ if few && decides => words::too_few(base.len(), new.len()),
+                _ if few => words::FEW.to_owned(),
                 _ => String::new(),
             },
             base: base.into_iter().map(Amount).collect(),

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::document::{Answer, Compared, Difference, Document, Kind, RunInfo};
-use super::words::{interval, unit};
+use super::words::{FEW, interval, unit};
 use crate::exit::Exit;
 use crate::report::terminal::Style;
-use crate::report::text::{count, harmless, one_line, percent, wrap};
+use crate::report::text::{count, counted, harmless, one_line, percent, wrap};
 
 /// The columns of the table of metrics.
 pub(super) const HEADINGS: [&str; 7] = ["metric", "BASE", "NEW", "shift", "interval", "margin", "answer"];
@@ -49,7 +49,8 @@ pub fn table(d: &Document, files: &[PathBuf], style: Style) -> String {
             _ => line.to_owned(),
         }
     });
-    let advice: Vec<&Compared> = d.metrics.iter().filter(|c| !c.advice.is_empty()).collect();
+    let advice: Vec<&Compared> =
+        d.metrics.iter().filter(|c| !c.advice.is_empty() && c.advice != FEW).collect();
     if !advice.is_empty() {
         let _ = writeln!(out, "\n{}", style.heading("What it means"));
         for c in advice {
@@ -167,7 +168,7 @@ pub(super) fn confidence(d: &Document) -> String {
 }
 
 fn of(used: usize, all: usize) -> String {
-    if used == all { format!("{all} runs") } else { format!("{used} of {all} runs used") }
+    if used == all { counted(all as u64, "run") } else { format!("{used} of {all} runs used") }
 }
 
 fn section(out: &mut String, style: Style, title: &str, lines: &[String]) {

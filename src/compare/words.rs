@@ -32,7 +32,7 @@ pub(super) fn sentence(c: &Compared, invalid: bool) -> String {
     }
     let Some(s) = c.shift else { return format!("Nothing is decided: {}.", c.advice) };
     let (slower, faster) = if u == Unit::Time { ("slower", "faster") } else { ("worse", "better") };
-    let margin = u.level(c.margin);
+    let margin = u.change(c.margin).replace('+', "");
     match c.answer {
         Answer::Worse => format!("NEW is {slower}: {}, more than the margin of {margin}.", change(c)),
         Answer::Better => format!("NEW is {faster}: {}, more than the margin of {margin}.", change(c)),
@@ -88,12 +88,14 @@ pub(super) fn interval(u: Unit, s: Estimate) -> String {
     u.interval(s.low.0, s.high.0)
 }
 
+/// What is said of each number that does not decide, where there are too few runs.
+pub(super) const FEW: &str = "too few runs";
+
 /// Why so many runs decide nothing.
 pub(super) fn too_few(base: usize, new: usize) -> String {
     format!(
-        "{} against {} are too few, because runs of the same thing differ by more than one of them shows: make at least \
-         five a side (`voxload baseline record`, `voxload run --baseline`)",
-        counted(new as u64, "usable run"),
+        "{} of BASE and {new} of NEW are too few, because runs of the same thing differ by more than one of them shows: make \
+         at least five a side (`voxload baseline record`, `voxload run --baseline`)",
         counted(base as u64, "usable run")
     )
 }
