@@ -9,8 +9,10 @@ use clap::{Parser, Subcommand};
 
 use crate::exit::{Exit, Failure};
 
+mod baseline;
 mod calibrate;
 mod console;
+mod compare;
 mod debug;
 mod fixtures;
 mod init;
@@ -52,6 +54,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Run(run::Args),
+    Compare(compare::Args),
+    Baseline(baseline::Args),
     Calibrate(calibrate::Args),
     Inspect(inspect::Args),
     Serve(serve::Args),
@@ -75,6 +79,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.verb {
         Verb::Run(args) => run::run(&args),
+        Verb::Compare(args) => compare::run(&args),
+        Verb::Baseline(args) => baseline::run(&args),
         Verb::Calibrate(args) => calibrate::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Serve(args) => serve::run(&args),

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::REPORTS;
+use super::compare::{Output, QuestionArgs};
 use super::progress::Reporter;
 use super::scenario_args::ScenarioArgs;
+use super::{REPORTS, baseline};
 use crate::calibrate::quote::{self, Here, Planned};
 use crate::drive::links;
+use crate::compare::RUNS;
 use crate::drive::outcome::{self, Context};
 use crate::drive::prepare::{self, Speech};
 use crate::drive::run::{self, Run, Sinks};
@@ -56,7 +58,8 @@ const OWN_DESCRIPTORS: u64 = 64;
   voxload run quickstart
   voxload run quickstart -u 200 -d 20s --set reference.preset=cloud
   voxload run my-server.toml --url ws://localhost:8765/ --threshold 'ttfa:p(95)<300ms'
-  voxload run ci-gate --json | jq .metrics.ttfa.p95_us")]
+  voxload run ci-gate --json | jq .metrics.ttfa.p95_us
+  voxload run ci-gate --url ws://localhost:8765/ --baseline baselines/main")]
 pub(super) struct Args {
     #[command(flatten)]
     scenario: ScenarioArgs,
@@ -80,6 +83,18 @@ pub(super) struct Args {
     /// Write one more copy of a result file: json=FILE, csv=FILE (turns), md=FILE, html=FILE, junit=FILE; repeatable
     #[arg(long = "out", value_name = "KIND=FILE", value_parser = parse_out)]
     outs: Vec<(OutKind, PathBuf)>,
+
+    /// Make several runs and compare them with this baseline (`voxload baseline record`); exits with 122 or 123 too
+    #[arg(long, value_name = "DIR", help_heading = "Comparison", conflicts_with = "outs")]
+    baseline: Option<PathBuf>,
+
+    /// Runs to compare with the baseline [default: 5, the fewest that decide anything]
+    #[arg(long, value_name = "N", help_heading = "Comparison", requires = "baseline",
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: Option<u32>,
+
+    #[command(flatten)]
+    question: QuestionArgs,
 }
 
 /// What `--out` can copy.
@@ -119,6 +134,13 @@ fn parse_out(text: &str) -> Result<(OutKind, PathBuf), String> {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    if let Some(baseline) = &args.baseline {
+        let runs = args.runs.unwrap_or(RUNS as u32);
+        let out = Output { json: args.json, quiet: args.quiet };
+        let (scenario, question) = (&args.scenario, &args.question);
+        return baseline::Compared { scenario, baseline, runs, question, quoting: quoting(args), out }.run();
+    }
+    args.question.unused("--baseline DIR")?;
     let scenario = args.scenario.load()?;
     let say = |text: &str| {
         if !args.quiet {
@@ -191,6 +213,17 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     };
     let result = RunResult { calibration, ..outcome::result(context, &finished) };
     publish(args, &scenario, &dir, &result, problems)
+}
+
+/// The flags about the calibration, for runs of their own.
+fn quoting(args: &Args) -> Vec<String> {
+    let mut words = Vec::new();
+    if args.no_calibration {
+        words.push("--no-calibration".to_owned());
+    } else if let Some(file) = &args.calibration {
+        words.extend(["--calibration".to_owned(), file.display().to_string()]);
+    }
+    words
 }
 
 /// A server that answers, and the folder for the report.

@@ -123,6 +123,51 @@ impl ScenarioArgs {
         words.join(" ")
     }
 
+    /// The arguments with which a child does the same: all but seed and folder, which each run has of its own.
+    pub(super) fn child_arguments(&self) -> Vec<String> {
+        let mut words: Vec<String> = self.scenario.iter().cloned().collect();
+        for o in self.overrides() {
+            match (o.flag, o.key.as_str()) {
+                (_, "seed" | "report.dir") => {}
+                ("--threshold", _) => words.extend(["--threshold".to_owned(), o.value]),
+                (_, key) => words.extend(["--set".to_owned(), format!("{key}={}", o.value)]),
+            }
+        }
+        words
+    }
+
+    /// True when the command line gives this key.
+    pub(super) fn sets(&self, key: &str) -> bool {
+        self.overrides().iter().any(|o| o.key == key)
+    }
+
+    /// The same with another target and other keys, which outrank what is there.
+    pub(super) fn changed(&self, url: Option<&str>, set: &[(String, String)]) -> Self {
+        let mut changed = self.clone();
+        changed.url = url.map(str::to_owned).or(changed.url);
+        // A special flag outranks `--set`, and would outrank these.
+        for (key, value) in set {
+            let flag = match key.as_str() {
+                "target.url" => Some(&mut changed.url),
+                "fleet.devices" => Some(&mut changed.devices),
+                "fleet.duration" => Some(&mut changed.duration),
+                "fleet.warmup" => Some(&mut changed.warmup),
+                "fleet.graceful_stop" => Some(&mut changed.graceful_stop),
+                "network.preset" => Some(&mut changed.network),
+                "network.control" => Some(&mut changed.control_group),
+                _ => None,
+            };
+            match flag {
+                Some(flag) => *flag = Some(value.clone()),
+                None => {
+                    changed.set.retain(|(k, _)| k != key);
+                    changed.set.push((key.clone(), value.clone()));
+                }
+            }
+        }
+        changed
+    }
+
     fn load_from(&self, source: &Source) -> Result<Scenario, Failure> {
         scenario::load(source, &self.overrides()).map_err(Failure::from)
     }
@@ -204,6 +249,22 @@ mod tests {
         let s = load("quickstart --stage 10s:50 --stage 20s:50").unwrap();
         assert_eq!((s.fleet.devices, s.fleet.stages.len()), (50, 2));
         assert_eq!(s.fleet.duration, crate::time::Micros::from_secs(30));
+    }
+
+    #[test]
+    fn a_child_does_the_same_with_a_seed_of_its_own() {
+        let command =
+            "voxload quickstart -u 7 --seed 5 --set audio.chunk=20ms --threshold ttft:med<1s --report-dir x";
+        let args = Command::try_parse_from(command.split_whitespace()).unwrap().scenario;
+        let child = args.child_arguments().join(" ");
+        assert_eq!(child, "quickstart --set audio.chunk=20ms --set fleet.devices=7 --threshold ttft:med<1s");
+        let other = args.changed(
+            Some("ws://x/"),
+            &[("fleet.devices".to_owned(), "9".to_owned()), ("audio.chunk".to_owned(), "60ms".to_owned())],
+        );
+        let s = other.load().unwrap();
+        assert_eq!((s.fleet.devices, s.target.shown.as_str()), (9, "ws://x/"));
+        assert_eq!(s.audio.settings.chunk, crate::time::Micros::from_millis(60));
     }
 
     #[test]

@@ -18,14 +18,14 @@ use crate::time::Micros;
 const MISS: f64 = 0.05;
 
 /// The margin: a shift up to this is not worth an alarm, …
-const MARGIN: Micros = Micros::from_millis(10);
+pub const MARGIN: Micros = Micros::from_millis(10);
 /// … nor one up to this share of the baseline's median.
-const MARGIN_SHARE: f64 = 0.05;
+pub const MARGIN_SHARE: f64 = 0.05;
 
 /// Runs a side beyond which nobody would go to decide.
 const MOST_RUNS: f64 = 1_000.0;
 
-/// A difference of two runs, µs; ±∞ where one of them has failed.
+/// A difference of two runs; ±∞ where one of them has failed.
 type Difference = f64;
 
 /// What came of a comparison.
@@ -66,26 +66,49 @@ impl Comparison {
     }
 }
 
-/// Compares two sides, one number a run. `Err`: so few runs that no interval holds with 95 % confidence (four a side are
-/// the least).
+/// The estimated shift between two sides, in the unit of their numbers; infinite where failures decide it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shift {
+    /// The estimate, candidate − baseline.
+    pub shift: f64,
+    /// The lower end of its interval.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+    /// The share of such intervals that hold the true shift.
+    pub confidence: f64,
+}
+
+/// Estimates the shift from all differences; a failure is [`f64::INFINITY`]. `None`: so few runs that no interval holds
+/// with 95 % confidence (four a side are the least).
+pub fn shift(baseline: &[f64], candidate: &[f64]) -> Option<Shift> {
+    let (rank, confidence) = interval_rank(baseline.len(), candidate.len())?;
+    // Two failures do not say which would have been the slower: the interval takes the worse for either end.
+    let [least, most, middle] = [f64::NEG_INFINITY, f64::INFINITY, 0.0].map(|both| {
+        let mut all = differences(baseline, candidate, both);
+        all.sort_by(f64::total_cmp);
+        all
+    });
+    Some(Shift {
+        shift: median(&middle),
+        low: least.get(rank - 1).copied().unwrap_or(f64::NEG_INFINITY),
+        high: most.get(most.len() - rank).copied().unwrap_or(f64::INFINITY),
+        confidence,
+    })
+}
+
+/// Compares two sides, one number a run. `Err`: too few runs, see [`shift`].
 pub fn compare(baseline: &[Quantile], candidate: &[Quantile]) -> Result<Comparison, String> {
-    let Some((rank, confidence)) = interval_rank(baseline.len(), candidate.len()) else {
+    let number = |q: &Quantile| q.finite().map_or(f64::INFINITY, |t| t.0 as f64);
+    let numbers = |side: &[Quantile]| side.iter().map(number).collect::<Vec<_>>();
+    let Some(s) = shift(&numbers(baseline), &numbers(candidate)) else {
         return Err(format!(
             "{} runs against {} are too few to compare: make at least four a side, better five",
             candidate.len(),
             baseline.len()
         ));
     };
-    // Two failures do not say which would have been the slower: the interval takes the worse for either end.
-    let mut least = differences(baseline, candidate, f64::NEG_INFINITY);
-    let mut most = differences(baseline, candidate, f64::INFINITY);
-    let mut middle = differences(baseline, candidate, 0.0);
-    for side in [&mut least, &mut most, &mut middle] {
-        side.sort_by(f64::total_cmp);
-    }
-    let low = least.get(rank - 1).copied().unwrap_or(f64::NEG_INFINITY);
-    let high = most.get(most.len() - rank).copied().unwrap_or(f64::INFINITY);
-    let shift = median(&middle);
+    let Shift { shift, low, high, confidence } = s;
     let margin = margin(baseline);
     let m = margin.0 as f64;
     let verdict = if high <= m {
@@ -109,16 +132,9 @@ fn margin(baseline: &[Quantile]) -> Micros {
 }
 
 /// All differences; `both` stands for that of two failures.
-fn differences(baseline: &[Quantile], candidate: &[Quantile], both: Difference) -> Vec<Difference> {
+fn differences(baseline: &[f64], candidate: &[f64], both: Difference) -> Vec<Difference> {
     let pairs = baseline.iter().flat_map(|b| candidate.iter().map(move |c| (*b, *c)));
-    pairs
-        .map(|pair| match pair {
-            (Quantile::Finite(b), Quantile::Finite(c)) => (c - b).0 as f64,
-            (Quantile::Finite(_), Quantile::Infinite) => f64::INFINITY,
-            (Quantile::Infinite, Quantile::Finite(_)) => f64::NEG_INFINITY,
-            (Quantile::Infinite, Quantile::Infinite) => both,
-        })
-        .collect()
+    pairs.map(|(b, c)| if b.is_infinite() && c.is_infinite() { both } else { c - b }).collect()
 }
 
 fn median(sorted: &[Difference]) -> Difference {
@@ -132,8 +148,9 @@ fn median(sorted: &[Difference]) -> Difference {
     }
 }
 
-/// The width shrinks with the root of the number of runs: when is half of it less than the distance to the margin?
-fn runs_to_decide(distance: f64, width: f64, runs: usize) -> Option<u32> {
+/// About how many runs a side would decide, if they spread as these do; `None`: cannot be said, or too many. The width
+/// shrinks with the root of the number of runs: when is half of it less than the distance to the margin?
+pub fn runs_to_decide(distance: f64, width: f64, runs: usize) -> Option<u32> {
     let needed = runs as f64 * (width / 2.0 / distance.abs()).powi(2);
     (needed.is_finite() && needed <= MOST_RUNS).then(|| (needed.ceil() as u32).max(runs as u32 + 1))
 }

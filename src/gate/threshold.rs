@@ -318,6 +318,21 @@ impl Threshold {
     }
 }
 
+/// Reads what stands before a threshold's operator: `ttfa:p(95)`. A metric alone means its p(95), a counter its rate.
+pub fn parse_measure(text: &str) -> Result<(Subject, Statistic), TextError> {
+    let (name, word) = text.split_once(':').map_or((text, None), |(name, word)| (name, Some(word)));
+    let (start, name) = (name.len() - name.trim_start().len(), name.trim());
+    let subject = subject(name).map_err(|e| e.shifted(start))?;
+    let statistic = match (word, subject) {
+        (Some(word), _) => statistic(word.trim(), subject, name)
+            .map_err(|e| e.shifted(text.len() - word.trim_start().len()))?,
+        (None, Subject::Metric(_)) => Statistic::Quantile(0.95),
+        (None, Subject::Counter(_)) => Statistic::Rate,
+        (None, Subject::StalledShare(_)) => Statistic::Value,
+    };
+    Ok((subject, statistic))
+}
+
 /// Judges a run by all of a scenario's thresholds. An expression that cannot be read fails and says why.
 pub fn evaluate_all(expressions: &[String], run: &RunResult) -> Vec<ThresholdResult> {
     expressions

@@ -71,7 +71,7 @@ fn cannot_create(dir: &Path, e: &std::io::Error) -> String {
 }
 
 /// The name as part of a path: letters, digits, `.`, `_` and `-`.
-fn folder_name(name: &str) -> String {
+pub(crate) fn folder_name(name: &str) -> String {
     let mut text = String::new();
     for c in name.chars().take(NAME_LENGTH) {
         let c = if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };

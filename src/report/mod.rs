@@ -35,6 +35,7 @@ pub(crate) mod text;
 mod view;
 
 pub use chart::{Curve, compared};
+pub(crate) use dir::folder_name;
 pub use dir::{create_dir, rfc3339};
 pub use hlog::HlogWriter;
 pub use result::RunResult;

@@ -14,6 +14,7 @@ mod calibration;
 mod compared;
 mod faults;
 mod percentiles;
+pub(crate) mod sides;
 mod stages;
 mod stalls;
 mod timeline;

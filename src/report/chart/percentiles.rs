@@ -142,7 +142,7 @@ pub(super) fn marks(end: f64) -> Vec<(f64, String)> {
 }
 
 /// The curve of a distribution: from its smallest sample to its last, or out through the top at the first failure.
-fn curve(d: &Distribution, y: &Axis) -> Vec<(f64, f64)> {
+pub(super) fn curve(d: &Distribution, y: &Axis) -> Vec<(f64, f64)> {
     let end = (d.count() as f64).log10();
     let steps = (end * f64::from(POINTS)).ceil().max(1.0) as u32;
     let mut points: Vec<(f64, f64)> = Vec::new();
