@@ -33,6 +33,7 @@ pub(super) enum Value {
     Bitrate(u32),
     Size(u32),
     Faults(Vec<(Fault, f64)>),
+    Axes(Vec<(String, Vec<String>)>),
 }
 
 /// A value with where it and its parts (elements of lists, values of tables) are.
@@ -140,14 +141,15 @@ impl Reader<'_> {
             Kind::Headers => self.headers(key, node),
             Kind::Stages => self.stages(key, node).map(|s| one(Value::Stages(s))),
             Kind::Faults => self.faults(key, node).map(|f| one(Value::Faults(f))),
+            Kind::Axes => super::axes::read(self, node).map(|a| one(Value::Axes(a))),
         }
     }
 
-    fn place(&self, span: Range<usize>) -> Place {
+    pub(super) fn place(&self, span: Range<usize>) -> Place {
         Place { source: self.source, span: span.start + self.offset..span.end + self.offset }
     }
 
-    fn push(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn push(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         let place = self.place(span);
         self.out.push(Some(place), message, help);
     }
@@ -506,6 +508,16 @@ pub(super) fn to_toml(kind: Kind, value: &Value) -> String {
             let faults: Vec<_> =
                 faults.iter().map(|(fault, share)| format!("{} = {}", fault.name(), float(*share))).collect();
             braces(&faults)
+        }
+        Value::Axes(axes) => {
+            let axes: Vec<_> = axes
+                .iter()
+                .map(|(key, values)| {
+                    let values: Vec<_> = values.iter().map(|v| text(&super::axes::shown(key, v))).collect();
+                    format!("{} = [{}]", text(key), values.join(", "))
+                })
+                .collect();
+            braces(&axes)
         }
     }
 }
