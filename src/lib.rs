@@ -33,5 +33,6 @@ pub mod reference;
 pub mod report;
 pub mod scenario;
 pub mod seed;
+pub mod sweep;
 pub mod time;
 pub mod transport;

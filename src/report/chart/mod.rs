@@ -15,10 +15,12 @@ mod compared;
 mod percentiles;
 mod stages;
 mod stalls;
+mod sweep;
 mod timeline;
 
 pub(crate) use calibration::calibration;
 pub use compared::{Curve, compared};
+pub(crate) use sweep::sweep;
 
 /// A finished chart.
 pub(crate) struct Chart {
