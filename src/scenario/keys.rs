@@ -871,7 +871,7 @@ pub const SECTIONS: &[Section] = &[
                 "sweep.max_delay",
                 Duration(ZERO, seconds(60)),
                 Toml("\"50ms\""),
-                "What is recommended may be slower than the fastest cell by this much (median TTFA) to save bandwidth.",
+                "What is recommended may be slower than the fastest cell by this much (mean TTFA) to save bandwidth.",
             ),
             key(
                 "sweep.max_distortion",

@@ -161,11 +161,14 @@ pub struct Measured {
     pub failed: u64,
     /// Failed turns by class.
     pub failures: BTreeMap<String, u64>,
+    /// Mean TTFA of the turns that were answered: what cells are compared by, as failures are judged apart. A chunk's
+    /// delay depends on where in it the speech ends, and few utterances make a median jump.
+    pub ttfa_mean_us: Option<f64>,
     /// Median TTFA, failed turns as +∞; `null`: infinite, or too few turns.
     pub ttfa_p50_us: Option<i64>,
     /// 95th percentile, likewise.
     pub ttfa_p95_us: Option<i64>,
-    /// Median TTFA against the baseline cell, pair by pair: runs of the same round. `null` for the baseline itself,
+    /// Mean TTFA against the baseline cell, pair by pair: runs of the same round. `null` for the baseline itself,
     /// and without pairs.
     pub change: Option<Change>,
     /// What devices send, while they send.

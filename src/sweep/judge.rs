@@ -18,7 +18,7 @@ pub struct Candidate {
     pub cell: u32,
     /// kbit/s, up and down.
     pub kbps: f64,
-    /// Median TTFA; `None`: infinite.
+    /// Mean TTFA of the turns that were answered; `None`: most were not.
     pub ttfa: Option<Micros>,
     /// Share of failed turns.
     pub failed: f64,
@@ -33,7 +33,7 @@ impl Candidate {
         Some(Self {
             cell: cell.number,
             kbps: bandwidth(m),
-            ttfa: m.ttfa_p50_us.map(Micros),
+            ttfa: m.ttfa_p50_us.and(m.ttfa_mean_us).map(|us| Micros(us.round() as i64)),
             failed: failed(m),
             distortion: cell.speech.quality.map(|q| q.spectral_distance_db),
         })
@@ -137,7 +137,7 @@ fn words(sweep: &Sweep, all: &[Candidate], limits: Limits) -> (String, Vec<Strin
         .map_or((0.0, 0.0), |m| (m.up.kbps, m.down.kbps));
     let preliminary = if sweep.complete { "Choose" } else { "So far, choose" };
     let mut answer = format!(
-        "{preliminary} {}: {up:.0} kbit/s up and {down:.0} down on the wire, and the first sound after {} (median)",
+        "{preliminary} {}: {up:.0} kbit/s up and {down:.0} down on the wire, and the first sound after {} (mean)",
         label(r.cell),
         ttfa(best)
     );
@@ -200,7 +200,7 @@ fn words(sweep: &Sweep, all: &[Candidate], limits: Limits) -> (String, Vec<Strin
     let measured = sweep.cells.iter().find(|c| c.number == r.cell).and_then(|c| c.measured.as_ref());
     if let (Some(change), Some(base)) = (measured.and_then(|m| m.change), find(sweep.baseline)) {
         reasons.push(format!(
-            "Against the baseline, {}: TTFA {} (median of {}), bandwidth {}.",
+            "Against the baseline, {}: mean TTFA {} (median of {}), bandwidth {}.",
             label(base.cell),
             signed_range(change.median_us, change.least_us, change.most_us),
             pairs(change.pairs),

@@ -76,6 +76,11 @@ impl Harvest {
         })
     }
 
+    /// Mean TTFA of the turns that were answered.
+    fn mean(&self) -> Option<Micros> {
+        self.ttfa.mean().map(|us| Micros(us.round() as i64))
+    }
+
     /// Median TTFA; `None`: infinite, or no sample.
     pub fn median(&self) -> Option<Micros> {
         match self.ttfa.quantile(0.5) {
@@ -146,6 +151,7 @@ pub fn together(runs: &[Harvest], baseline: Option<&[Harvest]>) -> Option<Measur
         turns: sum(|r| r.turns),
         failed: sum(|r| r.failed),
         failures,
+        ttfa_mean_us: ttfa.mean(),
         ttfa_p50_us: quantiles.p50_us,
         ttfa_p95_us: quantiles.p95_us,
         change: baseline.and_then(|b| change(runs, b)),
@@ -174,13 +180,13 @@ fn wire(messages: u64, payload: u64, seconds: f64, from_device: bool, tls: bool)
     }
 }
 
-/// The differences of medians, round by round.
+/// The differences of means, round by round.
 fn change(runs: &[Harvest], baseline: &[Harvest]) -> Option<Change> {
     let mut differences: Vec<i64> = runs
         .iter()
         .filter_map(|run| {
             let theirs = baseline.iter().find(|b| b.round == run.round)?;
-            Some(run.median()?.0 - theirs.median()?.0)
+            Some(run.mean()?.0 - theirs.mean()?.0)
         })
         .collect();
     differences.sort_unstable();

@@ -124,6 +124,7 @@ fn cell(number: u32, codec: &str, chunk: i64, kbps: f64, quality: Quality, encod
             turns: 180,
             failed,
             failures: (failed > 0).then(|| ("timeout".to_owned(), failed)).into_iter().collect(),
+            ttfa_mean_us: Some(ttfa as f64),
             ttfa_p50_us: Some(ttfa),
             ttfa_p95_us: Some(ttfa + chunk * 450),
             change: (number != 5).then_some(Change {

@@ -45,9 +45,9 @@ pub(crate) fn sweep(s: &Sweep) -> (Vec<Chart>, Vec<String>) {
 /// A cell in the picture: kbit/s, ms after the fastest.
 fn points(s: &Sweep) -> Vec<(&Cell, f64, f64)> {
     let measured = || s.cells.iter().filter_map(|c| Some((c, c.measured.as_ref()?)));
-    let fastest = measured().filter_map(|(_, m)| m.ttfa_p50_us).min().unwrap_or(0);
+    let fastest = measured().filter_map(|(_, m)| m.ttfa_mean_us).fold(f64::INFINITY, f64::min);
     measured()
-        .filter_map(|(c, m)| Some((c, bandwidth(m), (m.ttfa_p50_us? - fastest) as f64 / 1e3)))
+        .filter_map(|(c, m)| Some((c, bandwidth(m), (m.ttfa_mean_us? - fastest) / 1e3)))
         .filter(|(_, kbps, _)| *kbps > 0.0)
         .collect()
 }
@@ -62,7 +62,7 @@ fn pareto(s: &Sweep) -> Result<Option<Chart>, String> {
     let most = points.iter().map(|p| p.1).fold(0.0, f64::max);
     let slowest = points.iter().map(|p| p.2).fold(0.0, f64::max);
     let x = Axis::log_millis(least * 0.9, most * 1.1, "kbit/s on the wire, up and down");
-    let y = Axis::linear(slowest.max(1.0) * 1.08, "ms later than the fastest (median TTFA)");
+    let y = Axis::linear(slowest.max(1.0) * 1.08, "ms later than the fastest (mean TTFA)");
     // The axis counts thousands of what it is given.
     let at = |kbps: f64, ms: f64| (x.log((kbps * 1e3) as i64), ms);
     let drawing = svg(500, title, |area| {
@@ -148,8 +148,8 @@ fn legend(area: &Area<'_>, s: &Sweep) -> Result<(), String> {
 type Layer = (&'static str, fn(&Cell) -> Option<(f64, String)>);
 
 const LAYERS: [Layer; 3] = [
-    ("TTFA, median, ms", |c| {
-        let us = c.measured.as_ref()?.ttfa_p50_us? as f64;
+    ("TTFA, mean, ms", |c| {
+        let us = c.measured.as_ref()?.ttfa_mean_us?;
         Some((us, format!("{:.0}", us / 1e3)))
     }),
     ("kbit/s, up and down", |c| {
