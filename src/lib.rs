@@ -34,5 +34,6 @@ pub mod reference;
 pub mod report;
 pub mod scenario;
 pub mod seed;
+pub mod sweep;
 pub mod time;
 pub mod transport;

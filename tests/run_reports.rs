@@ -131,6 +131,7 @@ fn every_file_of_the_report() {
         "junit.xml",
         "percentiles",
         "reference-truth.csv",
+        "reference-usage.json",
         "report.html",
         "result.json",
         "scenario.toml",

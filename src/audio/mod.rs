@@ -19,6 +19,7 @@ pub mod level;
 pub mod library;
 pub mod manifest;
 pub mod onset;
+pub mod quality;
 pub mod speech;
 pub mod wav;
 

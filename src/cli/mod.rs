@@ -24,6 +24,7 @@ mod report;
 mod run;
 mod scenario_args;
 mod serve;
+mod sweep;
 
 /// Where reports go, unless somebody says otherwise.
 const REPORTS: &str = "reports";
@@ -58,6 +59,7 @@ enum Verb {
     Baseline(baseline::Args),
     Calibrate(calibrate::Args),
     Inspect(inspect::Args),
+    Sweep(sweep::Args),
     Serve(serve::Args),
     Debug(debug::Args),
     Init(init::Args),
@@ -83,6 +85,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Baseline(args) => baseline::run(&args),
         Verb::Calibrate(args) => calibrate::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
+        Verb::Sweep(args) => sweep::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Debug(args) => debug::run(&args),
         Verb::Init(args) => init::run(&args),

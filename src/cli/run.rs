@@ -16,7 +16,7 @@ use crate::drive::prepare::{self, Speech};
 use crate::drive::run::{self, Run, Sinks};
 use crate::exit::{Exit, Failure};
 use crate::measure::{agreement, health};
-use crate::reference::child::Child;
+use crate::reference::child::{Child, USAGE};
 use crate::report::result::{CalibrationQuote, RunResult};
 use crate::report::terminal::{self, Style};
 use crate::report::{self, HlogWriter, IntervalsCsv, TurnsCsv};
@@ -28,7 +28,7 @@ use crate::transport::websocket::Endpoint;
 const TRUTH: &str = "reference-truth.csv";
 
 /// Files that are written while the run lasts.
-const STREAMED: [&str; 7] = [
+const STREAMED: [&str; 8] = [
     "turns.csv",
     "intervals.csv",
     "links.csv",
@@ -36,6 +36,7 @@ const STREAMED: [&str; 7] = [
     TRUTH,
     "reference-chunks.csv",
     "reference-freezes.csv",
+    USAGE,
 ];
 
 /// Files that are rendered at its end.
@@ -148,6 +149,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         }
     };
     say(&format!("voxload {} · {} · seed {}", env!("CARGO_PKG_VERSION"), scenario.name, scenario.seed));
+    if !scenario.sweep.axes.is_empty() {
+        say("this scenario has axes, and a run is one combination: `voxload sweep` measures all of them");
+    }
     if scenario.target.insecure {
         // Said even with --quiet: it is a property of the result.
         super::say(
@@ -433,7 +437,11 @@ fn calibration(args: &Args, scenario: &Scenario, say: impl Fn(&str)) -> Option<C
 /// Stops the embedded server and compares its log with ours.
 fn compare(server: Child, dir: &Path, problems: &mut Vec<String>) -> Option<report::result::Agreement> {
     // A log that may lack its end is not compared.
-    let compared = server.stop().and_then(|_| agreement::compare(&dir.join("turns.csv"), &dir.join(TRUTH)));
+    let stopped = server.stop().and_then(|farewell| {
+        let text = serde_json::to_string_pretty(&farewell).map_err(|e| e.to_string())?;
+        std::fs::write(dir.join(USAGE), text + "\n").map_err(|e| format!("cannot write {USAGE}: {e}"))
+    });
+    let compared = stopped.and_then(|()| agreement::compare(&dir.join("turns.csv"), &dir.join(TRUTH)));
     compared.map_err(|e| problems.push(e)).ok()
 }
 

@@ -9,7 +9,7 @@ pub(super) struct ScenarioArgs {
     /// A scenario file, or the name of a shipped scenario.
     ///
     /// Shipped: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away,
-    /// rural-cat1, slow-clients, reconnect-storm, proxy-idle, own-server.
+    /// rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, own-server.
     /// `voxload init FILE` writes a new one.
     #[arg(value_name = "SCENARIO")]
     pub(super) scenario: Option<String>,
@@ -84,14 +84,19 @@ pub(super) struct ScenarioArgs {
 impl ScenarioArgs {
     /// The scenario, loaded and checked.
     pub(super) fn load(&self) -> Result<Scenario, Failure> {
+        self.load_from(&self.source("voxload run quickstart")?)
+    }
+
+    /// The scenario as it is written; `example` is shown to those who name none.
+    pub(super) fn source(&self, example: &str) -> Result<Source, Failure> {
         let Some(name) = &self.scenario else {
             let names: Vec<_> = scenario::SHIPPED.iter().map(|(name, _)| *name).collect();
             return Err(Failure::usage(format!(
-                "which scenario? Give a file, or the name of a shipped one: {}\n  for example: voxload run quickstart",
+                "which scenario? Give a file, or the name of a shipped one: {}\n  for example: {example}",
                 names.join(", ")
             )));
         };
-        self.load_from(&Source::find(name)?)
+        Source::find(name)
     }
 
     /// The command that repeats this, without secrets.
@@ -173,7 +178,7 @@ impl ScenarioArgs {
     }
 
     /// What the flags say; a special flag outranks `--set`.
-    fn overrides(&self) -> Vec<Override> {
+    pub(super) fn overrides(&self) -> Vec<Override> {
         let of = |flag, key: &str, value: &str, append| Override {
             key: key.to_owned(),
             value: value.to_owned(),
@@ -270,7 +275,7 @@ mod tests {
     #[test]
     fn no_scenario_says_what_there_is() {
         insta::assert_snapshot!(load("").unwrap_err(), @r"
-    which scenario? Give a file, or the name of a shipped one: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away, rural-cat1, slow-clients, reconnect-storm, proxy-idle, own-server
+    which scenario? Give a file, or the name of a shipped one: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away, rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, own-server
       for example: voxload run quickstart
 ");
     }

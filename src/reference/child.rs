@@ -58,6 +58,9 @@ struct Ready {
     pid: u32,
 }
 
+/// The file in a run's report that holds the child's [`Farewell`].
+pub const USAGE: &str = "reference-usage.json";
+
 /// What the child says when it has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Farewell {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::axes::{self, Axis, SweepOrder, SweepPlan};
 use super::diagnostic::{Diagnostics, Place};
 use super::dist::Dist;
 use super::file::{Environment, Layer, Setting, Settings};
@@ -96,6 +97,7 @@ impl Check<'_> {
                 junit: self.bool("report.junit"),
                 interval: self.time("report.interval"),
             },
+            sweep: self.sweep(),
             name,
         }
     }
@@ -885,6 +887,48 @@ impl Check<'_> {
                 .iter()
                 .filter_map(|t| ServerEvent::parse(&t.value).ok())
                 .collect(),
+        }
+    }
+
+    /// What `voxload sweep` varies; conditions must be about its axes.
+    fn sweep(&mut self) -> SweepPlan {
+        let mut axes: Vec<Axis> = match self.value("sweep.axes") {
+            Some(Value::Axes(axes)) => {
+                axes.iter().map(|(key, values)| Axis { key: key.clone(), values: values.clone() }).collect()
+            }
+            _ => Vec::new(),
+        };
+        axes.retain(|a| !a.values.is_empty());
+        let parts = self.setting("sweep.skip").map(|s| s.parts.clone()).unwrap_or_default();
+        let mut places = parts.into_iter();
+        let mut skip = Vec::new();
+        for text in self.list("sweep.skip") {
+            let place = places.next();
+            match axes::conditions(&text.value, &axes) {
+                Ok(conditions) => skip.push(conditions),
+                Err((message, help)) => self.out.push(place, format!("`sweep.skip`: {message}"), help),
+            }
+        }
+        let baseline = self.optional_text("sweep.baseline").and_then(|text| {
+            axes::conditions(&text.value, &axes)
+                .map_err(|(message, help)| {
+                    self.fail(&["sweep.baseline"], format!("`sweep.baseline`: {message}"), help);
+                })
+                .ok()
+        });
+        SweepPlan {
+            axes,
+            repeat: self.u32("sweep.repeat"),
+            order: match self.choice("sweep.order").as_str() {
+                "sequential" => SweepOrder::Sequential,
+                _ => SweepOrder::Interleaved,
+            },
+            skip,
+            skip_invalid: self.choice("sweep.invalid") != "refuse",
+            retries: self.u32("sweep.retries"),
+            baseline,
+            max_delay: self.time("sweep.max_delay"),
+            max_distortion: self.float("sweep.max_distortion"),
         }
     }
 

@@ -49,6 +49,16 @@ impl Wire {
         Self::of(payload, 0.0, chunk, tls)
     }
 
+    /// Messages that were counted, with their payloads, in so many seconds. `from_device`: they carry a masking key.
+    pub fn counted(messages: u64, payload: u64, seconds: f64, from_device: bool, tls: bool) -> Self {
+        let each = payload as f64 / (messages.max(1)) as f64;
+        let mask = if from_device { 4.0 } else { 0.0 };
+        Self {
+            messages_per_s: messages as f64 / seconds.max(1e-9),
+            ..Self::of(each, mask, Micros::from_secs(1), tls)
+        }
+    }
+
     fn of(payload: f64, mask: f64, chunk: Micros, tls: bool) -> Self {
         let websocket = mask
             + match payload {

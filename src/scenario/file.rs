@@ -160,6 +160,14 @@ impl Settings {
                 list.extend(more);
                 old.parts.extend(setting.parts);
             }
+            (Some(Value::Axes(axes)), Some(Value::Axes(more))) => {
+                for (key, values) in more {
+                    match axes.iter_mut().find(|(k, _)| *k == key) {
+                        Some((_, old)) => *old = values,
+                        None => axes.push((key, values)),
+                    }
+                }
+            }
             (Some(Value::Faults(faults)), Some(Value::Faults(more))) => {
                 faults.retain(|(fault, _)| more.iter().all(|(new, _)| new != fault));
                 faults.extend(more);
@@ -329,11 +337,20 @@ impl Layers<'_> {
 
     /// `--set key=value`, `-u 500`, …
     pub(super) fn flag(&mut self, o: &Override) {
-        let before = if o.flag == "--set" { format!("--set {}=", o.key) } else { format!("{} ", o.flag) };
+        let axis = o.key.strip_prefix("sweep.axes.");
+        let before = match (o.flag, axis) {
+            ("--set", _) => format!("--set {}=", o.key),
+            (flag, Some(axis)) => format!("{flag} {axis}="),
+            (flag, None) => format!("{flag} "),
+        };
         let source = self.out.add_source("command line", format!("{before}{}", o.value));
         let at = before.len();
         if let Some(key) = keys::find(&o.key) {
             return self.assignment(key, source, at, &o.value, Layer::Flag, o.append);
+        }
+        if let (Some(axis), Some(key)) = (axis, keys::find("sweep.axes")) {
+            let node = super::axes::node(axis, &o.value);
+            return self.entry(key, source, at, &node, Layer::Flag, true);
         }
         // One entry of a table: `--set target.headers.X-Device=7`.
         if let Some((key, name)) = o
@@ -380,6 +397,7 @@ impl Layers<'_> {
             | Kind::Bitrate(..)
             | Kind::Size(..)
             | Kind::Headers
+            | Kind::Axes
             | Kind::Faults => as_toml(),
             Kind::List | Kind::Stages | Kind::FaultList if text.trim_start().starts_with('[') => as_toml(),
             Kind::List | Kind::Stages | Kind::FaultList => {
@@ -455,17 +473,18 @@ impl Layers<'_> {
                 }
             }
             Kind::Secret => self.out.mask(place.clone()),
+            Kind::Axes => super::axes::hide(self.out, place, offset, node),
             _ => {}
         }
     }
 }
 
-fn string_node(text: &str, span: Range<usize>) -> Spanned<DeValue<'static>> {
+pub(super) fn string_node(text: &str, span: Range<usize>) -> Spanned<DeValue<'static>> {
     Spanned::new(span, DeValue::String(Cow::Owned(text.to_owned())))
 }
 
 /// What an unknown key may have meant: the nearest path, or the same name in another section.
-fn unknown_help(path: &str) -> String {
+pub(super) fn unknown_help(path: &str) -> String {
     let name = path.rsplit('.').next().unwrap_or(path);
     let known =
         || keys::all().map(|k| k.path).chain(SECTIONS.iter().map(|s| s.path).filter(|p| !p.is_empty()));

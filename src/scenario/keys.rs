@@ -55,6 +55,8 @@ pub enum Kind {
     Faults,
     /// A list of faults that strike devices.
     FaultList,
+    /// A table of lists: keys of scenarios, each with the values that it takes in a sweep.
+    Axes,
 }
 
 impl Kind {
@@ -156,7 +158,7 @@ const MIB: u32 = 1 << 20;
 
 use Fallback::{By, Toml, Unset};
 use Kind::{
-    Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float, Folder, Headers,
+    Axes, Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float, Folder, Headers,
     Int, List, Secret, Share, Size, Stages, Text, Url,
 };
 
@@ -1044,6 +1046,89 @@ pub const SECTIONS: &[Section] = &[
                     "For this long; shorter than the period.",
                 ),
                 "\"2s\"",
+            ),
+        ],
+    },
+    Section {
+        path: "sweep",
+        doc: "What `voxload sweep` varies, and how often it measures each combination. Other verbs leave it alone. Each cell lasts as \
+              long as the scenario does (`fleet.duration`, `-d`).",
+        keys: &[
+            shown(
+                key(
+                    "sweep.axes",
+                    Axes,
+                    Toml("{}"),
+                    "Keys of a scenario, each with its values: every combination is a cell of the sweep. `--axis KEY=VALUE,VALUE` adds one, \
+                     or replaces the file's; an empty list takes it away. Values that change nothing in a combination (the bit rate of PCM) \
+                     make no cells of their own.",
+                ),
+                "{ \"audio.codec\" = [\"opus\", \"pcm16\"], \"audio.chunk\" = [\"20ms\", \"60ms\", \"100ms\"] }",
+            ),
+            key(
+                "sweep.repeat",
+                Int(1, 100),
+                Toml("3"),
+                "Every cell is measured so often. All cells of a round have the same seed, and so the same conversations; each round has \
+                 another.",
+            ),
+            key(
+                "sweep.order",
+                Choice(&[
+                    (
+                        "interleaved",
+                        "each round measures every cell once, in an order drawn by the seed: what drifts hits all cells",
+                    ),
+                    ("sequential", "all rounds of a cell, then the next cell"),
+                ]),
+                Toml("\"interleaved\""),
+                "The order of the runs.",
+            ),
+            shown(
+                key(
+                    "sweep.skip",
+                    List,
+                    Toml("[]"),
+                    "Combinations to leave out: each a list of `key=value`, all of which must hold.",
+                ),
+                "[\"audio.codec=pcm16, audio.chunk=20ms\"]",
+            ),
+            key(
+                "sweep.invalid",
+                Choice(&[
+                    ("skip", "combinations that no scenario may have are listed as skipped, with the reason"),
+                    ("refuse", "one of them, and nothing is measured"),
+                ]),
+                Toml("\"skip\""),
+                "What becomes of combinations that the check refuses.",
+            ),
+            key(
+                "sweep.retries",
+                Int(0, 20),
+                Toml("2"),
+                "A run that is INVALID is made again so often; after that its cell goes without it.",
+            ),
+            shown(
+                key(
+                    "sweep.baseline",
+                    Text,
+                    Unset,
+                    "The cell that the others are compared with, as a list of `key=value`; the first that fits. Not set: the first cell.",
+                ),
+                "\"audio.codec=pcm16, audio.chunk=20ms\"",
+            ),
+            key(
+                "sweep.max_delay",
+                Duration(ZERO, seconds(60)),
+                Toml("\"50ms\""),
+                "What is recommended may be slower than the fastest cell by this much (mean TTFA) to save bandwidth.",
+            ),
+            key(
+                "sweep.max_distortion",
+                Float(0.0, 100.0),
+                Toml("5.0"),
+                "What is recommended may distort speech by so much: log-spectral distance between the fixture and what comes out of the \
+                 decoder, in dB. Opus at 24 kbit/s comes to about 2, at 16 kbit/s to 3; µ-law, which has nothing above 4 kHz, to 6.",
             ),
         ],
     },

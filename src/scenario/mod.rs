@@ -23,6 +23,7 @@ use crate::time::Micros;
 use crate::transport::source::Sources;
 
 pub mod arrival;
+mod axes;
 mod check;
 mod diagnostic;
 mod dist;
@@ -40,6 +41,7 @@ mod trouble;
 pub mod units;
 mod value;
 
+pub use axes::{Axis, Conditions, SweepOrder, SweepPlan, shown as shown_value};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use dist::Dist;
 pub use file::Environment;
@@ -122,6 +124,8 @@ pub struct Scenario {
     pub validity: ValidityLimits,
     /// Which report files to write.
     pub report: ReportPlan,
+    /// What `voxload sweep` varies.
+    pub sweep: SweepPlan,
 }
 
 impl Scenario {

@@ -104,6 +104,8 @@ fn key_schema(key: &Key) -> Value {
             {"type": "integer", "minimum": min, "maximum": max},
             text(r"^[0-9.]+ *([KMG]iB|B)?$"),
         ]}),
+        // Keys with dots are tables in tables where they are not quoted.
+        Kind::Axes => json!({"type": "object", "additionalProperties": {"type": ["array", "object"]}}),
         Kind::Faults => json!({
             "type": "object",
             "additionalProperties": false,
@@ -176,6 +178,7 @@ fn kind_name(kind: Kind) -> String {
         Kind::Size(..) => "bytes".to_owned(),
         Kind::Faults => "table of shares".to_owned(),
         Kind::FaultList => "list of faults".to_owned(),
+        Kind::Axes => "table of lists of values".to_owned(),
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) enum Value {
     Size(u32),
     Faults(Vec<(Fault, f64)>),
     FaultList(Vec<FaultSpec>),
+    Axes(Vec<(String, Vec<String>)>),
 }
 
 /// A value with where it and its parts (elements of lists, values of tables) are.
@@ -144,14 +145,15 @@ impl Reader<'_> {
             Kind::Stages => self.stages(key, node).map(|s| one(Value::Stages(s))),
             Kind::Faults => self.faults(key, node).map(|f| one(Value::Faults(f))),
             Kind::FaultList => self.fault_list(key, node),
+            Kind::Axes => super::axes::read(self, node).map(|a| one(Value::Axes(a))),
         }
     }
 
-    fn place(&self, span: Range<usize>) -> Place {
+    pub(super) fn place(&self, span: Range<usize>) -> Place {
         Place { source: self.source, span: span.start + self.offset..span.end + self.offset }
     }
 
-    fn push(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn push(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         let place = self.place(span);
         self.out.push(Some(place), message, help);
     }
@@ -587,6 +589,16 @@ pub(super) fn to_toml(kind: Kind, value: &Value) -> String {
         Value::FaultList(faults) => {
             let faults: Vec<_> = faults.iter().map(|f| text(&f.to_string())).collect();
             format!("[{}]", faults.join(", "))
+        }
+        Value::Axes(axes) => {
+            let axes: Vec<_> = axes
+                .iter()
+                .map(|(key, values)| {
+                    let values: Vec<_> = values.iter().map(|v| text(&super::axes::shown(key, v))).collect();
+                    format!("{} = [{}]", text(key), values.join(", "))
+                })
+                .collect();
+            braces(&axes)
         }
     }
 }

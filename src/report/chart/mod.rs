@@ -17,10 +17,12 @@ mod percentiles;
 pub(crate) mod sides;
 mod stages;
 mod stalls;
+mod sweep;
 mod timeline;
 
 pub(crate) use calibration::calibration;
 pub use compared::{Curve, compared};
+pub(crate) use sweep::sweep;
 
 /// A finished chart.
 pub(crate) struct Chart {

@@ -1,0 +1,42 @@
+//! `sweep.html`: one file, no network, no script, in the look of a run's report.
+
+use askama::Template;
+
+use super::document::Sweep;
+use super::words::{self, Table};
+use crate::report::chart::{Chart, dark_css};
+
+/// The page, for `src/sweep/sweep.html`.
+#[derive(Template)]
+#[template(path = "sweep.html")]
+struct Page<'a> {
+    s: &'a Sweep,
+    word: &'static str,
+    tone: &'static str,
+    setting: String,
+    tables: Vec<Table>,
+    failures: Vec<String>,
+    skipped: Vec<String>,
+    charts: Vec<(String, &'a str)>,
+    dark_css: String,
+}
+
+/// Renders the page.
+pub(super) fn render(s: &Sweep, charts: &[Chart]) -> Result<String, String> {
+    Page {
+        s,
+        word: words::word(s),
+        tone: match (s.complete, s.recommendation) {
+            (true, Some(_)) => "pass",
+            _ => "interrupted",
+        },
+        setting: words::setting(s),
+        tables: words::tables(s),
+        failures: words::failures(s),
+        skipped: words::skipped(s),
+        charts: charts.iter().map(|c| (c.inlined(), c.caption.as_str())).collect(),
+        dark_css: dark_css("figure"),
+    }
+    .render()
+    .map_err(|e| e.to_string())
+}
