@@ -110,7 +110,7 @@ const fn exit(interrupted: bool, valid: bool) -> Exit {
 }
 
 /// Ctrl-C, or a polite kill: the measurement under way is given up, what is there is written.
-fn stop_on_a_signal(stop: &Stop) -> Result<(), Failure> {
+pub(super) fn stop_on_a_signal(stop: &Stop) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let cannot = |e: std::io::Error| Failure::usage(format!("cannot wait for Ctrl-C: {e}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;

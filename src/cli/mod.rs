@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::exit::{Exit, Failure};
 
 mod calibrate;
+mod capacity;
 mod debug;
 mod fixtures;
 mod init;
@@ -51,6 +52,7 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     Calibrate(calibrate::Args),
+    Capacity(capacity::Args),
     Inspect(inspect::Args),
     Serve(serve::Args),
     Debug(debug::Args),
@@ -73,6 +75,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.verb {
         Verb::Run(args) => run::run(&args),
         Verb::Calibrate(args) => calibrate::run(&args),
+        Verb::Capacity(args) => capacity::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Debug(args) => debug::run(&args),

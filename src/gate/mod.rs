@@ -8,4 +8,6 @@
 pub mod compare;
 mod threshold;
 
-pub use threshold::{COUNTERS, Counter, Statistic, Subject, Threshold, evaluate_all, fewest_for_bound};
+pub use threshold::{
+    Allowance, AllowedOf, COUNTERS, Counter, Statistic, Subject, Threshold, evaluate_all, fewest_for_bound,
+};

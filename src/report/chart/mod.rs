@@ -11,6 +11,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::view::View;
 
 mod calibration;
+mod capacity;
 mod compared;
 mod percentiles;
 mod stages;
@@ -18,6 +19,7 @@ mod stalls;
 mod timeline;
 
 pub(crate) use calibration::calibration;
+pub(crate) use capacity::capacity;
 pub use compared::{Curve, compared};
 
 /// A finished chart.
