@@ -77,7 +77,7 @@ fn tiles(r: &CapacityReport) -> Vec<Tile> {
         let note = format!(
             "for {} toys, at {} of the capacity, and {} to spare",
             count(f.toys),
-            percent(f.used),
+            words::whole(f.used),
             f.spare
         );
         tile("Servers", count(f.servers), note);

@@ -7,12 +7,11 @@
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::binomial::Verdict;
+use super::child::{Guard, LOOK, errors, rows};
 use super::document::{CapacityReport, LoadUnit, SCHEMA_VERSION, SearchSettings, TrialBudget, TrialResult};
 use super::judge::{self, Budget, Little};
 use super::search::{Ask, Level, Search, Seen, Tally};
@@ -28,15 +27,8 @@ use crate::scenario::units::format_duration;
 use crate::scenario::{Arrivals, Scenario};
 use crate::time::Micros;
 
-/// Between two looks at a run, and at its files.
-const LOOK: Duration = Duration::from_millis(50);
+/// Between two looks at the files of a run.
 const READ: Duration = Duration::from_secs(1);
-
-/// Larger files are not read while a run writes them.
-const READ_AT_MOST: u64 = 16 << 20;
-
-/// Errors are no share before there are so many events.
-const FEWEST_EVENTS: u64 = 20;
 
 /// What a run takes besides its plan: processes start, speech is encoded, the last replies end, reports are written.
 const OVERHEAD: Micros = Micros::from_millis(2_500);
@@ -347,11 +339,6 @@ impl<'a> Lab<'a> {
     fn trial(&self, ask: Ask, dir: &Path, r: &RunResult, turns: &[TurnRow]) -> TrialResult {
         let little = Little::of(r, turns);
         let ttfa = r.metrics.get(Metric::Ttfa.name());
-        let lengths: Vec<i64> = turns
-            .iter()
-            .filter(|t| !t.warmup && t.outcome != "cancelled")
-            .map(|t| t.ended_us - t.planned_start_us)
-            .collect();
         let kbps = |bytes: u64| bytes as f64 * 8.0 / Micros(r.duration_us.max(1)).as_secs_f64() / 1e3;
         let tallies = judge::tallies(&self.plan.budgets, r, turns);
         TrialResult {
@@ -370,7 +357,7 @@ impl<'a> Lab<'a> {
             connect_p95_us: r.metrics.get(Metric::Connect.name()).and_then(|m| m.p95_us.or(m.max_us)),
             connect_failures: r.connections.failed,
             turn_rate: judge::turn_rate(r, turns),
-            turn_us: (!lengths.is_empty()).then(|| lengths.iter().sum::<i64>() / lengths.len() as i64),
+            turn_us: judge::turn_length(r, turns).map(|t| t.0),
             in_turn: little.map(|l| l.counted),
             in_turn_by_little: little.map(|l| l.computed),
             little_agrees: little.map(|l| l.agrees()),
@@ -508,53 +495,6 @@ fn why_invalid(r: &RunResult) -> String {
     bad.map(|c| format!("{} {} (limit {})", c.name, c.seen, c.limit)).collect::<Vec<_>>().join(", ")
 }
 
-/// The share of turns and connections that failed, and of how many; `None` while there are few.
-fn errors(intervals: &[IntervalPoint]) -> Option<(f64, u64)> {
-    let (good, bad) =
-        intervals.iter().fold((0, 0), |(g, b), i| (g + i.succeeded, b + i.failed + i.connection_failures));
-    let all = good + bad;
-    (all >= FEWEST_EVENTS).then(|| (bad as f64 / all as f64, all))
-}
-
-/// The rows of a file that is being written, up to the last whole one. No file, no rows.
-fn rows<R: serde::de::DeserializeOwned>(path: &Path) -> Vec<R> {
-    if fs::metadata(path).map_or(true, |m| m.len() > READ_AT_MOST) {
-        return Vec::new();
-    }
-    let Ok(mut reader) = csv::Reader::from_path(path) else { return Vec::new() };
-    reader.deserialize().map_while(Result::ok).collect()
-}
-
-/// A run under way; ended when dropped: politely, then not.
-struct Guard(Child);
-
-impl Guard {
-    fn interrupt(&mut self) {
-        // Fails only when it has ended meanwhile.
-        if let Some(pid) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw)
-            && matches!(self.0.try_wait(), Ok(None))
-        {
-            let _ = kill_process(pid, Signal::INT);
-        }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        for _ in 0..2 {
-            self.interrupt();
-            std::thread::sleep(LOOK);
-        }
-        let end = Instant::now() + Duration::from_secs(5);
-        while matches!(self.0.try_wait(), Ok(None)) {
-            if Instant::now() > end {
-                let _ = self.0.kill();
-            }
-            std::thread::sleep(LOOK);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -631,34 +571,6 @@ mod tests {
         let keys = lab.keys(8.0, &t);
         assert!(keys.contains(&("fleet.rate".to_owned(), "8.00".to_owned())), "{keys:?}");
         assert!(keys.contains(&("fleet.devices".to_owned(), "200".to_owned())), "{keys:?}");
-    }
-
-    #[test]
-    fn errors_are_a_share_when_there_are_enough() {
-        let point = |succeeded, failed, connection_failures| IntervalPoint {
-            succeeded,
-            failed,
-            connection_failures,
-            ..IntervalPoint::default()
-        };
-        assert_eq!(errors(&[point(3, 9, 0)]), None);
-        assert_eq!(errors(&[point(30, 5, 0), point(10, 0, 5)]), Some((0.2, 50)));
-    }
-
-    #[test]
-    fn a_file_that_is_being_written_is_read_as_far_as_it_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut csv = crate::report::TurnsCsv::create(dir.path()).unwrap();
-        for n in 0..3 {
-            csv.write(&TurnRow { device: n, outcome: "ok".to_owned(), ..TurnRow::default() }).unwrap();
-        }
-        csv.flush().unwrap();
-        let path = dir.path().join("turns.csv");
-        assert_eq!(rows::<TurnRow>(&path).len(), 3);
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, &text[..text.len() - 30]).unwrap();
-        assert_eq!(rows::<TurnRow>(&path).len(), 2);
-        assert_eq!(rows::<TurnRow>(&dir.path().join("gone")).len(), 0);
     }
 
     #[test]

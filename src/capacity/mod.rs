@@ -11,6 +11,7 @@
 //! process; [`lab`] runs probes, [`judge`] reads what they left.
 
 pub mod binomial;
+mod child;
 pub mod document;
 mod files;
 pub mod fit;

@@ -18,18 +18,18 @@ pub fn found() -> CapacityReport {
         (50, Purpose::Bracket, 2),
         (100, Purpose::Bracket, 3),
         (200, Purpose::Bracket, 4),
-        (400, Purpose::Bracket, 41),
-        (565, Purpose::Bracket, 700),
-        (475, Purpose::Bisect, 132),
-        (436, Purpose::Bisect, 71),
-        (418, Purpose::Bisect, 52),
-        (329, Purpose::Confirm, 12),
-        (454, Purpose::Confirm, 96),
+        (400, Purpose::Bracket, 39),
+        (565, Purpose::Bracket, 475),
+        (475, Purpose::Bisect, 160),
+        (436, Purpose::Bisect, 81),
+        (418, Purpose::Bisect, 57),
+        (329, Purpose::Confirm, 7),
+        (454, Purpose::Confirm, 112),
         (412, Purpose::Confirm, 50),
     ] {
         let ask = Ask { load, purpose };
         let share = Share { over, of: 1_000, allowed: 0.05, effect: 2.0 };
-        let failed = Share { over: over / 200, of: 1_000, allowed: 0.01, effect: 1.0 };
+        let failed = Share { over: 0, of: 1_000, allowed: 0.01, effect: 1.0 };
         let tallies = vec![Tally::Share(share), Tally::Share(failed)];
         trials.push(trial(trials.len() as u32 + 1, ask, &tallies));
         search.tell(ask, Seen::Judged(tallies));

@@ -30,6 +30,9 @@ const REFINE: usize = 3;
 /// An INVALID load is tried so often before it counts as more than the harness can do.
 pub const INVALID_TRIES: u32 = 2;
 
+/// So many INVALID runs in a row end the confirmations.
+const INVALID_IN_A_ROW: usize = 4;
+
 /// Between loads of which the upper is too much for the harness, this is close enough.
 const HARNESS_PRECISION: f64 = 0.2;
 
@@ -187,6 +190,11 @@ impl Level {
         })
     }
 
+    /// INVALID so often that it is not tried again.
+    fn is_spent(&self) -> bool {
+        self.rounds == 0 && self.invalid >= INVALID_TRIES
+    }
+
     /// More turns would say more.
     fn worth_more(&self) -> bool {
         let undecided = |t: &Tally| t.verdict() == Verdict::Undecided && t.near();
@@ -308,8 +316,9 @@ impl Search {
     pub fn answer(&self) -> Answer {
         let levels = self.levels();
         let fails = levels.iter().find(|(_, l)| l.holds() == Some(false)).map(|(n, _)| *n);
-        let harness =
-            levels.iter().find(|(_, l)| l.rounds == 0 && l.invalid >= INVALID_TRIES).map(|(n, _)| *n);
+        // INVALID below a load that was valid is a disturbance, not a limit.
+        let valid = levels.iter().filter(|(_, l)| l.rounds > 0).map(|(n, _)| *n).max().unwrap_or(0);
+        let harness = levels.iter().find(|(n, l)| l.is_spent() && **n > valid).map(|(n, _)| *n);
         let bound = fails.unwrap_or(u64::MAX).min(harness.unwrap_or(u64::MAX));
         let held = levels.range(..bound).rev().find(|(_, l)| l.holds() == Some(true)).map(|(n, _)| *n);
         let above = match (fails, harness) {
@@ -367,12 +376,11 @@ impl Search {
                 let step = if far { factor } else { factor.sqrt() };
                 ask(((n as f64 * step).floor() as u64).max(n + 1), Purpose::Bracket)
             }
-            (Some(low), Above::Harness(high)) => match between(low, high, HARNESS_PRECISION) {
-                Some(n) => ask(n, Purpose::Bisect),
-                None => None,
-            },
+            (Some(low), Above::Harness(high)) => {
+                ask(untired(&levels, between(low, high, HARNESS_PRECISION)?, (low, high))?, Purpose::Bisect)
+            }
             (Some(low), Above::Fails(high)) => match between(low, high, precision) {
-                Some(n) => ask(n, Purpose::Bisect),
+                Some(n) => ask(untired(&levels, n, (low, high))?, Purpose::Bisect),
                 None => self.confirm(&answer, &levels),
             },
         }
@@ -381,6 +389,10 @@ impl Search {
     fn confirm(&self, answer: &Answer, levels: &BTreeMap<u64, Level>) -> Option<Ask> {
         let load = answer.load()?;
         let (done, refined) = (self.count(Purpose::Confirm), self.count(Purpose::Refine));
+        // A machine that is too busy for them is not waited for.
+        if self.trials.iter().rev().take_while(|(_, s)| *s == Seen::Invalid).count() > INVALID_IN_A_ROW {
+            return None;
+        }
         let at = |share: f64| {
             let n = load as f64 * share;
             let n = if share > 1.0 { n.ceil() } else { n.floor() } as u64;
@@ -429,6 +441,13 @@ impl Search {
             (Some(low), Above::Harness(high)) => halvings(high as f64 / low as f64).saturating_sub(2),
         }
     }
+}
+
+/// This load or one beside it that has not been INVALID too often, between these two; `None`: there is none.
+fn untired(levels: &BTreeMap<u64, Level>, n: u64, (low, high): (u64, u64)) -> Option<u64> {
+    let step = (n / 32).max(1);
+    let free = |n: &u64| (low + 1..high).contains(n) && !levels.get(n).is_some_and(Level::is_spent);
+    [n, n - step, n + step].into_iter().find(free)
 }
 
 /// The load in the middle, geometrically; `None` when they are close.

@@ -327,6 +327,25 @@ fn a_harness_that_cannot_do_more_ends_the_search_upwards() {
 }
 
 #[test]
+fn a_machine_that_is_busy_now_and_then_does_not_hide_the_answer() {
+    // Some loads are INVALID whenever they are tried, on either side of the answer.
+    for bad in [57..58, 66..69, 54..57, 76..79, 70..71] {
+        let (search, tried) = told(LIMITS, |n| if bad.contains(&n) { Seen::Invalid } else { step(70)(n) });
+        let answer = search.answer();
+        assert!(answer.load().is_some_and(|n| n.abs_diff(70) <= 4), "{bad:?}: {answer:?} {tried:?}");
+    }
+    // And one that is busy for good from some time on ends it.
+    let mut left = 8;
+    let mut search = Search::new(LIMITS);
+    while let Some(ask) = search.next() {
+        search.tell(ask, if left > 0 { step(70)(ask.load) } else { Seen::Invalid });
+        left -= 1;
+        assert!(left > -20, "it does not end");
+    }
+    assert!(search.answer().load().is_some() && !search.answer().confirmed);
+}
+
+#[test]
 fn a_disturbed_run_is_made_again() {
     let mut search = Search::new(LIMITS);
     let first = search.next().unwrap();

@@ -146,7 +146,8 @@ fn sentence(
         let sure = match (ended, a.confirmed) {
             (Ended::Interrupted, false) => ", not confirmed: the search was interrupted",
             (Ended::Lost, false) => ", not confirmed: the server was lost",
-            (_, false) => ", not confirmed: the time was over",
+            (Ended::Time, false) => ", not confirmed: the time was over",
+            (_, false) => ", not confirmed: too many probes were INVALID",
             (_, true) => "",
         };
         return format!(
@@ -313,7 +314,7 @@ pub(super) fn fleet_sentence(r: &CapacityReport) -> Option<String> {
         count(f.toys),
         counted(f.servers, "server"),
         count((a.load * f.used).floor() as u64),
-        percent(f.used),
+        whole(f.used),
         f.spare,
         Micros(f.think_us),
         percent(f.in_turn_share)
@@ -337,6 +338,11 @@ pub(super) fn setting(r: &CapacityReport) -> String {
     )
 }
 
+/// A share that somebody chose: `75 %`.
+pub(super) fn whole(share: f64) -> String {
+    format!("{} %", (share * 1_000.0).round() / 10.0)
+}
+
 fn ms(us: Option<i64>) -> String {
     us.map_or_else(|| "–".to_owned(), millis)
 }
@@ -352,7 +358,7 @@ pub(super) fn sections(r: &CapacityReport) -> Vec<Section> {
                 .at_shares
                 .iter()
                 .map(|s| {
-                    let mut row = vec![percent(s.share), format!("{}: {}", s.trial, r.unit.text(s.load))];
+                    let mut row = vec![whole(s.share), format!("{}: {}", s.trial, r.unit.text(s.load))];
                     row.extend([s.ttfa_p50_us, s.ttfa_p95_us, s.ttfa_p99_us].map(ms));
                     row
                 })
@@ -403,7 +409,7 @@ fn trials(r: &CapacityReport) -> Section {
             "each probe is a fresh run, up to {} that count, ended early when it left no doubt or {} of its turns and connections \
              failed{}",
             chosen(settings.probe_us),
-            percent(settings.abort_share),
+            whole(settings.abort_share),
             if settings.cool_down_us > 0 {
                 format!("; {} of rest in between, longer after a load that was too much", chosen(settings.cool_down_us))
             } else {
@@ -484,7 +490,7 @@ fn fleet_section(r: &CapacityReport) -> Option<Section> {
             format!(
                 "{} toys at {} of a server's capacity, rounded up, and {} to spare",
                 count(f.toys),
-                percent(f.used),
+                whole(f.used),
                 f.spare
             ),
             "other times between turns are computed by Little's law from the turns per second at the capacity; the connections of quiet \

@@ -45,7 +45,10 @@ fn latency(r: &CapacityReport, trials: &[&TrialResult]) -> Result<Option<Chart>,
     let y = Axis::log_millis(*least as f64 / 1e3, *most as f64 / 1e3, "ms");
     let title = "Time to first audio, by load";
     let svg = svg(470, title, |area| {
-        let keys = [key("p50", GREEN), key("p95", BLUE), dashed("p99", PURPLE), dashed("budget", ORANGE)];
+        let mut keys = vec![key("p50", GREEN), key("p95", BLUE), dashed("budget", ORANGE)];
+        if trials.iter().any(|t| t.ttfa_p99_us.is_some()) {
+            keys.insert(2, dashed("p99", PURPLE));
+        }
         legend(area, &keys)?;
         let mut plot = plot(area, &x, &y)?;
         answer(&mut plot, r, &y)?;
