@@ -35,6 +35,9 @@ pub struct CapacityReport {
     pub answer: Option<AnswerResult>,
     /// The largest load that held below the smallest that did not; `null`: none did.
     pub held: Option<f64>,
+    /// Without an answer: true when 95 % confidence stands behind `held` (or behind that the smallest load does not hold);
+    /// false: it rests on too few turns.
+    pub certain: bool,
     /// The smallest load that did not hold; `null`: none was tried.
     pub failed: Option<f64>,
     /// The thresholds: what "carries" means.

@@ -176,6 +176,7 @@ impl<'a> Lab<'a> {
             sentence: o.sentence,
             answer: o.answer,
             held: o.held,
+            certain: o.certain,
             failed: o.failed,
             budgets: o.budgets,
             trials: self.trials.clone(),

@@ -111,6 +111,7 @@ fn report(search: &Search, trials: Vec<TrialResult>) -> CapacityReport {
         sentence: o.sentence,
         answer: o.answer,
         held: o.held,
+        certain: o.certain,
         failed: o.failed,
         budgets: o.budgets,
         trials,

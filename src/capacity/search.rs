@@ -234,6 +234,8 @@ pub struct Answer {
     pub crossing: Option<Crossing>,
     /// Which budget that is.
     pub bound_by: Option<usize>,
+    /// True: that `held` holds (or, without one, that the smallest load does not) is beyond doubt.
+    pub certain: bool,
     /// True: confirmed on fresh starts below, at and above it.
     pub confirmed: bool,
     /// A lower load failed where a higher one held, both beyond doubt.
@@ -338,6 +340,10 @@ impl Search {
             above,
             crossing,
             bound_by: bound_by.or_else(|| worst(levels.get(&fails?)?)),
+            certain: match held {
+                Some(n) => levels.get(&n).and_then(Level::verdict) == Some(Verdict::Pass),
+                None => fails.and_then(|n| levels.get(&n)?.verdict()) == Some(Verdict::Fail),
+            },
             confirmed: self.count(Purpose::Confirm) >= CONFIRM.len(),
             not_monotonic: failed.zip(passed).filter(|(f, p)| f < p),
             precision: self.limits.precision,
@@ -355,7 +361,9 @@ impl Search {
                 Seen::Aborted => false,
                 // Confirmations and refinements are repeats themselves.
                 Seen::Judged(_) if matches!(ask.purpose, Purpose::Confirm | Purpose::Refine) => false,
-                Seen::Judged(_) => level.rounds < self.limits.rounds && level.worth_more(),
+                Seen::Judged(_) => {
+                    level.rounds < self.limits.rounds && (level.worth_more() || self.is_last(ask.load, level))
+                }
             };
             if again {
                 return Some(Ask { load: ask.load, purpose: Purpose::Again });
@@ -384,6 +392,15 @@ impl Search {
                 None => self.confirm(&answer, &levels),
             },
         }
+    }
+
+    /// Nothing above or below will be tried, so that this load itself must be sure.
+    fn is_last(&self, load: u64, level: &Level) -> bool {
+        let end = match level.holds() {
+            Some(true) => self.limits.ceiling,
+            _ => 1,
+        };
+        level.verdict() == Some(Verdict::Undecided) && load == end
     }
 
     fn confirm(&self, answer: &Answer, levels: &BTreeMap<u64, Level>) -> Option<Ask> {

@@ -372,6 +372,16 @@ fn undecided_loads_run_on() {
 }
 
 #[test]
+fn few_turns_make_nothing_certain() {
+    let few = |_| Seen::Judged(vec![Tally::Share(Share { over: 0, of: 15, allowed: 0.05, effect: 1.0 })]);
+    let (search, tried) = told(Limits { ceiling: 20, ..LIMITS }, few);
+    assert_eq!(tried, [10, 20, 20, 20], "the ceiling itself runs on");
+    assert!(!search.answer().certain, "45 turns, and 59 are the fewest");
+    let (search, tried) = told(Limits { ceiling: 20, rounds: 4, ..LIMITS }, few);
+    assert!(tried.len() == 5 && search.answer().certain);
+}
+
+#[test]
 fn budgets_that_are_no_shares() {
     let seen = |n: u64| {
         let holds = n <= 33;

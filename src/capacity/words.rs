@@ -20,6 +20,7 @@ pub(super) struct Outcome {
     pub(super) sentence: String,
     pub(super) answer: Option<AnswerResult>,
     pub(super) held: Option<f64>,
+    pub(super) certain: bool,
     pub(super) failed: Option<f64>,
     pub(super) budgets: Vec<BudgetResult>,
     pub(super) at_shares: Vec<AtShare>,
@@ -69,6 +70,7 @@ impl Outcome {
             sentence: sentence(&a, ended, answer, unit, &budgets, trials),
             answer,
             held,
+            certain: a.certain,
             failed,
             at_shares: answer.map(|a| at_shares(a.load, trials)).unwrap_or_default(),
             remarks: remarks(&a, ended, stopped, unit, &budgets, trials),
@@ -157,7 +159,7 @@ fn sentence(
             unit.number(x.high)
         );
     }
-    match (a.held, a.above) {
+    let text = match (a.held, a.above) {
         (Some(n), Above::Ceiling) => {
             format!("one server carries at least {} at {terms}: more was not allowed (--ceiling)", load(n))
         }
@@ -186,7 +188,14 @@ fn sentence(
         }
         (None, _) if trials.is_empty() => "nothing was measured".to_owned(),
         (None, _) => "nothing is known of the server: no probe was valid".to_owned(),
+    };
+    let claims = a.held.is_some() || matches!(a.above, Above::Fails(_));
+    if claims && !a.certain {
+        return format!(
+            "{text}. This is NOT certain, too few turns were seen: give the probes longer with --probe"
+        );
     }
+    text
 }
 
 fn at_shares(load: f64, trials: &[TrialResult]) -> Vec<AtShare> {
@@ -294,6 +303,7 @@ pub(super) struct Section {
 /// The verdict in a word, and its colour on the page.
 pub(super) fn headline(r: &CapacityReport) -> (&'static str, &'static str) {
     match r.ended {
+        Ended::Ceiling | Ended::NothingHolds if !r.certain => ("UNDECIDED", "interrupted"),
         Ended::Answered if r.answer.is_some_and(|a| a.confirmed) => ("FOUND", "pass"),
         Ended::Answered => ("FOUND, NOT CONFIRMED", "interrupted"),
         Ended::Ceiling => ("AT LEAST", "pass"),

@@ -222,12 +222,14 @@ fn publish(args: &Args, report: &CapacityReport, dir: &Path) -> Result<Exit, Fai
     if !problems.is_empty() {
         return Err(Failure::usage(problems.join("\n")));
     }
-    Ok(exit(report.ended))
+    Ok(exit(report.ended, report.certain))
 }
 
-const fn exit(ended: Ended) -> Exit {
+const fn exit(ended: Ended, certain: bool) -> Exit {
     match ended {
-        Ended::Answered | Ended::Ceiling => Exit::Good,
+        Ended::Answered => Exit::Good,
+        Ended::Ceiling | Ended::NothingHolds if !certain => Exit::Inconclusive,
+        Ended::Ceiling => Exit::Good,
         Ended::NothingHolds => Exit::Threshold,
         Ended::Invalid => Exit::Invalid,
         Ended::Harness | Ended::Time => Exit::Inconclusive,
