@@ -46,7 +46,7 @@ fn main() -> Outcome<()> {
             "capacity",
             "capacity",
             "--from",
-            "20",
+            "40",
             "--probe",
             "12s",
             "--time",

@@ -139,6 +139,8 @@ fn nobody_there_is_said_and_leaves_nothing() {
 #[test]
 fn the_document_is_what_the_schema_says() {
     let out = capacity(tempfile::tempdir().unwrap().path(), &["--print-schema"]).output().unwrap();
+    let kept = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema/capacity.json")).unwrap();
+    assert!(kept == out.stdout, "out of date: `voxload capacity --print-schema > docs/schema/capacity.json`");
     let schema: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     for sample in [sample::found(), sample::harness()] {

@@ -230,7 +230,7 @@ impl<'a> Lab<'a> {
         for (key, value, append) in &self.plan.overrides {
             if *append {
                 command.arg("--threshold").arg(value);
-            } else if !keys.iter().any(|(k, _)| k == key) && !key.starts_with("report.") {
+            } else if key != "report.dir" && !keys.iter().any(|(k, _)| k == key) {
                 command.arg("--set").arg(format!("{key}={value}"));
             }
         }
@@ -300,12 +300,14 @@ impl<'a> Lab<'a> {
         let tallies = judge::tallies(&self.plan.budgets, &result, &turns);
         let measured = result.turns.started.saturating_sub(result.turns.cancelled);
         let refused = result.connections.failed > 0;
-        let seen = if let Some(reason) = aborted {
+        // A harness in trouble may have made the errors: INVALID outranks them, as in exit codes.
+        let seen = if !result.validity.valid {
+            let errors = aborted.map_or_else(String::new, |e| format!("; {e}"));
+            trial.reason = format!("{}{errors}", why_invalid(&result));
+            Seen::Invalid
+        } else if let Some(reason) = aborted {
             trial.reason = reason;
             Seen::Aborted
-        } else if !result.validity.valid {
-            trial.reason = why_invalid(&result);
-            Seen::Invalid
         } else if measured == 0 && refused {
             trial.reason = format!("no turn began: {} failed to connect", count(result.connections.failed));
             Seen::Aborted
