@@ -18,6 +18,7 @@
 
 pub mod audio;
 pub mod calibrate;
+pub mod capacity;
 pub mod cli;
 pub mod compare;
 pub mod device;

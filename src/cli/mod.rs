@@ -11,8 +11,9 @@ use crate::exit::{Exit, Failure};
 
 mod baseline;
 mod calibrate;
-mod console;
+mod capacity;
 mod compare;
+mod console;
 mod debug;
 mod fixtures;
 mod init;
@@ -58,6 +59,7 @@ enum Verb {
     Compare(compare::Args),
     Baseline(baseline::Args),
     Calibrate(calibrate::Args),
+    Capacity(capacity::Args),
     Inspect(inspect::Args),
     Sweep(sweep::Args),
     Serve(serve::Args),
@@ -84,6 +86,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Compare(args) => compare::run(&args),
         Verb::Baseline(args) => baseline::run(&args),
         Verb::Calibrate(args) => calibrate::run(&args),
+        Verb::Capacity(args) => capacity::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Sweep(args) => sweep::run(&args),
         Verb::Serve(args) => serve::run(&args),

@@ -9,7 +9,7 @@ pub(super) struct ScenarioArgs {
     /// A scenario file, or the name of a shipped scenario.
     ///
     /// Shipped: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away,
-    /// rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, own-server.
+    /// rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, capacity, own-server.
     /// `voxload init FILE` writes a new one.
     #[arg(value_name = "SCENARIO")]
     pub(super) scenario: Option<String>,
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn no_scenario_says_what_there_is() {
         insta::assert_snapshot!(load("").unwrap_err(), @r"
-    which scenario? Give a file, or the name of a shipped one: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away, rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, own-server
+    which scenario? Give a file, or the name of a shipped one: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away, rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, capacity, own-server
       for example: voxload run quickstart
 ");
     }

@@ -9,5 +9,6 @@ pub mod compare;
 mod threshold;
 
 pub use threshold::{
-    COUNTERS, Counter, Statistic, Subject, Threshold, evaluate_all, fewest_for_bound, parse_measure,
+    Allowance, AllowedOf, COUNTERS, Counter, Statistic, Subject, Threshold, evaluate_all, fewest_for_bound,
+    parse_measure,
 };

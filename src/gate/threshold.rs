@@ -184,7 +184,41 @@ pub struct Threshold {
 const SYNTAX: &str =
     "expected `metric:statistic operator value`, such as `ttfa:p(95)<300ms` or `turns.failed:rate<1%`";
 
+/// A threshold as a share of samples: "p95 < 300 ms" allows 5 % of them above 300 ms.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// Of what.
+    pub of: AllowedOf,
+    /// The share that may be, between 0 and 1.
+    pub share: f64,
+}
+
+/// What a share is of.
+#[derive(Clone, Copy, Debug)]
+pub enum AllowedOf {
+    /// Samples of this metric above the limit, in the unit of its samples.
+    Above(Metric, Micros),
+    /// What this counts, of what its rate is a share of.
+    Counted(&'static Counter),
+}
+
 impl Threshold {
+    /// As a share of samples, which a sample can be judged by with confidence; `None`: it is not of that kind.
+    pub fn allowance(&self) -> Option<Allowance> {
+        if !matches!(self.operator, Operator::Less | Operator::LessOrEqual) {
+            return None;
+        }
+        let (of, share) = match (self.subject, self.statistic) {
+            (Subject::Metric(m), Statistic::Quantile(q)) => {
+                let scale = if m.unit() == Unit::Ppm { 1e6 } else { 1.0 };
+                (AllowedOf::Above(m, Micros((self.limit * scale).round() as i64)), 1.0 - q)
+            }
+            (Subject::Counter(c), Statistic::Rate) => (AllowedOf::Counted(c), self.limit),
+            _ => return None,
+        };
+        (share > 0.0 && share < 1.0).then_some(Allowance { of, share })
+    }
+
     /// What it looks at.
     pub const fn subject(&self) -> Subject {
         self.subject
@@ -573,6 +607,24 @@ mod tests {
     stalled_share@50ms:value<1%    column 1: there is no metric `stalled_share@50ms`; did you mean `stalled_share@0ms`?
                                    column 1: `` is not a threshold; expected `metric:statistic operator value`, such as `ttfa:p(95)<300ms` or `turns.failed:rate<1%`
 ");
+    }
+
+    #[test]
+    fn budgets_are_shares_of_samples() {
+        let of = |text| Threshold::parse(text).unwrap().allowance();
+        let a = of("ttfa:p(95)<300ms").unwrap();
+        assert!(
+            matches!(a.of, AllowedOf::Above(Metric::Ttfa, Micros(300_000))) && (a.share - 0.05).abs() < 1e-12
+        );
+        let a = of("stall_ratio@60ms:p(99)<=2%").unwrap();
+        assert!(matches!(a.of, AllowedOf::Above(Metric::StallRatio60, Micros(20_000))));
+        let a = of("turns.failed:rate<1%").unwrap();
+        assert!(matches!(a.of, AllowedOf::Counted(c) if c.name == "turns.failed") && a.share == 0.01);
+        for none in
+            ["ttfa:max<2s", "ttfa:avg<1s", "turns.failed:count==0", "ttft:p(50)>1ms", "turns.failed:rate<=0%"]
+        {
+            assert!(of(none).is_none(), "{none}");
+        }
     }
 
     fn run() -> RunResult {

@@ -119,7 +119,7 @@ impl Shown {
 }
 
 /// Microseconds as milliseconds without the unit: `12.3`, `271`, `12,345`.
-pub(super) fn millis(us: i64) -> String {
+pub(crate) fn millis(us: i64) -> String {
     if us.unsigned_abs() < 99_950 {
         return format!("{:.1}", us as f64 / 1e3);
     }
@@ -146,7 +146,7 @@ pub(crate) fn counted(n: u64, noun: &str) -> String {
 }
 
 /// `part` of `whole` as a percentage that is 0 or 100 only when it is exactly that.
-pub(super) fn share(part: u64, whole: u64) -> String {
+pub(crate) fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "–".to_owned();
     }

@@ -158,8 +158,8 @@ const MIB: u32 = 1 << 20;
 
 use Fallback::{By, Toml, Unset};
 use Kind::{
-    Axes, Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float, Folder, Headers,
-    Int, List, Secret, Share, Size, Stages, Text, Url,
+    Axes, Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float, Folder,
+    Headers, Int, List, Secret, Share, Size, Stages, Text, Url,
 };
 
 /// Every section with its keys.

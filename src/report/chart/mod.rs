@@ -11,6 +11,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::view::View;
 
 mod calibration;
+mod capacity;
 mod compared;
 mod faults;
 mod percentiles;
@@ -21,6 +22,7 @@ mod sweep;
 mod timeline;
 
 pub(crate) use calibration::calibration;
+pub(crate) use capacity::capacity;
 pub use compared::{Curve, compared};
 pub(crate) use sweep::sweep;
 
