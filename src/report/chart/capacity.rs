@@ -82,7 +82,7 @@ fn throughput(r: &CapacityReport, trials: &[&TrialResult]) -> Result<Option<Char
     let x = loads(r, trials);
     let y = Axis::linear(most * 1.1, "turns per second");
     let title = "Turns per second, by load";
-    let mut keys: Vec<Key> = vec![key("seen", BLUE)];
+    let mut keys: Vec<Key<'_>> = vec![key("seen", BLUE)];
     if r.scalability.is_some() {
         keys.push(dashed("scalability law, fitted", FAINT));
     }
