@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use voxload::prove::stats::Sizes;
-use voxload::reference::truth::{CHUNKS, ChunkRow};
+use voxload::reference::truth::{self, CHUNKS, ChunkRow};
 use voxload::report::result::TurnRow;
 
 mod lab;
@@ -106,11 +106,12 @@ fn arrivals(more: &[&str]) -> Outcome<Vec<i64>> {
         .args(["--set", "audio.fixtures=[\"dragon-story\"]", "--set", "audio.codec=pcm16"])
         .args(more)
         .output()?;
-    if !dir.join(CHUNKS).exists() {
+    let chunks = truth::sibling(&dir.join("reference-truth.csv"), CHUNKS);
+    if !chunks.exists() {
         return Err(format!("{}: the run said: {}", ran.status, String::from_utf8_lossy(&ran.stderr)).into());
     }
     let turns: Vec<TurnRow> = rows(&dir.join("turns.csv"))?;
-    let chunks: Vec<ChunkRow> = rows(&dir.join(CHUNKS))?;
+    let chunks: Vec<ChunkRow> = rows(&chunks)?;
     let starts: HashMap<(u16, u32), i64> =
         turns.iter().map(|t| ((t.local_port, t.session_turn), t.planned_start_us)).collect();
     let chunk_us = 60_000;
