@@ -9,7 +9,7 @@
 //! ```
 //!
 //! An undecided trial near the budget runs on: the same load again, its turns added. One that stays undecided counts as
-//! what it leans to; the answer comes from all trials together ([`fit`](super::fit)), so that one wrong turn costs time, not
+//! what it leans to; the answer comes from all trials together ([`fit`]), so that one wrong turn costs time, not
 //! the answer.
 
 use std::cmp::Ordering;

@@ -38,7 +38,7 @@ Exit codes:
   120  run invalid: the generator itself was the bottleneck (outranks 99)
   121  no turn completed
   122  regression against a baseline
-  123  comparison inconclusive
+  123  comparison inconclusive, or capacity known only from below
   124  target unreachable
   130  interrupted; the report covers what was measured until then";
 
