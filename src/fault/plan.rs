@@ -27,6 +27,23 @@ use crate::time::Micros;
 /// Two strikes of one line are at least this far apart, whatever its distribution draws.
 const CLOSEST: Micros = Micros::from_millis(10);
 
+/// Waits that the first one is drawn from.
+const WAITS: usize = 32;
+
+/// How long the first fault is waited for, where faults come again and again and have always done so: from a random
+/// instant, in a row of waits, to the end of the wait that it falls into. Long waits are hit more often than short ones.
+fn first_wait(every: &Dist, stream: &mut Stream) -> Micros {
+    let waits: [f64; WAITS] = std::array::from_fn(|_| every.draw(stream).0.max(0) as f64);
+    let mut at = stream.unit() * waits.iter().sum::<f64>();
+    for wait in waits {
+        if at < wait {
+            return Micros((wait - at) as i64);
+        }
+        at -= wait;
+    }
+    Micros::ZERO
+}
+
 /// Of each so many devices in a row a share strikes its part, to within one: a small fleet gets its share, too.
 const BLOCK: u32 = 10;
 
@@ -61,7 +78,7 @@ pub struct FaultSpec {
 pub enum When {
     /// Once, at this instant of the run; devices that come later are spared.
     At(Micros),
-    /// Again and again, with such times between two faults of one device; the first comes anywhere within the first of
+    /// Again and again, with such times between two faults of one device; the first comes as if it had always been so: anywhere within one of
     /// them after the device's arrival, so that devices that came together are not struck together.
     Every(Dist),
 }
@@ -361,10 +378,7 @@ impl Strikes {
                 let mut stream = seed.stream("fault", number << 32 | u64::from(device));
                 let next = match &s.when {
                     When::At(at) => (*at >= arrive).then_some(*at),
-                    When::Every(every) => {
-                        let first = every.draw(&mut stream).0 as f64 * stream.unit();
-                        Some(arrive.saturating_add(Micros(first as i64)))
-                    }
+                    When::Every(every) => Some(arrive.saturating_add(first_wait(every, &mut stream))),
                 };
                 let next = next.map(|at| s.planned(at, &mut stream));
                 Line { spec, stream, next, due: None }
@@ -529,6 +543,19 @@ mod tests {
             Strikes::of(&specs, Seed(1), 0, Micros::from_secs(arrive)).until(Micros::NEVER).len()
         };
         assert_eq!((of(0), of(20), of(21)), (1, 1, 0));
+    }
+
+    #[test]
+    fn the_first_fault_is_as_likely_in_any_second_as_later_ones() {
+        let specs = specs(&["roam every=exponential(20s)"]);
+        let within = |from: i64, until: i64| {
+            let range = Micros::from_secs(from)..Micros::from_secs(until);
+            let of = |d| Strikes::of(&specs, Seed(1), d, Micros::ZERO).until(Micros::from_secs(until));
+            (0..2_000).map(|d| of(d).iter().filter(|p| range.contains(&p.at)).count()).sum::<usize>()
+        };
+        // 1,000 are expected in any ten seconds.
+        let counts = [within(0, 10), within(10, 20), within(50, 60)];
+        assert!(counts.iter().all(|n| (880..1_120).contains(n)), "{counts:?}");
     }
 
     #[test]
