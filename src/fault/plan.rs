@@ -78,8 +78,9 @@ pub struct FaultSpec {
 pub enum When {
     /// Once, at this instant of the run; devices that come later are spared.
     At(Micros),
-    /// Again and again, with such times between two faults of one device; the first comes as if it had always been so: anywhere within one of
-    /// them after the device's arrival, so that devices that came together are not struck together.
+    /// Again and again, with such times between two faults of one device. The first comes as if it had always been so:
+    /// anywhere within one of these times after the device's arrival, so that devices that came together are not struck
+    /// together.
     Every(Dist),
 }
 
