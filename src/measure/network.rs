@@ -108,15 +108,15 @@ impl Links {
     fn add(&mut self, link: &LinkStats) {
         self.connections += 1;
         self.syn_lost += u64::from(link.syn_lost);
-        add_way(&mut self.up, &link.up);
-        add_way(&mut self.down, &link.down);
+        self.up.add(&link.up);
+        self.down.add(&link.down);
     }
 
     fn absorb(&mut self, o: &Self) {
         self.connections += o.connections;
         self.syn_lost += o.syn_lost;
-        add_way(&mut self.up, &o.up);
-        add_way(&mut self.down, &o.down);
+        self.up.add(&o.up);
+        self.down.add(&o.down);
     }
 
     fn to_result(self) -> LinksResult {
@@ -137,17 +137,6 @@ impl Links {
             down: way(self.down),
         }
     }
-}
-
-fn add_way(to: &mut WayStats, o: &WayStats) {
-    to.bytes += o.bytes;
-    to.segments += o.segments;
-    to.lost += o.lost;
-    to.retransmissions += o.retransmissions;
-    to.timeouts += o.timeouts;
-    to.stalls += o.stalls;
-    to.stalled += o.stalled;
-    to.longest_stall = to.longest_stall.max(o.longest_stall);
 }
 
 impl Network {

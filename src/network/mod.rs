@@ -56,6 +56,15 @@ pub struct LinkStats {
     pub syn_lost: u32,
 }
 
+impl LinkStats {
+    /// Adds what another link did.
+    pub fn add(&mut self, other: &Self) {
+        self.up.add(&other.up);
+        self.down.add(&other.down);
+        self.syn_lost = self.syn_lost.saturating_add(other.syn_lost);
+    }
+}
+
 /// What one way of a link did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WayStats {
@@ -75,6 +84,20 @@ pub struct WayStats {
     pub stalled: Micros,
     /// The longest of them.
     pub longest_stall: Micros,
+}
+
+impl WayStats {
+    /// Adds what another way did.
+    pub fn add(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.segments += other.segments;
+        self.lost += other.lost;
+        self.retransmissions += other.retransmissions;
+        self.timeouts += other.timeouts;
+        self.stalls += other.stalls;
+        self.stalled += other.stalled;
+        self.longest_stall = self.longest_stall.max(other.longest_stall);
+    }
 }
 
 #[cfg(test)]

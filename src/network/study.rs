@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Direction, Link, LinkStats, Profile, WayStats};
+use super::{Direction, Link, LinkStats, Profile};
 use crate::seed::Seed;
 use crate::time::Micros;
 
@@ -32,7 +32,7 @@ impl Delays {
     /// Those of several studies.
     pub fn together(all: &[Self]) -> Self {
         let mut stats = LinkStats::default();
-        all.iter().for_each(|d| add(&mut stats, &d.stats));
+        all.iter().for_each(|d| stats.add(&d.stats));
         Self::new(all.iter().flat_map(|d| d.sorted.iter().copied()).collect(), stats)
     }
 
@@ -138,24 +138,8 @@ impl Carrier {
             self.until(next, delays);
         }
         delays.extend(self.open.iter().map(|_| Micros::NEVER));
-        add(stats, &self.link.stats());
+        stats.add(&self.link.stats());
     }
-}
-
-fn add(sum: &mut LinkStats, one: &LinkStats) {
-    let way = |a: &mut WayStats, b: &WayStats| {
-        a.bytes += b.bytes;
-        a.segments += b.segments;
-        a.lost += b.lost;
-        a.retransmissions += b.retransmissions;
-        a.timeouts += b.timeouts;
-        a.stalls += b.stalls;
-        a.stalled += b.stalled;
-        a.longest_stall = a.longest_stall.max(b.longest_stall);
-    };
-    way(&mut sum.up, &one.up);
-    way(&mut sum.down, &one.down);
-    sum.syn_lost += one.syn_lost;
 }
 
 /// Messages of 200 bytes each 60 ms, on `devices` connections, for `span` each.
@@ -210,7 +194,7 @@ pub fn handshakes(profile: &Arc<Profile>, seed: Seed, n: u32) -> Delays {
     let all = (0..n).map(|device| {
         let mut link = Link::new(Arc::clone(profile), seed, device, 0, Micros::ZERO);
         let took = link.handshake();
-        add(&mut stats, &link.stats());
+        stats.add(&link.stats());
         took
     });
     let all = all.collect();
