@@ -35,6 +35,7 @@ pub mod reference;
 pub mod report;
 pub mod scenario;
 pub mod seed;
+pub mod subprocess;
 pub mod sweep;
 pub mod time;
 pub mod transport;

@@ -266,10 +266,7 @@ pub const BUILD: &str = if cfg!(debug_assertions) { "debug" } else { "release" }
 
 /// The JSON Schema of the document, as in `docs/schema/calibration.json`.
 pub fn schema() -> String {
-    let schema = schemars::schema_for!(Calibration);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
-    text.push('\n');
-    text
+    crate::report::json::schema_of::<Calibration>()
 }
 
 #[cfg(test)]

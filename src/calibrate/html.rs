@@ -3,8 +3,9 @@
 use askama::Template;
 
 use super::document::Calibration;
-use super::words::{self, Section};
+use super::words;
 use crate::report::chart::{Chart, dark_css};
+use crate::report::section::Section;
 
 /// The page, for `src/calibrate/calibration.html`.
 #[derive(Template)]

@@ -21,17 +21,7 @@ fn body(out: &mut String, c: &Calibration) -> std::fmt::Result {
         writeln!(out, "\n**{}**", escape(text))?;
     }
     for s in words::sections(c) {
-        writeln!(out, "\n## {}\n", escape(s.title))?;
-        writeln!(out, "| {} |", s.headings.join(" | "))?;
-        writeln!(out, "|---|{}", "---:|".repeat(s.headings.len().saturating_sub(1)))?;
-        for row in &s.rows {
-            let cells: Vec<_> = row.iter().map(|c| escape(c)).collect();
-            writeln!(out, "| {} |", cells.join(" | "))?;
-        }
-        writeln!(out)?;
-        for note in &s.notes {
-            writeln!(out, "- {}", escape(note))?;
-        }
+        s.markdown(out)?;
     }
     if !c.remarks.is_empty() {
         writeln!(out, "\n## Remarks\n")?;

@@ -10,13 +10,12 @@
 //!
 //! A sub-run is a process of its own (`subrun`), so that its CPU and memory are counted as those of any run.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use crate::measure::health;
 use crate::report::rfc3339;
 use crate::report::text::{count, span};
+use crate::subprocess::Stop;
 use crate::time::Micros;
 
 mod capacity;
@@ -84,22 +83,6 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Fewer and shorter.
     pub quick: bool,
-}
-
-/// Whether the user wants it to end. Clones share.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// From now on: yes.
-    pub fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Does he?
-    pub fn asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// What goes on, for people.

@@ -4,16 +4,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::Stop;
 use crate::exit::Exit;
 use crate::measure::agreement::{self, Pairs};
 use crate::report::result::TurnRow;
 use crate::report::{RunResult, json};
 use crate::scenario::keys::VARIABLE_PREFIX;
 use crate::scenario::units::format_duration;
+use crate::subprocess::{self, End, Stop, Subprocess};
 use crate::time::Micros;
 
 /// Longer than its plan by this, and a run is given up.
@@ -99,34 +98,21 @@ impl Workplace {
         run: &SubRun,
         stop: &Stop,
     ) -> Result<Option<Option<i32>>, String> {
-        use std::os::unix::process::CommandExt as _;
-        let program =
-            std::env::current_exe().map_err(|e| format!("cannot find voxload's own binary: {e}"))?;
-        let stderr = fs::File::create(said).map_err(|e| format!("cannot write {}: {e}", said.display()))?;
-        let mut command = Command::new(&program);
+        let mut command = subprocess::command().map_err(|e| e.message)?;
         command.arg("run").arg(scenario).arg("--report-dir").arg(dir).args(["--quiet", "--no-calibration"]);
         // What the user sets for runs must not change what is measured here.
         for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with(VARIABLE_PREFIX))
         {
             command.env_remove(name);
         }
-        // Ctrl-C goes to the whole foreground group, and is ours to deal with.
-        command.current_dir(&self.dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        let child = command.process_group(0).spawn();
-        let mut child = Killed(child.map_err(|e| format!("cannot start {}: {e}", program.display()))?);
+        command.current_dir(&self.dir);
+        let mut child = Subprocess::start(command, said).map_err(|e| e.message)?;
         let end = Instant::now() + (run.ramp + run.judged).to_std() + PATIENCE;
-        loop {
-            match child.0.try_wait() {
-                Ok(Some(status)) => return Ok(Some(status.code())),
-                Ok(None) if stop.asked() => return Ok(None),
-                Ok(None) if Instant::now() > end => {
-                    return Err(format!(
-                        "a run with {} devices does not end; this machine stands still",
-                        run.devices
-                    ));
-                }
-                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
-                Err(e) => return Err(format!("cannot wait for a run: {e}")),
+        match child.wait(stop, Some(end)).map_err(|e| e.message)? {
+            End::Exited(status) => Ok(Some(status.code())),
+            End::Interrupted => Ok(None),
+            End::Stuck => {
+                Err(format!("a run with {} devices does not end; this machine stands still", run.devices))
             }
         }
     }
@@ -136,17 +122,6 @@ impl Drop for Workplace {
     fn drop(&mut self) {
         // What cannot be removed is a few files in the folder for temporary ones.
         let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// Killed when dropped, and its embedded server, whose standard input ends, goes with it.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

@@ -1,60 +1,25 @@
 //! The tables at the end of a calibration.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::document::Calibration;
-use super::words::{self, Section};
+use super::words;
+use crate::report::section::{self, paragraph};
 use crate::report::terminal::Style;
-use crate::report::text::{one_line, wrap};
+use crate::report::text::one_line;
 
 /// The calibration as tables; `files` are named at its end.
 pub fn tables(c: &Calibration, files: &[PathBuf], style: Style) -> String {
     let mut out = String::new();
-    paragraph(&mut out, "", &words::headline(c), style.width(), |t| style.heading(t));
-    paragraph(&mut out, "", &one_line(&words::setting(c)), style.width(), |t| style.faint(t));
+    paragraph(&mut out, "", &words::headline(c), style, |t| style.heading(t));
+    paragraph(&mut out, "", &one_line(&words::setting(c)), style, |t| style.faint(t));
     if let Some(text) = words::partial(c) {
-        paragraph(&mut out, "", text, style.width(), |t| style.bad(t));
+        paragraph(&mut out, "", text, style, |t| style.bad(t));
     }
-    for s in words::sections(c) {
-        let _ = writeln!(out, "\n{}", style.heading(s.title));
-        table(&mut out, &s);
-        for note in &s.notes {
-            paragraph(&mut out, "  ", &one_line(note), style.width(), |t| style.faint(t));
-        }
-    }
-    if !c.remarks.is_empty() {
-        let _ = writeln!(out, "\n{}", style.heading("Remarks"));
-        for r in &c.remarks {
-            paragraph(&mut out, "  ", &one_line(r), style.width(), str::to_owned);
-        }
-    }
-    if let Some(dir) = files.first().and_then(|f| f.parent()) {
-        let names = files.iter().filter_map(|f| f.file_name()).map(|n| n.to_string_lossy());
-        let names: Vec<_> = names.collect();
-        let _ = writeln!(out, "\n{}\n  {}/\n    {}", style.heading("Files"), dir.display(), names.join(" "));
-    }
+    words::sections(c).iter().for_each(|s| s.terminal(&mut out, style));
+    section::remarks(&mut out, &c.remarks, style);
+    section::files(&mut out, files, &[], style);
     out
-}
-
-fn paragraph(out: &mut String, indent: &str, text: &str, width: usize, paint: impl Fn(&str) -> String) {
-    for part in wrap(text, width.saturating_sub(indent.len())) {
-        let _ = writeln!(out, "{indent}{}", paint(&part));
-    }
-}
-
-fn table(out: &mut String, s: &Section) {
-    let headings: Vec<String> = s.headings.iter().map(|h| (*h).to_owned()).collect();
-    let rows: Vec<&Vec<String>> = std::iter::once(&headings).chain(&s.rows).collect();
-    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-    for row in rows {
-        let mut line = String::new();
-        for (i, (cell, w)) in row.iter().zip(&widths).enumerate() {
-            let _ = if i == 0 { write!(line, "  {cell:<w$}") } else { write!(line, "  {cell:>w$}") };
-        }
-        let _ = writeln!(out, "{}", line.trim_end());
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::Stop;
 use super::document::{WakeupRound, Wakeups};
 use crate::drive::timer::Timers;
 use crate::measure::{Distribution, health};
 use crate::seed::Seed;
+use crate::subprocess::Stop;
 use crate::time::{Clock, Micros};
 
 /// Mean of the gaps between the wake-ups of one sleeper, exponentially distributed: no rhythm of the machine is hit or

@@ -1,17 +1,9 @@
 //! What every form of the report says, in the order in which it says it. Terminal, Markdown and HTML only lay it out.
 
 use super::document::{Calibration, Capacity, CapacityPoint, ErrorBars, Floor, Spread, Wakeups};
+use crate::report::section::Section;
 use crate::report::text::{bytes, chosen, count, counted, percent, span};
 use crate::time::Micros;
-
-/// A step's result.
-pub(super) struct Section {
-    pub(super) title: &'static str,
-    /// The first column is text, the others numbers.
-    pub(super) headings: Vec<&'static str>,
-    pub(super) rows: Vec<Vec<String>>,
-    pub(super) notes: Vec<String>,
-}
 
 /// The calibration in a line.
 pub(super) fn headline(c: &Calibration) -> String {

@@ -1,16 +1,9 @@
-//! A run in a process of its own, while it lasts: its files as far as they are written, and its end.
+//! What a run under way has written so far.
 
 use std::fs;
 use std::path::Path;
-use std::process::Child;
-use std::time::{Duration, Instant};
-
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::report::result::IntervalPoint;
-
-/// Between two looks at a run.
-pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// Larger files are not read while a run writes them.
 const READ_AT_MOST: u64 = 16 << 20;
@@ -33,36 +26,6 @@ pub(super) fn rows<R: serde::de::DeserializeOwned>(path: &Path) -> Vec<R> {
     }
     let Ok(mut reader) = csv::Reader::from_path(path) else { return Vec::new() };
     reader.deserialize().map_while(Result::ok).collect()
-}
-
-/// A run under way; ended when dropped: politely, then not.
-pub(super) struct Guard(pub(super) Child);
-
-impl Guard {
-    pub(super) fn interrupt(&mut self) {
-        // Fails only when it has ended meanwhile.
-        if let Some(pid) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw)
-            && matches!(self.0.try_wait(), Ok(None))
-        {
-            let _ = kill_process(pid, Signal::INT);
-        }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        for _ in 0..2 {
-            self.interrupt();
-            std::thread::sleep(LOOK);
-        }
-        let end = Instant::now() + Duration::from_secs(5);
-        while matches!(self.0.try_wait(), Ok(None)) {
-            if Instant::now() > end {
-                let _ = self.0.kill();
-            }
-            std::thread::sleep(LOOK);
-        }
-    }
 }
 
 #[cfg(test)]

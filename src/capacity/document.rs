@@ -323,7 +323,7 @@ pub struct SearchSettings {
 
 /// The JSON Schema of `capacity.json`.
 pub fn schema() -> String {
-    serde_json::to_string_pretty(&schemars::schema_for!(CapacityReport)).unwrap_or_default() + "\n"
+    crate::report::json::schema_of::<CapacityReport>()
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use askama::Template;
 
 use super::document::CapacityReport;
-use super::words::{self, Section};
+use super::words;
 use crate::report::chart::{Chart, dark_css};
+use crate::report::section::Section;
 use crate::report::text::{count, percent, share, span};
 use crate::time::Micros;
 

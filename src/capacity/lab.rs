@@ -5,18 +5,16 @@
 //! a rest.
 
 use std::fs;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::binomial::Verdict;
-use super::child::{Guard, LOOK, errors, rows};
+use super::child::{errors, rows};
 use super::document::{CapacityReport, LoadUnit, SCHEMA_VERSION, SearchSettings, TrialBudget, TrialResult};
 use super::judge::{self, Budget, Little};
 use super::search::{Ask, Level, Search, Seen, Tally};
 use super::words::{self, Outcome};
-use crate::calibrate::Stop;
 use crate::exit::{Exit, Failure};
 use crate::measure::{Metric, agreement, health};
 use crate::report::result::{IntervalPoint, TurnRow};
@@ -25,6 +23,7 @@ use crate::report::{RunResult, json, rfc3339};
 use crate::scenario::estimate::{Estimate, Speech};
 use crate::scenario::units::format_duration;
 use crate::scenario::{Arrivals, Scenario};
+use crate::subprocess::{self, End, LOOK, Stop, Subprocess};
 use crate::time::Micros;
 
 /// Between two looks at the files of a run.
@@ -104,13 +103,6 @@ struct Timing {
     ramp: Micros,
     warmup: Micros,
     duration: Micros,
-}
-
-/// How a run ended.
-enum End {
-    Code(Option<i32>),
-    Interrupted,
-    Stuck,
 }
 
 /// What loads of a scenario are counted in.
@@ -223,9 +215,7 @@ impl<'a> Lab<'a> {
     }
 
     fn command(&self, keys: &[(String, String)], dir: &Path) -> Result<Command, Failure> {
-        let program = std::env::current_exe()
-            .map_err(|e| Failure::usage(format!("cannot find voxload's own binary: {e}")))?;
-        let mut command = Command::new(program);
+        let mut command = subprocess::command()?;
         command.arg("run").arg(&self.plan.source);
         for (key, value, append) in &self.plan.overrides {
             if *append {
@@ -238,23 +228,22 @@ impl<'a> Lab<'a> {
             command.arg("--set").arg(format!("{key}={value}"));
         }
         command.arg("--report-dir").arg(dir).args(["--quiet", "--no-calibration"]);
-        // Ctrl-C goes to us, and we say when it stops.
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
         Ok(command)
     }
 
     /// Runs it, looking after it; the text says why it was stopped, if it was because of errors.
-    fn run(&self, mut child: Guard, dir: &Path, timing: &Timing) -> Result<(End, Option<String>), Failure> {
+    fn run(
+        &self,
+        mut child: Subprocess,
+        dir: &Path,
+        timing: &Timing,
+    ) -> Result<(End, Option<String>), Failure> {
         let grace = self.plan.scenario.fleet.graceful_stop;
-        let end = Instant::now() + (timing.duration + grace).to_std() + PATIENCE;
+        let end = Some(Instant::now() + (timing.duration + grace).to_std() + PATIENCE);
         let (mut aborted, mut asked, mut read) = (None, false, Instant::now());
         loop {
-            match child.0.try_wait() {
-                Ok(Some(status)) => return Ok((End::Code(status.code()), aborted)),
-                Ok(None) if self.plan.stop.asked() => return Ok((End::Interrupted, aborted)),
-                Ok(None) if Instant::now() > end => return Ok((End::Stuck, aborted)),
-                Ok(None) => std::thread::sleep(LOOK),
-                Err(e) => return Err(Failure::usage(format!("cannot wait for a run: {e}"))),
+            if let Some(ended) = child.look(&self.plan.stop, end)? {
+                return Ok((ended, aborted));
             }
             if !asked && read.elapsed() >= READ {
                 read = Instant::now();
@@ -405,11 +394,7 @@ impl super::Probe for Lab<'_> {
         fs::create_dir_all(&dir)
             .map_err(|e| Failure::usage(format!("cannot create {}: {e}", dir.display())))?;
         let said = dir.join("stderr.txt");
-        let errors = fs::File::create(&said)
-            .map_err(|e| Failure::usage(format!("cannot write {}: {e}", said.display())))?;
-        let mut command = self.command(&self.keys(load, &timing), &dir)?;
-        let child = command.stderr(errors).spawn();
-        let child = Guard(child.map_err(|e| Failure::usage(format!("cannot start a run: {e}")))?);
+        let child = Subprocess::start(self.command(&self.keys(load, &timing), &dir)?, &said)?;
         let began = Instant::now();
         let (end, aborted) = self.run(child, &dir, &timing)?;
         let heard = fs::read_to_string(&said).unwrap_or_default();
@@ -422,13 +407,14 @@ impl super::Probe for Lab<'_> {
                 return Ok(None);
             }
             End::Stuck => Failure::usage("a run does not end; this machine stands still"),
-            End::Code(Some(code)) if TELLING.iter().any(|e| i32::from(e.code()) == code) => {
+            End::Exited(status) if TELLING.iter().any(|e| Some(i32::from(e.code())) == status.code()) => {
                 match self.read(ask, &dir, aborted, began.elapsed().into()) {
                     Ok(seen) => return Ok(Some(seen)),
                     Err(e) => Failure::usage(e),
                 }
             }
-            End::Code(code) => {
+            End::Exited(status) => {
+                let code = status.code();
                 let exit = code.and_then(|c| u8::try_from(c).ok()).and_then(Exit::from_code);
                 let text = heard.trim().trim_start_matches("error: ").to_owned();
                 let text = if text.is_empty() { format!("a run ended with {code:?}") } else { text };

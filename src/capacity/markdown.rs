@@ -33,17 +33,7 @@ fn body(out: &mut String, r: &CapacityReport) -> std::fmt::Result {
         }
     }
     for s in words::sections(r) {
-        writeln!(out, "\n## {}\n", escape(s.title))?;
-        writeln!(out, "| {} |", s.headings.join(" | "))?;
-        writeln!(out, "|---|{}", "---:|".repeat(s.headings.len().saturating_sub(1)))?;
-        for row in &s.rows {
-            let cells: Vec<_> = row.iter().map(|c| escape(c)).collect();
-            writeln!(out, "| {} |", cells.join(" | "))?;
-        }
-        writeln!(out)?;
-        for note in &s.notes {
-            writeln!(out, "- {}", escape(note))?;
-        }
+        s.markdown(out)?;
     }
     writeln!(out, "\n`{}`", escape(&r.command))
 }

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::document::CapacityReport;
-use super::words::{self, Section};
+use super::words;
+use crate::report::section::{self, paragraph};
 use crate::report::terminal::Style;
-use crate::report::text::{one_line, wrap};
+use crate::report::text::one_line;
 
 /// The answer and its tables; `files` are named at their end.
 pub fn tables(r: &CapacityReport, files: &[PathBuf], style: Style) -> String {
@@ -19,51 +20,10 @@ pub fn tables(r: &CapacityReport, files: &[PathBuf], style: Style) -> String {
         paragraph(&mut out, "", &text, style, |t| style.heading(t));
     }
     paragraph(&mut out, "", &one_line(&words::setting(r)), style, |t| style.faint(t));
-    if !r.remarks.is_empty() {
-        let _ = writeln!(out, "\n{}", style.heading("Remarks"));
-        for remark in &r.remarks {
-            paragraph(&mut out, "  ", &one_line(remark), style, str::to_owned);
-        }
-    }
-    for s in words::sections(r) {
-        let _ = writeln!(out, "\n{}", style.heading(s.title));
-        table(&mut out, &s);
-        for note in &s.notes {
-            paragraph(&mut out, "  ", &one_line(note), style, |t| style.faint(t));
-        }
-    }
-    if let Some(dir) = files.first().and_then(|f| f.parent()) {
-        let names = files.iter().filter_map(|f| f.file_name()).map(|n| n.to_string_lossy());
-        let names: Vec<_> = names.collect();
-        let _ = writeln!(
-            out,
-            "\n{}\n  {}/\n    {} probes/",
-            style.heading("Files"),
-            dir.display(),
-            names.join(" ")
-        );
-    }
+    section::remarks(&mut out, &r.remarks, style);
+    words::sections(r).iter().for_each(|s| s.terminal(&mut out, style));
+    section::files(&mut out, files, &["probes/"], style);
     out
-}
-
-fn paragraph(out: &mut String, indent: &str, text: &str, style: Style, paint: impl Fn(&str) -> String) {
-    for part in wrap(text, style.width().saturating_sub(indent.len())) {
-        let _ = writeln!(out, "{indent}{}", paint(&part));
-    }
-}
-
-fn table(out: &mut String, s: &Section) {
-    let headings: Vec<String> = s.headings.iter().map(|h| (*h).to_owned()).collect();
-    let rows: Vec<&Vec<String>> = std::iter::once(&headings).chain(&s.rows).collect();
-    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-    for row in rows {
-        let mut line = String::new();
-        for (i, (cell, w)) in row.iter().zip(&widths).enumerate() {
-            let _ = if i == 0 { write!(line, "  {cell:<w$}") } else { write!(line, "  {cell:>w$}") };
-        }
-        let _ = writeln!(out, "{}", line.trim_end());
-    }
 }
 
 #[cfg(test)]

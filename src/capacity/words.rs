@@ -8,6 +8,7 @@ use super::fleet::{self, AtCapacity};
 use super::judge::Budget;
 use super::lab::Stopped;
 use super::search::{Above, Answer, Search};
+use crate::report::section::Section;
 use crate::report::text::{chosen, count, counted, millis, percent, share, span};
 use crate::time::Micros;
 
@@ -290,14 +291,6 @@ pub(super) fn at_capacity(answer: AnswerResult, trials: &[TrialResult]) -> Optio
     // What is left of the time between two turns of a device.
     let cycle = Micros::from_secs_f64(answer.load / turn_rate.max(1e-6));
     Some(AtCapacity { devices: answer.load, turn_rate, turn, think: (cycle - turn).max(Micros::ZERO) })
-}
-
-/// A table.
-pub(super) struct Section {
-    pub(super) title: &'static str,
-    pub(super) headings: Vec<&'static str>,
-    pub(super) rows: Vec<Vec<String>>,
-    pub(super) notes: Vec<String>,
 }
 
 /// The verdict in a word, and its colour on the page.

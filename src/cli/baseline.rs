@@ -7,12 +7,12 @@ use std::time::SystemTime;
 use super::compare::{Output, QuestionArgs, collect, judged, publish};
 use super::scenario_args::{ScenarioArgs, key_and_value};
 use super::{REPORTS, calibrate};
-use crate::calibrate::Stop;
 use crate::compare::record::{self, AGAINST, Against, BASE, MANIFEST, Manifest, Slot, Target};
 use crate::compare::{Made, RUNS, Series, counts, fingerprint, measure};
 use crate::exit::{Exit, Failure};
 use crate::report;
 use crate::scenario::Scenario;
+use crate::subprocess::Stop;
 
 /// Runs to compare later ones with.
 #[derive(clap::Args)]

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::calibrate::{self, FOLDER, Plan, Progress, Step, Stop};
+use crate::calibrate::{self, FOLDER, Plan, Progress, Step};
 use crate::exit::{Exit, Failure};
 use crate::report::terminal::Style;
+use crate::subprocess::Stop;
 
 /// Measure what the harness itself can do on this machine, in under a minute.
 ///

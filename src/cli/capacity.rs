@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use super::REPORTS;
 use super::calibrate::stop_on_a_signal;
 use super::scenario_args::ScenarioArgs;
-use crate::calibrate::Stop;
 use crate::capacity::document::{CapacityReport, Ended, LoadUnit, SearchSettings};
 use crate::capacity::judge::Budget;
 use crate::capacity::lab::{self, Lab, Plan};
@@ -17,6 +16,7 @@ use crate::report;
 use crate::report::terminal::Style;
 use crate::scenario::Scenario;
 use crate::scenario::units::{parse_duration, parse_share};
+use crate::subprocess::Stop;
 use crate::time::Micros;
 
 /// Runs of one load while it is undecided.

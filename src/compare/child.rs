@@ -2,19 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-use rustix::process::{Pid, Signal, kill_process};
+use std::time::Instant;
 
 use super::record::{Slot, State, TRIES, Target, state};
-use crate::calibrate::Stop;
 use crate::exit::{Exit, Failure};
 use crate::report::{RunResult, json};
+use crate::subprocess::{self, End, Stop, Subprocess};
 use crate::time::Micros;
-
-/// Between two looks at a child.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// What a run takes besides its planned time, at a guess: starting, draining, writing.
 const OVERHEAD: Micros = Micros::from_secs(4);
@@ -97,29 +91,15 @@ impl Series<'_> {
 
     /// Makes one; `None` when the user has interrupted.
     fn run(&self, slot: &Slot) -> Result<Option<RunResult>, Failure> {
-        use std::os::unix::process::CommandExt as _;
         let cannot = |what: &str, e: &dyn std::fmt::Display| Failure::usage(format!("{what}: {e}"));
-        let program = std::env::current_exe().map_err(|e| cannot("cannot find voxload's own binary", &e))?;
         fs::create_dir_all(&slot.dir)
             .map_err(|e| cannot(&format!("cannot create {}", slot.dir.display()), &e))?;
         let said = slot.dir.join("stderr.txt");
-        let stderr =
-            fs::File::create(&said).map_err(|e| cannot(&format!("cannot write {}", said.display()), &e))?;
-        let mut command = Command::new(program);
+        let mut command = subprocess::command()?;
         command.arg("run").args((self.args)(slot.target));
         command.args(["--quiet", "--seed", &slot.seed.to_string()]).arg("--report-dir").arg(&slot.dir);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        // Ctrl-C goes to us, and we say when it stops.
-        let child = command.process_group(0).spawn().map_err(|e| cannot("cannot start a run", &e))?;
-        let mut child = Guard(child);
-        let status = loop {
-            match child.0.try_wait() {
-                Ok(Some(status)) => break status,
-                Ok(None) if self.stop.asked() => return Ok(None),
-                Ok(None) => std::thread::sleep(LOOK),
-                Err(e) => return Err(cannot("cannot wait for a run", &e)),
-            }
-        };
+        let mut child = Subprocess::start(command, &said)?;
+        let End::Exited(status) = child.wait(self.stop, None)? else { return Ok(None) };
         let words = fs::read_to_string(&said).unwrap_or_default();
         // Warnings and errors of the run stay with its report; an empty file says nothing.
         if words.trim().is_empty() {
@@ -198,30 +178,6 @@ fn words(t: Micros) -> String {
     match s {
         ..90 => format!("{s} s"),
         _ => format!("{} min", (s + 30) / 60),
-    }
-}
-
-/// A child that is stopped when nobody waits for it any more: asked to end, then to end at once; its report stays.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let Some(pid) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) else { return };
-        for _ in 0..2 {
-            if !matches!(self.0.try_wait(), Ok(None)) {
-                return;
-            }
-            // Fails only when it has ended meanwhile.
-            let _ = kill_process(pid, Signal::INT);
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        let end = Instant::now() + Duration::from_secs(5);
-        while matches!(self.0.try_wait(), Ok(None)) {
-            if Instant::now() > end {
-                let _ = self.0.kill();
-            }
-            std::thread::sleep(LOOK);
-        }
     }
 }
 

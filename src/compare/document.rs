@@ -257,10 +257,7 @@ impl JsonSchema for Amount {
 
 /// The JSON Schema of the document, as in `docs/schema/comparison.json`.
 pub fn schema() -> String {
-    let schema = schemars::schema_for!(Document);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
-    text.push('\n');
-    text
+    crate::report::json::schema_of::<Document>()
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! A comparison's files, in a folder of their own: the document first.
 
-use std::fs;
 use std::path::Path;
 
 use super::collect::Found;
@@ -10,35 +9,25 @@ use super::measure::Measure;
 use super::words::{interval, unit};
 use super::{html, markdown};
 use crate::measure::{Distribution, Metric};
-use crate::report::Written;
 use crate::report::chart::Chart;
 use crate::report::chart::sides::{self, Mark, Row};
+use crate::report::{Writer, Written};
 
 /// The name of the document.
 pub const FILE: &str = "compare.json";
 
 /// Writes everything into the folder, which exists. A file that fails is a problem; the others are written all the same.
 pub fn write(document: &Document, base: &Found, new: &Found, dir: &Path) -> Written {
-    let mut written = Written::default();
-    let mut put = |name: &str, text: Result<String, String>| {
-        let path = dir.join(name);
-        let done = text.map_err(|e| format!("{name} cannot be rendered: {e}")).and_then(|text| {
-            fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
-        });
-        match done {
-            Ok(()) => written.files.push(path),
-            Err(e) => written.problems.push(e),
-        }
-    };
-    put(FILE, serde_json::to_string_pretty(document).map(|t| t + "\n").map_err(|e| e.to_string()));
-    put("compare.md", Ok(markdown::render(document)));
+    let mut out = Writer::new(dir);
+    out.document(FILE, document);
+    out.text("compare.md", &markdown::render(document));
     let (charts, problems) = charts(document, base, new);
-    put("compare.html", html::render(document, &charts));
+    out.rendered("compare.html", html::render(document, &charts));
     for c in &charts {
-        put(&format!("{}.svg", c.name), Ok(c.svg.clone()));
+        out.text(&format!("{}.svg", c.name), &c.svg);
     }
-    written.problems.extend(problems);
-    written
+    problems.into_iter().for_each(|p| out.problem(p));
+    out.finish()
 }
 
 /// The pictures that there is data for.

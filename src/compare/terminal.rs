@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::document::{Answer, Compared, Difference, Document, Kind, RunInfo};
 use super::words::{FEW, interval, unit};
 use crate::exit::Exit;
+use crate::report::section::{self, paragraph};
 use crate::report::terminal::Style;
 use crate::report::text::{count, counted, harmless, one_line, percent, wrap};
 
@@ -37,9 +38,9 @@ pub fn table(d: &Document, files: &[PathBuf], style: Style) -> String {
         of(d.new.used, d.new.runs.len()),
         count(d.new.turns)
     );
-    paragraph(&mut out, &" ".repeat(14), &one_line(&sides), width, |t| style.faint(t));
+    paragraph(&mut out, &" ".repeat(14), &one_line(&sides), style, |t| style.faint(t));
     if let Some(text) = also_worse(d) {
-        paragraph(&mut out, &" ".repeat(14), &text, width, |t| style.bad(t));
+        paragraph(&mut out, &" ".repeat(14), &text, style, |t| style.bad(t));
     }
     let _ = writeln!(out, "\n{}", style.heading("Metrics (the first decides, the others advise)"));
     rows(&mut out, &HEADINGS, &d.metrics.iter().map(narrow).collect::<Vec<_>>(), |i, line| {
@@ -54,7 +55,7 @@ pub fn table(d: &Document, files: &[PathBuf], style: Style) -> String {
     if !advice.is_empty() {
         let _ = writeln!(out, "\n{}", style.heading("What it means"));
         for c in advice {
-            paragraph(&mut out, "  ", &format!("{}: {}", c.title, one_line(&c.advice)), width, str::to_owned);
+            paragraph(&mut out, "  ", &format!("{}: {}", c.title, one_line(&c.advice)), style, str::to_owned);
         }
     }
     let mut notes: Vec<String> = d.notes.iter().map(|n| harmless(n)).collect();
@@ -68,10 +69,7 @@ pub fn table(d: &Document, files: &[PathBuf], style: Style) -> String {
     );
     let _ = writeln!(out, "\n{}", style.heading("Runs"));
     rows(&mut out, &RUN_HEADINGS, &run_cells(d), |_, line| line.to_owned());
-    if let Some(dir) = files.first().and_then(|f| f.parent()) {
-        let names: Vec<_> = files.iter().filter_map(|f| f.file_name()).map(|n| n.to_string_lossy()).collect();
-        let _ = writeln!(out, "\n{}\n  {}/\n    {}", style.heading("Files"), dir.display(), names.join(" "));
-    }
+    section::files(&mut out, files, &[], style);
     out
 }
 
@@ -177,13 +175,7 @@ fn section(out: &mut String, style: Style, title: &str, lines: &[String]) {
     }
     let _ = writeln!(out, "\n{}", style.heading(title));
     for line in lines {
-        paragraph(out, "  ", line, style.width(), str::to_owned);
-    }
-}
-
-fn paragraph(out: &mut String, indent: &str, text: &str, width: usize, paint: impl Fn(&str) -> String) {
-    for part in wrap(text, width.saturating_sub(indent.len())) {
-        let _ = writeln!(out, "{indent}{}", paint(&part));
+        paragraph(out, "  ", line, style, str::to_owned);
     }
 }
 

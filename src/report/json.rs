@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::result::{RunResult, SCHEMA_VERSION};
 
@@ -64,10 +65,51 @@ fn parse(text: &str) -> Result<RunResult, String> {
 
 /// The JSON Schema of the document, as in `docs/schema/result.json`.
 pub fn schema() -> String {
-    let schema = schemars::schema_for!(RunResult);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    schema_of::<RunResult>()
+}
+
+/// The JSON Schema of a document, as pretty-printed text.
+pub(crate) fn schema_of<T: schemars::JsonSchema>() -> String {
+    // Values of JSON are always printable.
+    let mut text = serde_json::to_string_pretty(&schemars::schema_for!(T)).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// Just enough of any other document to know what it is.
+#[derive(Deserialize)]
+struct Mark {
+    schema_version: Option<u32>,
+    #[serde(flatten)]
+    rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Reads a document other than a run's, a file or the folder that holds `name`. `what` it is called by, the version of its
+/// layout, and a key by which it is known.
+pub(crate) fn read_other<T: DeserializeOwned>(
+    path: &Path,
+    name: &str,
+    (what, version, key): (&str, u32, &str),
+) -> Result<T, String> {
+    let file = if path.is_dir() { path.join(name) } else { path.to_owned() };
+    let text = fs::read_to_string(&file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    parse_other(&text, (what, version, key)).map_err(|e| format!("{}: {e}", file.display()))
+}
+
+fn parse_other<T: DeserializeOwned>(
+    text: &str,
+    (what, version, key): (&str, u32, &str),
+) -> Result<T, String> {
+    let mark: Mark = serde_json::from_str(text).map_err(|e| format!("not a {what}: {e}"))?;
+    match mark.schema_version {
+        Some(v) if v == version && mark.rest.contains_key(key) => {
+            serde_json::from_str(text).map_err(|e| format!("damaged: {e}"))
+        }
+        Some(v) if mark.rest.contains_key(key) => {
+            Err(format!("its layout is version {v}, and this voxload reads version {version}"))
+        }
+        _ => Err(format!("not a {what}: it has no schema_version or {key}")),
+    }
 }
 
 #[cfg(test)]
@@ -89,5 +131,22 @@ mod tests {
             let e = parse(text).unwrap_err();
             assert!(e.contains(says), "{text}: {e}");
         }
+    }
+
+    #[test]
+    fn other_documents_are_explained() {
+        let parse = |text| parse_other::<Vec<u8>>(text, ("capacity", 1, "sentence"));
+        for (text, says) in [
+            ("", "not a capacity"),
+            ("{\"schema_version\": 1}", "no schema_version or sentence"),
+            ("{\"schema_version\": 9, \"sentence\": \"x\"}", "layout is version 9"),
+            ("{\"schema_version\": 1, \"sentence\": \"x\"}", "damaged: "),
+        ] {
+            let e = parse(text).unwrap_err();
+            assert!(e.contains(says), "{text}: {e}");
+        }
+        let nowhere =
+            read_other::<Vec<u8>>(Path::new("/nowhere/x.json"), "x.json", ("capacity", 1, "sentence"));
+        assert!(nowhere.unwrap_err().contains("cannot read /nowhere/x.json"));
     }
 }

@@ -10,7 +10,6 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::measure::Metric;
@@ -28,11 +27,13 @@ pub(crate) mod markdown;
 pub mod result;
 #[doc(hidden)]
 pub mod sample;
+pub(crate) mod section;
 mod stages;
 mod stream;
 pub mod terminal;
 pub(crate) mod text;
 mod view;
+mod writer;
 
 pub use chart::{Curve, compared};
 pub(crate) use dir::folder_name;
@@ -43,6 +44,7 @@ pub use stages::StageTotals;
 pub use stream::{CsvRow, IntervalsCsv, RowsCsv, TurnsCsv, write_links};
 
 use view::View;
+pub(crate) use writer::Writer;
 
 /// The time in which a turn should be answered.
 pub const BUDGET: Micros = Micros::from_millis(300);
@@ -119,7 +121,7 @@ pub fn write_all(result: &RunResult, dir: &Path, plan: &ReportPlan) -> Written {
 
 /// Writes some formats. `result.json` comes first, so that a disk that fills up loses the least.
 pub fn write_formats(result: &RunResult, dir: &Path, formats: &BTreeSet<Format>) -> Written {
-    let mut out = Writer { dir, written: Written::default() };
+    let mut out = Writer::new(dir);
     if formats.contains(&Format::Json) {
         let path = dir.join(json::FILE);
         let done = json::write(result, &path);
@@ -129,7 +131,7 @@ pub fn write_formats(result: &RunResult, dir: &Path, formats: &BTreeSet<Format>)
         out.text("scenario.toml", &result.scenario);
     }
     let view = View::new(result);
-    out.written.problems.extend(view.problems.iter().cloned());
+    view.problems.iter().for_each(|p| out.problem(p.clone()));
     if formats.contains(&Format::Md) {
         out.text("summary.md", &markdown::render(&view));
     }
@@ -140,7 +142,7 @@ pub fn write_formats(result: &RunResult, dir: &Path, formats: &BTreeSet<Format>)
     if formats.contains(&Format::Html) || formats.contains(&Format::Svg) {
         (charts, problems) = chart::all(&view);
     }
-    out.written.problems.append(&mut problems);
+    problems.into_iter().for_each(|p| out.problem(p));
     if formats.contains(&Format::Html) {
         out.rendered("report.html", html::render(&view, &charts));
     }
@@ -156,43 +158,5 @@ pub fn write_formats(result: &RunResult, dir: &Path, formats: &BTreeSet<Format>)
             }
         }
     }
-    out.written
-}
-
-struct Writer<'a> {
-    dir: &'a Path,
-    written: Written,
-}
-
-impl Writer<'_> {
-    fn done(&mut self, path: PathBuf, done: Result<(), String>) {
-        match done {
-            Ok(()) => self.written.files.push(path),
-            Err(e) => self.written.problems.push(e),
-        }
-    }
-
-    fn text(&mut self, name: &str, text: &str) {
-        let path = self.dir.join(name);
-        let done = fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()));
-        self.done(path, done);
-    }
-
-    fn rendered(&mut self, name: &str, text: Result<String, String>) {
-        match text {
-            Ok(text) => self.text(name, &text),
-            Err(e) => self.written.problems.push(format!("{name} cannot be rendered: {e}")),
-        }
-    }
-
-    fn folder(&mut self, name: &str) -> bool {
-        let path = self.dir.join(name);
-        match fs::create_dir_all(&path) {
-            Ok(()) => true,
-            Err(e) => {
-                self.written.problems.push(format!("cannot create {}: {e}", path.display()));
-                false
-            }
-        }
-    }
+    out.finish()
 }

@@ -218,7 +218,5 @@ pub struct Wire {
 
 /// The JSON Schema of `sweep.json`, as pretty-printed text.
 pub fn schema() -> String {
-    // Values of JSON are always printable.
-    let text = serde_json::to_string_pretty(&schemars::schema_for!(Sweep)).unwrap_or_default();
-    text + "\n"
+    crate::report::json::schema_of::<Sweep>()
 }

@@ -1,55 +1,35 @@
 //! A sweep's files: written whole or not at all, the document first.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::document::Sweep;
 use super::{csv, html, markdown};
-use crate::report::{Written, chart};
+use crate::report::{Writer, Written, chart};
 
 /// The name of the document.
 pub const FILE: &str = "sweep.json";
 
 /// Writes everything into the folder. A file that fails is a problem; the others are written all the same.
 pub fn write(s: &Sweep, dir: &Path) -> Written {
-    let mut written = Written::default();
-    let mut put = |name: &str, text: Result<String, String>| {
-        let path = dir.join(name);
-        let done = text.map_err(|e| format!("{name} cannot be rendered: {e}")).and_then(|text| {
-            replace(&path, &text).map_err(|e| format!("cannot write {}: {e}", path.display()))
-        });
-        match done {
-            Ok(()) => written.files.push(path),
-            Err(e) => written.problems.push(e),
-        }
-    };
-    put(FILE, serde_json::to_string_pretty(s).map(|t| t + "\n").map_err(|e| e.to_string()));
-    put("sweep.md", Ok(markdown::render(s)));
-    put("sweep.csv", csv::render(s));
+    let mut out = Writer::new(dir);
+    out.document(FILE, s);
+    out.text("sweep.md", &markdown::render(s));
+    out.rendered("sweep.csv", csv::render(s));
     let (charts, problems) = chart::sweep(s);
-    put("sweep.html", html::render(s, &charts));
-    for c in &charts {
-        put(&format!("charts/{}.svg", c.name), Ok(c.svg.clone()));
+    out.rendered("sweep.html", html::render(s, &charts));
+    if !charts.is_empty() && out.folder("charts") {
+        for c in &charts {
+            out.text(&format!("charts/{}.svg", c.name), &c.svg);
+        }
     }
-    written.problems.extend(problems);
-    written
-}
-
-/// Who reads it while it is written sees the old one.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+    problems.into_iter().for_each(|p| out.problem(p));
+    out.finish()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::sweep::sample;
 

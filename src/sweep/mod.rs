@@ -13,12 +13,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::calibrate::Stop;
 use crate::exit::Failure;
 use crate::measure::health;
 use crate::report::json;
 use crate::scenario::SweepPlan;
 use crate::scenario::estimate::{Estimate, Speech as Assumed};
+use crate::subprocess::Stop;
 use crate::time::Micros;
 
 mod child;

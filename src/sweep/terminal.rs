@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use super::document::Sweep;
 use super::words::{self, Table};
 use super::{Job, plan};
+use crate::report::section::{self, paragraph};
 use crate::report::terminal::Style;
-use crate::report::text::{counted, one_line, wrap};
+use crate::report::text::{counted, one_line};
 use crate::scenario::SweepOrder;
 use crate::time::Micros;
 
@@ -34,11 +35,7 @@ pub fn summary(s: &Sweep, files: &[PathBuf], style: Style) -> String {
     list(&mut out, "Failures", &words::failures(s), style);
     list(&mut out, "Skipped", &words::skipped(s), style);
     list(&mut out, "Notes", &s.notes, style);
-    if let Some(dir) = files.first().and_then(|f| f.parent()) {
-        let names: Vec<_> =
-            files.iter().map(|f| f.strip_prefix(dir).unwrap_or(f).display().to_string()).collect();
-        let _ = writeln!(out, "\n{}\n  {}/\n    {}", style.heading("Files"), dir.display(), names.join(" "));
-    }
+    section::files(&mut out, files, &[], style);
     out
 }
 
@@ -89,12 +86,6 @@ fn list(out: &mut String, title: &str, lines: &[String], style: Style) {
     }
     if lines.len() > SKIPPED {
         let _ = writeln!(out, "  … and {} more", lines.len() - SKIPPED);
-    }
-}
-
-fn paragraph(out: &mut String, indent: &str, text: &str, style: Style, paint: impl Fn(&str) -> String) {
-    for part in wrap(text, style.width().saturating_sub(indent.len())) {
-        let _ = writeln!(out, "{indent}{}", paint(&part));
     }
 }
 
