@@ -62,6 +62,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
 
+    /// Keep the speech of each turn here, as SESSION-TURN.wav: to see whether a client sends what it should
+    ///
+    /// Files are written by the threads that serve: not for measuring.
+    #[arg(long, value_name = "DIR")]
+    heard: Option<PathBuf>,
+
     /// The bearer token that devices must show; better in the environment than on the command line
     #[arg(long, value_name = "TOKEN", env = "VOXLOAD_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -86,6 +92,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         listen: args.listen,
         secure: args.tls,
         truth: args.truth.clone(),
+        heard: args.heard.clone(),
         clock: Clock::start(),
     })
     .map_err(Failure::usage)?;

@@ -88,6 +88,7 @@ pub(super) fn world(plan: ReferencePlan) -> (Rc<World>, Kept) {
         truth,
         memory: RefCell::new(Memory::new(plan.vad_level)),
         sessions: Arc::new(Sessions::new(Arc::clone(&plan), Arc::clone(&stats))),
+        heard: None,
         conditions: Cell::new(Conditions::usual(&plan)),
         stats,
         plan,

@@ -58,6 +58,9 @@ impl Session {
                 return;
             }
         };
+        if let Some(tape) = &mut talk.tape {
+            tape.hear(payload);
+        }
         if talk.vad.as_ref().is_some_and(|v| !v.speaking()) {
             // The turn begins with the payload in which speech is noticed.
             talk.heard = Heard::default();
@@ -117,6 +120,9 @@ impl Session {
         let quiet = talk.vad.as_ref().map_or(Micros::ZERO, Vad::quiet);
         let turn = turn.unwrap_or(talk.next_turn);
         talk.next_turn = turn.wrapping_add(1);
+        if let Some(tape) = &mut talk.tape {
+            tape.cut(self.number, turn);
+        }
         match &mut talk.vad {
             Some(vad) => vad.reset(),
             None => talk.ear.reset(),
