@@ -54,7 +54,7 @@ def audio_of(events):
 def check_turn(events, part=False):
     """Text, audio and order of a reply."""
     names = types(events)
-    order = ["UserStartedSpeaking", "ConversationText", "AgentStartedSpeaking", "audio"] + ([] if part else ["AgentAudioDone"])
+    order = ["UserStartedSpeaking", "ConversationText", "audio"] + ([] if part else ["AgentAudioDone"])
     places = [names.index(n) if n in names else -1 for n in order]
     checks.ok("the order of messages", places == sorted(places) and -1 not in places, names)
     texts = [e for e in events if is_type("ConversationText")(e)]
