@@ -69,14 +69,13 @@ impl Device {
                     } else {
                         "no answer"
                     };
-                    (FailureClass::Timeout, format!("{got} within {timeout} of the end of speech"))
+                    let detail = format!("{got} within {timeout} of the end of speech");
+                    (FailureClass::Timeout, self.with_complaint(detail))
                 }
                 Some(_) => {
                     let media = turn.playback.media();
-                    (
-                        FailureClass::ReplyStalled,
-                        format!("nothing for {gap} after {media} of audio, and no end of the reply"),
-                    )
+                    let detail = format!("nothing for {gap} after {media} of audio, and no end of the reply");
+                    (FailureClass::ReplyStalled, self.with_complaint(detail))
                 }
             };
             self.fail(now, fault);

@@ -193,8 +193,10 @@ struct Online {
     planned: Micros,
     /// When it was upgraded.
     since: Micros,
-    /// Since when the device can speak; `None`: it waits to hear whether its session goes on.
+    /// Since when the device can speak; `None`: it waits for the opening, or to hear whether its session goes on.
     ready: Option<Micros>,
+    /// It has asked for the session that it had before.
+    resumes: bool,
     local_port: u16,
     next_heartbeat: Micros,
     /// A heartbeat that has not been answered yet.
@@ -324,6 +326,12 @@ impl Device {
             earliest(self.session_deadline());
         }
         earliest(self.strike_deadline());
+        if let Some(quiet) = self.plan.dialect.capabilities().quiet {
+            let heard = |t: &&Turn| t.record.first_byte.is_some();
+            for turn in [self.turn.as_deref(), self.interrupted.as_deref()].into_iter().flatten().filter(heard) {
+                earliest(turn.deadline(self.plan.turn.timeout, quiet));
+            }
+        }
         if let Some(turn) = &self.turn {
             earliest(turn.deadline(self.plan.turn.timeout, self.plan.turn.gap_timeout));
             earliest(self.barge_in_at(turn).unwrap_or(Micros::NEVER));
@@ -363,6 +371,7 @@ impl Device {
             Input::LeaveAt(at) => self.leave_at = self.leave_at.min(at),
             Input::Abort { owed } => return self.abort(now, owed),
         }
+        self.fell_quiet(now, ear);
         self.tick(now);
     }
 
@@ -414,6 +423,10 @@ impl Device {
         self.give_up_trouble(now);
         match self.link {
             Link::Online(_) => {
+                if let Some(dialect) = &mut self.dialect {
+                    dialect.goodbye(&mut self.frames);
+                }
+                self.send_frames(now, None, false);
                 self.event(Event::Disconnected);
                 self.out.push_back(Output::Goodbye);
             }

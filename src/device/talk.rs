@@ -285,6 +285,8 @@ impl Device {
                 dialect.interrupt(turn.record.session_turn, &mut self.frames);
             }
             self.send_frames(at, None, false);
+        } else if let Some(dialect) = &mut self.dialect {
+            dialect.barge_in(turn.record.session_turn);
         }
         self.interrupted = Some(turn);
         // The user goes on to say the next thing.

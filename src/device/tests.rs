@@ -44,7 +44,7 @@ fn clip(name: &str, chunks: i64, silence: i64) -> Spoken {
         speech: (0..chunks).map(chunk).collect(),
         silence: (0..silence).map(chunk).collect(),
     };
-    Spoken::new(clip, Dialect::Envelope, Encoding::Binary)
+    Spoken::new(clip, &Dialect::Envelope, Encoding::Binary)
 }
 
 pub(crate) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> {

@@ -83,7 +83,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         thresholds: Vec::new(),
         target: TargetInfo {
             url,
-            dialect: plan.dialect.capabilities().name.to_owned(),
+            dialect: plan.dialect.capabilities().name.to_string(),
             text_granularity: format!("{:?}", plan.dialect.capabilities().text).to_lowercase(),
             embedded,
             tls,
@@ -292,7 +292,7 @@ fn barge_in(totals: &Totals) -> BargeInCounts {
 
 fn audio(scenario: &Scenario, plan: &Plan, tls: bool) -> AudioInfo {
     let s = &scenario.audio.settings;
-    let cost = Wire::up(s, plan.dialect, scenario.audio.encoding, tls);
+    let cost = Wire::up(s, &plan.dialect, scenario.audio.encoding, tls);
     AudioInfo {
         codec: s.format.codec.name().to_owned(),
         sample_rate: s.format.sample_rate,

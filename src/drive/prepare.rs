@@ -12,7 +12,7 @@ use crate::audio::chunk::encode_all;
 use crate::audio::library::Library;
 use crate::audio::{CodecSettings, Sound};
 use crate::device::plan::{Beat, Plan, Spoken};
-use crate::dialect::SessionSetup;
+use crate::dialect::{Given, SessionSetup};
 use crate::event::FailureClass;
 use crate::exit::{Exit, Failure};
 use crate::reference::child::{Child, Order};
@@ -56,7 +56,7 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
         Some(b) => encode(&load(&b.sounds)?, EndOfTurn::Signal)?,
         None => Vec::new(),
     };
-    let (dialect, encoding) = (scenario.target.dialect, audio.encoding);
+    let (dialect, encoding) = (&scenario.target.dialect, audio.encoding);
     let spoken =
         |clips: Vec<_>| clips.into_iter().map(|c| Spoken::new(c, dialect, encoding)).collect::<Vec<_>>();
     let mut spoken_utterances = spoken(utterances);
@@ -75,7 +75,7 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
     }
     let plan = Plan {
         seed: Seed(scenario.seed),
-        dialect: scenario.target.dialect,
+        dialect: dialect.clone(),
         setup: Arc::new(SessionSetup {
             up: audio.settings.format,
             down: audio.down,
@@ -83,6 +83,13 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
             vad: scenario.turn.end == EndOfTurn::Vad,
             locale: scenario.session.locale.clone(),
             voice: scenario.session.voice.clone(),
+            given: Arc::new(Given {
+                seed: Seed(scenario.seed),
+                token: scenario.target.token.clone(),
+                columns: Arc::clone(&scenario.target.values),
+                chunk: audio.settings.chunk,
+                frame: audio.settings.frame,
+            }),
         }),
         utterances: spoken_utterances,
         sounds: spoken(coughs),

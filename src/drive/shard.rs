@@ -98,12 +98,16 @@ const GRAVES: usize = 2_000;
 impl Shared {
     /// For devices that follow `plan`; needs a tokio runtime.
     pub fn new(clock: Clock, plan: &Plan, endpoint: Arc<Endpoint>) -> io::Result<Self> {
-        let has_text = plan.dialect.capabilities().text != crate::dialect::TextGranularity::None;
+        let can = plan.dialect.capabilities();
+        let mut recorder = Recorder::new(plan.warmup, can.text != crate::dialect::TextGranularity::None);
+        if can.stt {
+            recorder.without_replies();
+        }
         Ok(Self {
             clock,
             timers: Timers::new(clock)?,
             endpoint,
-            recorder: RefCell::new(Recorder::new(plan.warmup, has_text)),
+            recorder: RefCell::new(recorder),
             ear: RefCell::new(Ear::new(plan.setup.down)),
             control: Cell::new((0, Control::Run)),
             us_per_byte: plan.us_per_byte(),

@@ -17,7 +17,8 @@ use super::{
     ServerEvent, SessionPlan, Stage, Target, TurnPlan, ValidityLimits,
 };
 use crate::audio::{AudioFormat, Codec, CodecSettings};
-use crate::dialect::{Dialect, Encoding, TextGranularity};
+use crate::dialect::{Dialect, TextGranularity};
+use crate::dialect::Encoding;
 use crate::gate::{Subject, Threshold};
 use crate::measure::Metric;
 use crate::time::Micros;
@@ -44,6 +45,8 @@ impl Check<'_> {
     pub(super) fn scenario(mut self, origin: &str, name: &str) -> Scenario {
         self.stages();
         self.shortened_run();
+        self.settings.resolve("target.dialect", self.base, |t| t.ends_with(".toml"));
+        let first = self.suggestions();
         self.settings.fill_defaults();
         self.resolve_paths();
         let name = match self.setting("name") {
@@ -51,15 +54,15 @@ impl Check<'_> {
             _ => name.to_owned(),
         };
         self.name(&name);
-        let dialect = self.dialect();
-        let target = self.target(dialect);
+        let dialect = self.dialect(first);
+        let target = self.target(&dialect);
         self.fleet_rules();
-        self.audio_rules(dialect);
-        self.turn_rules(dialect);
+        self.audio_rules(&dialect);
+        self.turn_rules(&dialect);
         self.freeze_rules();
-        self.session_rules(dialect);
+        self.session_rules(&dialect);
         self.trouble_rules();
-        self.thresholds(dialect);
+        self.thresholds(&dialect);
         let seed = self.int("seed").unsigned_abs();
         Scenario {
             seed,
@@ -79,7 +82,7 @@ impl Check<'_> {
                 max_stall_ratio: self.share("playback.max_stall_ratio"),
             },
             network: self.network(),
-            reference: self.reference(seed, dialect),
+            reference: self.reference(seed, dialect.clone()),
             thresholds: self.list("thresholds").into_iter().map(|t| t.value).collect(),
             validity: ValidityLimits {
                 send_lateness_p99: self.time("validity.send_lateness_p99"),
@@ -168,11 +171,7 @@ impl Check<'_> {
         }
     }
 
-    fn dialect(&self) -> Dialect {
-        Dialect::from_name(&self.choice("target.dialect")).unwrap_or(Dialect::Envelope)
-    }
-
-    fn target(&mut self, dialect: Dialect) -> Target {
+    fn target(&mut self, dialect: &Dialect) -> Target {
         let url = self.optional_text("target.url");
         let headers = match self.value("target.headers") {
             Some(Value::Table(entries)) => entries.clone(),
@@ -241,7 +240,8 @@ impl Check<'_> {
                 None => format!("embedded reference server, preset {}", self.choice("reference.preset")),
             },
             url: url.map(|t| Secret::new(t.value)),
-            dialect,
+            dialect: dialect.clone(),
+            token: self.optional_text("target.token").map(|t| Secret::new(t.value)),
             headers: headers.into_iter().map(|(name, t)| (name, Secret::new(t.value))).collect(),
             insecure: self.bool("target.insecure"),
             ca: self.path("target.ca"),
@@ -430,7 +430,7 @@ impl Check<'_> {
         }
     }
 
-    fn audio_rules(&mut self, dialect: Dialect) {
+    fn audio_rules(&mut self, dialect: &Dialect) {
         let opus = self.choice("audio.codec") == "opus";
         let (frame, chunk) = (self.time("audio.frame"), self.time("audio.chunk"));
         if opus && !self.any_broken(&["audio.frame", "audio.codec"]) && !OPUS_FRAMES.contains(&frame.0) {
@@ -481,17 +481,17 @@ impl Check<'_> {
         }
         let can = dialect.capabilities();
         let settings = self.codec_settings();
-        for (path, format) in [("audio.rate", settings.format), ("audio.reply_rate", self.down())] {
-            if !can.formats.is_empty()
-                && !can.formats.contains(&format)
+        let ways = [("audio.rate", settings.format, &can.formats), ("audio.reply_rate", self.down(), &can.down_formats)];
+        for (path, format, formats) in ways {
+            if !formats.is_empty()
+                && !formats.contains(&format)
                 && !self.any_broken(&[path, "audio.codec"])
             {
-                let carried: Vec<_> = can
-                    .formats
+                let carried: Vec<_> = formats
                     .iter()
                     .map(|f| format!("`{}` at {} Hz", f.codec.name(), f.sample_rate))
                     .collect();
-                let codec_fits = can.formats.iter().any(|f| f.codec == format.codec);
+                let codec_fits = formats.iter().any(|f| f.codec == format.codec);
                 if !codec_fits && path == "audio.reply_rate" {
                     continue; // said already
                 }
@@ -515,6 +515,7 @@ impl Check<'_> {
                 "write `encoding = \"binary\"`",
             );
         }
+        self.limits(dialect, &settings);
         self.wav_files("audio.fixtures");
         self.wav_files("turn.backchannel.sounds");
     }
@@ -536,7 +537,7 @@ impl Check<'_> {
         }
     }
 
-    fn turn_rules(&mut self, dialect: Dialect) {
+    fn turn_rules(&mut self, dialect: &Dialect) {
         let can = dialect.capabilities();
         let vad = self.choice("turn.end") == "vad";
         let (barge_in, backchannel) =
@@ -548,7 +549,20 @@ impl Check<'_> {
                 "write `end = \"signal\"`",
             );
         }
-        if barge_in > 0.0 && !can.interrupt && !(vad && can.vad) {
+        if !vad && !can.signal && can.vad {
+            self.fail(
+                &["turn.end"],
+                format!("with the dialect `{}` a device cannot say that its user has finished", can.name),
+                "write `end = \"vad\"`",
+            );
+        }
+        if barge_in > 0.0 && can.stt {
+            self.fail(
+                &["turn.barge_in.share"],
+                format!("the dialect `{}` recognises speech: there is no reply to interrupt", can.name),
+                "leave `[turn.barge_in]` out",
+            );
+        } else if barge_in > 0.0 && !can.interrupt && !(vad && can.vad) {
             self.fail(
                 &["turn.barge_in.share"],
                 format!("the dialect `{}` has no way to interrupt a reply", can.name),
@@ -578,7 +592,7 @@ impl Check<'_> {
         }
     }
 
-    fn session_rules(&mut self, dialect: Dialect) {
+    fn session_rules(&mut self, dialect: &Dialect) {
         let reconnect = self.choice("session.reconnect");
         if !self.any_broken(&["session.reconnect_base", "session.reconnect_cap"])
             && reconnect != "fixed"
@@ -635,7 +649,7 @@ impl Check<'_> {
         }
     }
 
-    fn thresholds(&mut self, dialect: Dialect) {
+    fn thresholds(&mut self, dialect: &Dialect) {
         let parts = self.setting("thresholds").map(|s| s.parts.clone()).unwrap_or_default();
         for (text, place) in self.list("thresholds").into_iter().zip(parts) {
             let threshold = match Threshold::parse(&text.value) {
@@ -650,6 +664,9 @@ impl Check<'_> {
                     if dialect.capabilities().text == TextGranularity::None =>
                 {
                     format!("the dialect `{}` has no reply text", dialect.capabilities().name)
+                }
+                Subject::Metric(metric) if dialect.capabilities().stt && metric.is_of_reply() => {
+                    format!("the dialect `{}` recognises speech: nobody replies", dialect.capabilities().name)
                 }
                 Subject::Metric(Metric::BargeInStop | Metric::BargeInLastByte)
                     if self.share("turn.barge_in.share") == 0.0 =>
@@ -706,7 +723,7 @@ impl Check<'_> {
         }
     }
 
-    fn duration(&self) -> Micros {
+    pub(super) fn duration(&self) -> Micros {
         let stages = self.stage_list();
         if stages.is_empty() {
             self.time("fleet.duration")
@@ -719,7 +736,7 @@ impl Check<'_> {
         Codec::from_name(&self.choice("audio.codec")).unwrap_or(Codec::Opus)
     }
 
-    fn codec_settings(&self) -> CodecSettings {
+    pub(super) fn codec_settings(&self) -> CodecSettings {
         let codec = self.codec();
         let opus = codec == Codec::Opus;
         CodecSettings {
@@ -733,7 +750,7 @@ impl Check<'_> {
         }
     }
 
-    fn down(&self) -> AudioFormat {
+    pub(super) fn down(&self) -> AudioFormat {
         AudioFormat { codec: self.codec(), sample_rate: self.u32("audio.reply_rate") }
     }
 

@@ -94,6 +94,21 @@ impl Session {
         }
     }
 
+    /// The user begins to speak; `vad`: who is to find the end of that.
+    pub(super) fn begin_turn(&mut self, vad: Option<bool>) {
+        let silence = self.world.plan.vad_silence;
+        let Some(talk) = &mut self.talk else {
+            return;
+        };
+        match vad {
+            Some(true) if talk.vad.is_none() => talk.vad = Some(Vad::new(silence)),
+            Some(false) => talk.vad = None,
+            _ => {}
+        }
+        let turn = talk.next_turn;
+        self.answer(Answer::Listening { turn }, Mark::default());
+    }
+
     /// A partial transcript, when it is time for one.
     fn partial(&mut self) {
         let every = self.world.plan.partials;

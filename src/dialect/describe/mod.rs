@@ -1,0 +1,329 @@
+//! Dialects that are described in TOML (`docs/dialect-format.md`), read once and interpreted by both sides.
+//!
+//! ```text
+//! text ─ overlay: variant, mode, encoding ─▶ file, event, message: Description ─┬─▶ device: frames ◀─▶ meanings
+//!                                                                               └─▶ server: answers ─▶ frames ─▶ requests
+//! ```
+//!
+//! What happens for every message is short: `scan` reads the wanted values out of the JSON in one pass, `rule::Dispatch`
+//! looks up the rules that can hold, and messages are made by copying their constant parts (`template`).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Capabilities, Encoding, SessionSetup};
+use crate::audio::{AudioFormat, Codec};
+use crate::scenario::{Diagnostics, Secret};
+use crate::time::Micros;
+
+mod audio;
+mod context;
+mod correlate;
+mod device;
+mod event;
+mod file;
+mod message;
+mod overlay;
+mod read;
+mod rule;
+mod scan;
+mod server;
+pub mod tally;
+mod template;
+
+use self::audio::Header;
+use self::rule::{Cond, Dispatch, Pointers, Rule};
+use self::template::{Message, Text};
+
+pub use self::device::{Device, prepare};
+pub use self::server::Server;
+use self::tally::Tally;
+
+/// The descriptions that the binary carries: name and text.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("xiaozhi", include_str!("../builtin/xiaozhi.toml")),
+    ("openai-realtime", include_str!("../builtin/openai-realtime.toml")),
+];
+
+/// What of a description is used: chosen by the scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// `target.variant`; `None`: the file's own.
+    pub variant: Option<String>,
+    /// True when the server is to find the end of speech.
+    pub vad: bool,
+    /// How audio travels; `None`: as the file has it.
+    pub encoding: Option<Encoding>,
+    /// Values in place of those of the file.
+    pub values: Vec<(String, Secret)>,
+    /// Audio that the reference server takes for agreed when the device does not say: from the device, and back.
+    pub formats: Option<(AudioFormat, AudioFormat)>,
+}
+
+/// A description: where it comes from, and what it says.
+#[derive(Debug)]
+pub struct Described {
+    /// Its file, or the name of a built-in one.
+    pub origin: String,
+    /// The TOML.
+    pub text: String,
+    /// What of it is used.
+    pub choice: Choice,
+    pub(super) description: Description,
+    /// What its rules have seen, over all devices of a run.
+    pub tally: Arc<Tally>,
+}
+
+impl Described {
+    /// Reads a description. Errors are everything that is wrong, in all of its variants.
+    pub fn load(origin: &str, text: &str, choice: Choice) -> Result<Self, Diagnostics> {
+        let description = overlay::load(origin, text, &choice)?;
+        let tally = Arc::new(Tally::new(description.rules.iter().map(|r| (Arc::clone(&r.name), r.is.name()))));
+        Ok(Self { origin: origin.to_owned(), text: text.to_owned(), choice, description, tally })
+    }
+
+    /// The same with another choice.
+    pub fn choose(&self, choice: Choice) -> Result<Self, Diagnostics> {
+        Self::load(&self.origin, &self.text, choice)
+    }
+
+    /// What it can do.
+    pub const fn capabilities(&self) -> &Capabilities {
+        &self.description.capabilities
+    }
+
+    /// One line about it.
+    pub fn about(&self) -> &str {
+        &self.description.about
+    }
+
+    /// Where the protocol is documented.
+    pub fn docs(&self) -> Option<&str> {
+        self.description.docs.as_deref()
+    }
+
+    /// Its variants.
+    pub fn variants(&self) -> &[String] {
+        &self.description.variants
+    }
+
+    /// What it has understood, in lines for people.
+    pub fn summary(&self) -> Vec<String> {
+        self.description.summary()
+    }
+}
+
+impl Described {
+    /// The description of a name or a file: built in, or read.
+    pub fn built_in(name: &str) -> Option<&'static str> {
+        BUILT_IN.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
+    }
+
+    /// What a device adds to its upgrade request.
+    pub(super) fn ask(&self, setup: &SessionSetup, device: u32) -> Asked {
+        let c = &self.description.connect;
+        let context = device::context_of(&self.description, setup, device);
+        let pairs = |pairs: &[(String, Text)]| {
+            pairs.iter().filter_map(|(name, text)| Some((name.clone(), text.render(&context)?))).collect()
+        };
+        Asked {
+            path: c.path.as_ref().and_then(|p| p.render(&context)),
+            query: pairs(&c.query),
+            headers: pairs(&c.headers),
+            subprotocols: c.subprotocols.iter().filter_map(|t| t.render(&context)).collect(),
+        }
+    }
+
+    /// True when the server hears a token in what devices send of themselves: header, query or message.
+    pub(super) fn says_token(&self) -> bool {
+        let d = &self.description;
+        let c = &d.connect;
+        let token = template::Var::Named(template::Name::Token);
+        let texts = c.query.iter().chain(&c.headers).map(|(_, t)| t);
+        texts.flat_map(Text::holes).any(|h| h.var == token)
+            || d.open.iter().any(|s| matches!(s, Step::Send(m) if m.says(template::Name::Token)))
+    }
+}
+
+/// What a description asks for in an upgrade.
+pub(super) struct Asked {
+    pub(super) path: Option<String>,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) subprotocols: Vec<String>,
+}
+
+/// Signs a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// AWS Signature Version 4, in the query.
+    AwsSigv4,
+}
+
+/// What stands between frames and JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Envelope {
+    /// Nothing.
+    Json,
+    /// A codec of `dialect::codec`, by its name there.
+    Codec(&'static str),
+}
+
+/// How a connection is asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Connect {
+    pub(super) path: Option<Text>,
+    pub(super) query: Vec<(String, Text)>,
+    pub(super) headers: Vec<(String, Text)>,
+    pub(super) subprotocols: Vec<Text>,
+    pub(super) sign: Option<Signer>,
+}
+
+/// A step of the opening.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Send(Message),
+    /// The rule that must fire, and how long that may take, counted from the connection.
+    Expect(u16, Micros),
+}
+
+/// Payloads of one direction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Way {
+    pub(super) formats: Vec<AudioFormat>,
+    pub(super) header: Header,
+    /// A continuous Ogg stream instead of packets.
+    pub(super) ogg: bool,
+}
+
+/// How a reply is interrupted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Interruption {
+    pub(super) send: Vec<Message>,
+    pub(super) ack: Option<u16>,
+}
+
+/// A sign of life.
+#[derive(Clone, Debug)]
+pub(super) struct KeepAlive {
+    pub(super) send: Vec<Message>,
+}
+
+/// How a device leaves.
+#[derive(Clone, Debug)]
+pub(super) struct Close {
+    pub(super) send: Vec<Message>,
+    pub(super) expect: Option<u16>,
+    pub(super) timeout: Micros,
+    pub(super) code: u16,
+}
+
+/// Further conditions by which the server recognises messages.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hear {
+    pub(super) turn_start: Vec<Cond>,
+    pub(super) turn_end: Vec<Cond>,
+    pub(super) interrupt: Vec<Cond>,
+    pub(super) ping: Vec<Cond>,
+    pub(super) close: Vec<Cond>,
+    pub(super) ignore: Vec<Cond>,
+}
+
+/// The reference server's part.
+#[derive(Clone, Debug)]
+pub(super) struct ServerPart {
+    pub(super) on_connect: bool,
+    pub(super) vad: Option<Cond>,
+    pub(super) hear: Hear,
+    pub(super) pointers: Pointers,
+    pub(super) signs: Vec<server::Sign>,
+}
+
+/// What a file says, ready to be used.
+#[derive(Clone, Debug)]
+pub(super) struct Description {
+    pub(super) capabilities: Capabilities,
+    pub(super) about: String,
+    pub(super) docs: Option<String>,
+    pub(super) variants: Vec<String>,
+    pub(super) envelope: Envelope,
+    pub(super) connect: Connect,
+    pub(super) binary_json: bool,
+    pub(super) emit_binary: bool,
+    pub(super) open: Vec<Step>,
+    pub(super) up: Way,
+    pub(super) down: Way,
+    pub(super) template: Option<Message>,
+    pub(super) names: Vec<(Codec, String)>,
+    pub(super) turn_start: Vec<Message>,
+    pub(super) turn_end: Vec<Message>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) dispatch: Dispatch,
+    pub(super) pointers: Pointers,
+    pub(super) correlate: Vec<u16>,
+    pub(super) by_number: bool,
+    pub(super) interruption: Option<Interruption>,
+    pub(super) keep_alive: KeepAlive,
+    pub(super) close: Close,
+    pub(super) server: ServerPart,
+}
+
+impl Description {
+    /// What the file calls a codec.
+    pub(super) fn codec_name(&self, codec: Codec) -> &str {
+        self.names.iter().find(|(c, _)| *c == codec).map_or_else(|| codec.name(), |(_, name)| name)
+    }
+
+    /// The codec of that name.
+    pub(super) fn codec(&self, name: &str) -> Option<Codec> {
+        let own = self.names.iter().find(|(_, n)| n.eq_ignore_ascii_case(name)).map(|(c, _)| *c);
+        own.or_else(|| Codec::from_name(name))
+    }
+
+    fn summary(&self) -> Vec<String> {
+        let can = &self.capabilities;
+        let yes = |b: bool, what: &str| if b { what.to_owned() } else { format!("no {what}") };
+        let formats = |formats: &[AudioFormat]| {
+            let each: Vec<_> =
+                formats.iter().map(|f| format!("{} at {} Hz", f.codec.name(), f.sample_rate)).collect();
+            if each.is_empty() { "any format".to_owned() } else { each.join(", ") }
+        };
+        let mut lines = vec![
+            format!("{}: {}", can.name, if can.stt { "speech to text" } else { "an agent that replies with speech" }),
+            format!("first text: {:?}", can.text).to_lowercase(),
+            format!("audio up: {}, {}", formats(&can.formats), if self.template.is_some() { "base64 in JSON" } else { "binary frames" }),
+            format!("audio down: {}", formats(&can.down_formats)),
+        ];
+        let ends: Vec<_> = [(can.signal, "the device says so"), (can.vad, "the server finds it")]
+            .into_iter()
+            .filter_map(|(b, t)| b.then_some(t))
+            .collect();
+        lines.push(format!("end of speech: {}", ends.join(", or ")));
+        lines.push(format!("{}, {}", yes(can.interrupt, "interruption by a message"), yes(can.resume, "resumption of sessions")));
+        for (n, step) in self.open.iter().enumerate() {
+            lines.push(match step {
+                Step::Send(_) => format!("opening {}: a message", n + 1),
+                Step::Expect(rule, limit) => {
+                    let name = self.rules.get(usize::from(*rule)).map_or("", |r| &r.name);
+                    format!("opening {}: waits for `{name}`, until {limit} after the connection", n + 1)
+                }
+            });
+        }
+        for rule in &self.rules {
+            let emits = if rule.emit.messages.is_empty() && !(rule.is == rule::Is::Audio && rule.audio.is_none()) {
+                ", which the reference server never sends"
+            } else {
+                ""
+            };
+            lines.push(format!("event `{}`: {}{emits}", rule.name, rule.is.name()));
+        }
+        if !self.variants.is_empty() {
+            lines.push(format!("variants: {}", self.variants.join(", ")));
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests;
