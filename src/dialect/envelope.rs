@@ -311,7 +311,7 @@ impl ServerDialect for Server {
             .frame(),
             Answer::Pong => Message::new("pong").frame(),
             // The dialect has no words for these.
-            Answer::Listening { .. } | Answer::Goodbye => return,
+            Answer::Listening { .. } | Answer::SpeechStarted { .. } | Answer::Goodbye => return,
         });
     }
 }

@@ -346,8 +346,10 @@ pub enum Answer {
     Partial { turn: u32, text: String },
     /// Transcript, final.
     Final { turn: u32, text: String },
-    /// The user has begun to speak.
+    /// The device has said that its user begins to speak.
     Listening { turn: u32 },
+    /// The server has noticed that the user speaks.
+    SpeechStarted { turn: u32 },
     /// A token of the reply; `last`: there are no more.
     Token { turn: u32, text: String, last: bool },
     /// Reply audio: a codec payload. Dialects whose replies are one message collect until [`Answer::Done`].
@@ -496,6 +498,11 @@ impl Dialect {
             Self::Described(d) => Some(d),
             Self::Envelope | Self::Plain => None,
         }
+    }
+
+    /// The token that a device shows in its upgrade, where the dialect has its own place for it.
+    pub fn token_shown(&self, handshake: &Handshake) -> Option<String> {
+        self.described()?.token_shown(handshake)
     }
 
     /// A token that is not in a bearer header may come with the opening.

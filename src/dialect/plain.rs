@@ -127,6 +127,7 @@ impl ServerDialect for Server {
             | Answer::SpeechStopped { .. }
             | Answer::Partial { .. }
             | Answer::Listening { .. }
+            | Answer::SpeechStarted { .. }
             | Answer::Token { .. }
             | Answer::Goodbye => {}
         }

@@ -182,6 +182,7 @@ impl Session {
             self.on_request(now, request);
         }
         self.requests = requests;
+        self.collect_late();
     }
 
     /// The device said goodbye, with this code.
@@ -439,6 +440,11 @@ impl Session {
             self.push(frame, mark);
         }
         self.frames = frames;
+        self.collect_late();
+    }
+
+    /// Takes what the dialect says later.
+    fn collect_late(&mut self) {
         let mut later = Vec::new();
         self.dialect.later(&mut later);
         // How late is counted from when somebody looks at the clock next: at once.

@@ -117,6 +117,10 @@ fn admit(request: &Request, world: &World) -> Result<bool, Refusal> {
     let Some(token) = &plan.token else {
         return Ok(true);
     };
+    // Where the dialect has its own place for it, that is where it stands.
+    if let Some(shown) = plan.dialect.token_shown(&handshake_of(request)) {
+        return if shown == token.reveal() { Ok(true) } else { unauthorised("the token is wrong") };
+    }
     match request.headers().get(header::AUTHORIZATION).map(|v| v.as_bytes()) {
         Some(shown) if shown.strip_prefix(b"Bearer ") == Some(token.reveal().as_bytes()) => Ok(true),
         // It may stand there in another way, which the dialect knows.

@@ -9,6 +9,7 @@ use super::template::{Name, Val, Values, Var};
 use crate::audio::AudioFormat;
 use crate::dialect::SessionSetup;
 use crate::seed::Seed;
+use crate::time::Micros;
 
 /// Variables of a message of the device.
 pub(super) struct Ours<'a> {
@@ -37,7 +38,7 @@ impl Values for Ours<'_> {
         };
         let s = self.setup;
         let text = |t: &'_ str| Val::Str(Cow::Owned(t.to_owned()));
-        let ms = |t: crate::time::Micros| Val::Int(t.0 / 1_000);
+        let ms = |t: Micros| Val::Int(t.0 / 1_000);
         match name {
             Name::Token => match &s.given.token {
                 Some(token) => owned(s.given.columns.fill(token.reveal(), self.device)),
@@ -74,7 +75,14 @@ impl Values for Ours<'_> {
             | Name::Status
             | Name::Interrupted
             | Name::Code
-            | Name::Message => Val::Unset,
+            | Name::Message
+            | Name::HeardMs
+            | Name::HeardS
+            | Name::TurnS
+            | Name::TurnHeardMs
+            | Name::TurnHeardS
+            | Name::Detected
+            | Name::Signalled => Val::Unset,
         }
     }
 }
@@ -90,6 +98,10 @@ pub(super) struct Theirs<'a> {
     pub(super) seq: u64,
     pub(super) ts_ms: i64,
     pub(super) said: Said<'a>,
+    /// Playing time heard on this connection, and how much of it before the turn.
+    pub(super) heard: (Micros, Micros),
+    /// The end of speech was found, not told.
+    pub(super) detected: bool,
 }
 
 /// What one answer of the server says.
@@ -134,6 +146,13 @@ impl Values for Theirs<'_> {
             Name::Interrupted => Val::Bool(self.said.interrupted),
             Name::Code => text(self.said.error.map(|(c, _)| c)),
             Name::Message => text(self.said.error.map(|(_, m)| m)),
+            Name::HeardMs => Val::Int(self.heard.0.0 / 1_000),
+            Name::HeardS => Val::Num(self.heard.0.as_secs_f64()),
+            Name::TurnS => Val::Num(self.heard.1.as_secs_f64()),
+            Name::TurnHeardMs => Val::Int((self.heard.0 - self.heard.1).0 / 1_000),
+            Name::TurnHeardS => Val::Num((self.heard.0 - self.heard.1).as_secs_f64()),
+            Name::Detected => Val::Bool(self.detected),
+            Name::Signalled => Val::Bool(!self.detected),
             Name::Token
             | Name::Device
             | Name::Mac

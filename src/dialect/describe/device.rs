@@ -472,6 +472,8 @@ impl State {
             Is::Partial | Is::Final => {
                 let text = said(&rule.text);
                 out.push(match (text.trim().is_empty(), rule.is) {
+                    // Of a rule without `text`, the message itself says that the transcript is complete.
+                    (true, Is::Final) if rule.text.is_empty() => Meaning::Final { turn, text },
                     (true, _) => Meaning::Ignored("an empty transcript"),
                     (false, Is::Partial) => Meaning::Partial { turn, text },
                     (false, _) => Meaning::Final { turn, text },
@@ -514,6 +516,7 @@ impl State {
         let something = out.len() > before && !matches!(out.last(), Some(Meaning::Ignored(_)));
         match rule.is {
             Is::Done | Is::Interrupted | Is::Error => self.seen = 0,
+            Is::Final if something && d.capabilities.stt => self.seen = 0,
             is if something => self.seen |= is.bit(),
             _ => {}
         }

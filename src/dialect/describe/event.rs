@@ -106,7 +106,7 @@ fn rule(
             .collect()
     };
     let (text, code, message) = (sources(notes, "text"), sources(notes, "code"), sources(notes, "message"));
-    let needs_text = matches!(is, Some(Is::Partial | Is::Final | Is::Token));
+    let needs_text = matches!(is, Some(Is::Partial | Is::Token));
     if needs_text && text.is_empty() && tab.get("text").is_none() {
         notes.push(node.span(), format!("`{}` has no `text`", tab.path), "the pointer to its text, or `\"frame\"` for the whole text frame");
     }

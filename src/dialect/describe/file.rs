@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::audio::{Header, field};
 use super::message::Names;
 use super::read::{Notes, Tab};
-use super::rule::{Dispatch, Is, Pointers, Rule};
+use super::rule::{Cond, Dispatch, Is, Pointers, Rule};
 use super::scan::Trie;
 use super::template::{Message, Name, Var};
 use super::{
@@ -473,13 +473,17 @@ fn server_table(
     heard: &mut Pointers,
     names: &Names<'_>,
     silent: bool,
-) -> (bool, Option<super::rule::Cond>, Hear) {
+) -> (bool, Option<Cond>, Hear) {
     let mut hear = Hear::default();
     let Some(tab) = top.get("server").and_then(|n| notes.table(n, "server", &["open", "vad", "hear"])) else {
         return (silent, None, hear);
     };
     let on_connect = notes.word_at(&tab, "open", &[("message", false), ("connect", true)]).unwrap_or(silent);
-    let vad = tab.get("vad").map(|n| notes.cond(n, "server.vad", heard, names));
+    let vad = tab.get("vad").map(|n| match n.get_ref() {
+        // Whatever devices say.
+        DeValue::Boolean(true) => Cond::ALWAYS,
+        _ => notes.cond(n, "server.vad", heard, names),
+    });
     let keys = ["turn_start", "turn_end", "interrupt", "ping", "close", "ignore"];
     if let Some(tab) = tab.get("hear").and_then(|n| notes.table(n, "server.hear", &keys)) {
         let mut conds = |key: &str| {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Capabilities, Encoding, SessionSetup};
+use super::{Capabilities, Encoding, Handshake, SessionSetup};
 use crate::audio::{AudioFormat, Codec};
 use crate::scenario::{Diagnostics, Secret};
 use crate::time::Micros;
@@ -34,7 +34,7 @@ mod template;
 
 use self::audio::Header;
 use self::rule::{Cond, Dispatch, Pointers, Rule};
-use self::template::{Message, Text};
+use self::template::{Message, Name, Part, Text, Var};
 
 pub use self::device::{Device, prepare};
 pub use self::server::Server;
@@ -44,6 +44,13 @@ use self::tally::Tally;
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("xiaozhi", include_str!("../builtin/xiaozhi.toml")),
     ("openai-realtime", include_str!("../builtin/openai-realtime.toml")),
+    ("deepgram-listen", include_str!("../builtin/deepgram-listen.toml")),
+    ("deepgram-agent", include_str!("../builtin/deepgram-agent.toml")),
+    ("assemblyai", include_str!("../builtin/assemblyai.toml")),
+    ("elevenlabs", include_str!("../builtin/elevenlabs.toml")),
+    ("gemini-live", include_str!("../builtin/gemini-live.toml")),
+    ("twilio-media", include_str!("../builtin/twilio-media.toml")),
+    ("vosk", include_str!("../builtin/vosk.toml")),
 ];
 
 /// What of a description is used: chosen by the scenario.
@@ -135,14 +142,30 @@ impl Described {
         }
     }
 
+    /// What a device shows as its token, where this description says that it stands in the upgrade.
+    pub(super) fn token_shown(&self, handshake: &Handshake) -> Option<String> {
+        let token = |text: &Text, value: String| match &text.0[..] {
+            [Part::Hole(hole)] if hole.var == Var::Named(Name::Token) => Some(value),
+            [Part::Lit(scheme), Part::Hole(hole)] if hole.var == Var::Named(Name::Token) => {
+                // Schemes are written as people please: RFC 9110, section 11.1.
+                let (said, rest) = value.split_at_checked(scheme.len())?;
+                said.eq_ignore_ascii_case(scheme).then(|| rest.to_owned())
+            }
+            _ => None,
+        };
+        let c = &self.description.connect;
+        let query = c.query.iter().find_map(|(name, t)| token(t, handshake.query(name)?));
+        query.or_else(|| c.headers.iter().find_map(|(name, t)| token(t, handshake.header(name)?.to_owned())))
+    }
+
     /// True when the server hears a token in what devices send of themselves: header, query or message.
     pub(super) fn says_token(&self) -> bool {
         let d = &self.description;
         let c = &d.connect;
-        let token = template::Var::Named(template::Name::Token);
+        let token = Var::Named(Name::Token);
         let texts = c.query.iter().chain(&c.headers).map(|(_, t)| t);
         texts.flat_map(Text::holes).any(|h| h.var == token)
-            || d.open.iter().any(|s| matches!(s, Step::Send(m) if m.says(template::Name::Token)))
+            || d.open.iter().any(|s| matches!(s, Step::Send(m) if m.says(Name::Token)))
     }
 }
 

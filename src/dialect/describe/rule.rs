@@ -58,7 +58,9 @@ pub(super) enum Moment {
     Connect,
     Ready,
     Turn,
+    SpeechStarted,
     SpeechStopped,
+    Heard,
     Partial,
     Final,
     FirstToken,
@@ -73,11 +75,13 @@ pub(super) enum Moment {
 }
 
 impl Moment {
-    pub(super) const ALL: [(&'static str, Self); 15] = [
+    pub(super) const ALL: [(&'static str, Self); 17] = [
         ("connect", Self::Connect),
         ("ready", Self::Ready),
         ("turn", Self::Turn),
+        ("speech_started", Self::SpeechStarted),
         ("speech_stopped", Self::SpeechStopped),
+        ("heard", Self::Heard),
         ("partial", Self::Partial),
         ("final", Self::Final),
         ("first_token", Self::FirstToken),
@@ -95,6 +99,7 @@ impl Moment {
     pub(super) fn of(is: Is) -> &'static [Self] {
         match is {
             Is::Ready => &[Self::Ready],
+            Is::SpeechStarted => &[Self::SpeechStarted],
             Is::SpeechStopped => &[Self::SpeechStopped],
             Is::Partial => &[Self::Partial],
             Is::Final => &[Self::Final],
@@ -104,7 +109,7 @@ impl Moment {
             Is::Interrupted => &[Self::Interrupted],
             Is::Error => &[Self::Error],
             Is::Pong => &[Self::Pong],
-            Is::SpeechStarted | Is::Ignore => &[],
+            Is::Ignore => &[],
         }
     }
 }
@@ -197,6 +202,9 @@ pub(super) struct View<'v, 'a> {
 }
 
 impl Cond {
+    /// Holds for every message.
+    pub(super) const ALWAYS: Self = Self::All(Vec::new());
+
     pub(super) fn holds(&self, view: &View<'_, '_>) -> bool {
         match self {
             Self::All(all) => all.iter().all(|c| c.holds(view)),

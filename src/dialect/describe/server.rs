@@ -204,6 +204,16 @@ pub struct Server {
     audio: bool,
     /// Text that waits for the end of its sentence, or of the reply.
     text: String,
+    /// All text of the reply so far.
+    said: String,
+    /// The transcript so far.
+    partial: String,
+    /// The end of speech was found, not told.
+    detected: bool,
+    /// Playing time heard on this connection, and how much of it before the turn.
+    heard: (Micros, Micros),
+    /// Messages of audio that were heard since somebody asked what follows from them.
+    messages: u32,
     /// A reply that goes out whole.
     whole: Vec<u8>,
     seq: u64,
@@ -220,7 +230,7 @@ impl Server {
             let up = first(&can.formats, AudioFormat { codec: codec_of_default(), sample_rate: 16_000 });
             (up, first(&can.down_formats, up))
         });
-        let vad = can.vad && !can.signal;
+        let vad = can.vad && !can.signal || d.description.server.vad == Some(Cond::ALWAYS);
         Self {
             session: String::new(),
             up,
@@ -235,6 +245,11 @@ impl Server {
             tokens: false,
             audio: false,
             text: String::new(),
+            said: String::new(),
+            partial: String::new(),
+            detected: false,
+            heard: (Micros::ZERO, Micros::ZERO),
+            messages: 0,
             whole: Vec::new(),
             seq: 0,
             media: Micros::ZERO,
@@ -393,6 +408,8 @@ impl Server {
                     seq: self.seq,
                     ts_ms: self.media.0 / 1_000,
                     said,
+                    heard: self.heard,
+                    detected: self.detected,
                 };
                 let frame = message.frame(&theirs);
                 if rule.emit.after > Micros::ZERO {
@@ -410,6 +427,7 @@ impl Server {
             self.turn = Some(turn);
             (self.tokens, self.audio) = (false, false);
             self.text.clear();
+            self.said.clear();
             self.whole.clear();
         }
     }
@@ -436,35 +454,8 @@ impl Server {
         }
         self.media += codec::duration(self.down, payload).unwrap_or_default();
     }
-}
 
-/// What is spoken when a description does not say: what most servers take.
-const fn codec_of_default() -> crate::audio::Codec {
-    crate::audio::Codec::Pcm16
-}
-
-impl ServerDialect for Server {
-    fn connected(&mut self, session: &str, handshake: &Handshake, out: &mut Vec<Request>, frames: &mut Vec<Frame>) {
-        session.clone_into(&mut self.session);
-        let d = Arc::clone(&self.d);
-        let connect = &d.description.connect;
-        for (name, template) in &connect.query {
-            if let Some(value) = handshake.query(name) {
-                self.hear_text(template, &value);
-            }
-        }
-        for (name, template) in &connect.headers {
-            if let Some(value) = handshake.header(name) {
-                self.hear_text(template, value);
-            }
-        }
-        self.emit(Moment::Connect, Said::default(), frames);
-        if d.description.server.on_connect {
-            out.push(self.open_request());
-        }
-    }
-
-    fn read(&mut self, frame: &Frame, out: &mut Vec<Request>) {
+    fn understand(&mut self, frame: &Frame, out: &mut Vec<Request>) {
         let d = Arc::clone(&self.d);
         let described = &d.description;
         match frame {
@@ -500,6 +491,44 @@ impl ServerDialect for Server {
             }
         }
     }
+}
+
+/// What is spoken when a description does not say: what most servers take.
+const fn codec_of_default() -> crate::audio::Codec {
+    crate::audio::Codec::Pcm16
+}
+
+impl ServerDialect for Server {
+    fn connected(&mut self, session: &str, handshake: &Handshake, out: &mut Vec<Request>, frames: &mut Vec<Frame>) {
+        session.clone_into(&mut self.session);
+        let d = Arc::clone(&self.d);
+        let connect = &d.description.connect;
+        for (name, template) in &connect.query {
+            if let Some(value) = handshake.query(name) {
+                self.hear_text(template, &value);
+            }
+        }
+        for (name, template) in &connect.headers {
+            if let Some(value) = handshake.header(name) {
+                self.hear_text(template, value);
+            }
+        }
+        self.emit(Moment::Connect, Said::default(), frames);
+        if d.description.server.on_connect {
+            out.push(self.open_request());
+        }
+    }
+
+    fn read(&mut self, frame: &Frame, out: &mut Vec<Request>) {
+        let before = out.len();
+        self.understand(frame, out);
+        for request in out.iter().skip(before) {
+            if let Request::Audio(payload) = request {
+                self.heard.0 += codec::duration(self.up, payload).unwrap_or_default();
+                self.messages += 1;
+            }
+        }
+    }
 
     fn write(&mut self, answer: Answer, out: &mut Vec<Frame>) {
         match answer {
@@ -513,17 +542,28 @@ impl ServerDialect for Server {
                 self.emit(Moment::Turn, Said::default(), out);
                 self.turn = now;
             }
+            Answer::SpeechStarted { turn } => {
+                // Likewise.
+                let now = self.turn.replace(turn);
+                self.emit(Moment::SpeechStarted, Said::default(), out);
+                self.turn = now;
+            }
             Answer::SpeechStopped { turn } => {
                 self.of_turn(turn);
+                self.detected = true;
                 self.emit(Moment::SpeechStopped, Said::default(), out);
             }
             Answer::Partial { turn, text } => {
                 self.of_turn(turn);
                 self.emit(Moment::Partial, Said { text: Some(&text), ..Said::default() }, out);
+                self.partial = text;
             }
             Answer::Final { turn, text } => {
                 self.of_turn(turn);
                 self.emit(Moment::Final, Said { text: Some(&text), ..Said::default() }, out);
+                self.partial.clear();
+                self.detected = false;
+                self.heard.1 = self.heard.0;
             }
             Answer::Token { turn, text, last } => {
                 self.of_turn(turn);
@@ -540,6 +580,7 @@ impl ServerDialect for Server {
                     TextGranularity::Reply => !last,
                 };
                 self.text.push_str(&text);
+                self.said.push_str(&text);
                 if self.d.capabilities().text == TextGranularity::Token {
                     let text = std::mem::take(&mut self.text);
                     self.emit(Moment::Token, Said { text: Some(&text), ..Said::default() }, out);
@@ -571,7 +612,8 @@ impl ServerDialect for Server {
                     self.say_audio(&whole, out);
                 }
                 let moment = if interrupted { Moment::Interrupted } else { Moment::Done };
-                self.emit(moment, Said { interrupted, ..Said::default() }, out);
+                let said = std::mem::take(&mut self.said);
+                self.emit(moment, Said { interrupted, text: Some(&said), ..Said::default() }, out);
             }
             Answer::Error { turn, code, message } => {
                 let now = self.turn;
@@ -585,6 +627,13 @@ impl ServerDialect for Server {
     }
 
     fn later(&mut self, out: &mut Vec<(Micros, Frame)>) {
+        for _ in 0..std::mem::take(&mut self.messages) {
+            let partial = std::mem::take(&mut self.partial);
+            let mut frames = Vec::new();
+            self.emit(Moment::Heard, Said { text: Some(&partial), ..Said::default() }, &mut frames);
+            self.partial = partial;
+            out.extend(frames.into_iter().map(|frame| (Micros::ZERO, frame)));
+        }
         out.append(&mut self.later);
     }
 }

@@ -41,11 +41,18 @@ pub(super) enum Name {
     Interrupted,
     Code,
     Message,
+    HeardMs,
+    HeardS,
+    TurnS,
+    TurnHeardMs,
+    TurnHeardS,
+    Detected,
+    Signalled,
 }
 
 impl Name {
     /// Every one, as files write it.
-    pub(super) const ALL: [(&'static str, Self); 30] = [
+    pub(super) const ALL: [(&'static str, Self); 37] = [
         ("token", Self::Token),
         ("device", Self::Device),
         ("mac", Self::Mac),
@@ -76,6 +83,13 @@ impl Name {
         ("interrupted", Self::Interrupted),
         ("code", Self::Code),
         ("message", Self::Message),
+        ("heard_ms", Self::HeardMs),
+        ("heard_s", Self::HeardS),
+        ("turn_s", Self::TurnS),
+        ("turn_heard_ms", Self::TurnHeardMs),
+        ("turn_heard_s", Self::TurnHeardS),
+        ("detected", Self::Detected),
+        ("signalled", Self::Signalled),
     ];
 
     /// True for what is the same for every chunk and device of a run, so that a frame with it is made once.
@@ -105,6 +119,7 @@ pub(super) enum Val<'a> {
     Unset,
     Str(Cow<'a, str>),
     Int(i64),
+    Num(f64),
     Bool(bool),
     Json(&'a Value),
 }
@@ -272,6 +287,7 @@ fn write_plain(val: &Val<'_>, out: &mut String) {
         Val::Unset => {}
         Val::Str(s) => out.push_str(s),
         Val::Int(n) => _ = write!(out, "{n}"),
+        Val::Num(x) => _ = write!(out, "{x}"),
         Val::Bool(b) => _ = write!(out, "{b}"),
         Val::Json(v) => out.push_str(&plain(v)),
     }
@@ -450,6 +466,7 @@ fn write_value(hole: &Hole, values: &dyn Values, out: &mut String) {
         (Val::Unset, None) => out.push_str("\"\""),
         (Val::Str(s), _) => push_quoted(s, out),
         (Val::Int(n), _) => _ = write!(out, "{n}"),
+        (Val::Num(x), _) => _ = write!(out, "{x}"),
         (Val::Bool(b), _) => _ = write!(out, "{b}"),
         (Val::Json(v), _) => _ = write!(out, "{v}"),
         (Val::Unset, Some(_)) => {}

@@ -79,10 +79,13 @@ impl Session {
             talk.heard.over_reply |= talk.reply.is_some();
             return self.partial();
         };
+        let spoke = vad.speaking();
         vad.hear(&heard.loud, heard.duration);
+        let (begins, next) = (!spoke && vad.speaking(), talk.next_turn);
         if talk.reply.is_some() {
             let enough = self.world.plan.vad_barge_in;
             if enough > Micros::ZERO && vad.uninterrupted() >= enough {
+                self.answer(Answer::SpeechStarted { turn: next }, Mark::default());
                 self.cut(now);
             } else if vad.ended() {
                 vad.reset(); // a cough, and it is over
@@ -90,6 +93,9 @@ impl Session {
         } else if vad.ended() {
             self.end_turn(now, None, true);
         } else if vad.speaking() {
+            if begins {
+                self.answer(Answer::SpeechStarted { turn: next }, Mark::default());
+            }
             self.partial();
         }
     }
