@@ -21,7 +21,7 @@ check() {
     mkdir -p "$dir"
     # The token is one that no log may show; the pauses in the fixtures are shorter than the server's patience.
     VOXLOAD_TOKEN=interop-token "$voxload" serve --listen 127.0.0.1:0 --dialect "$dialect" --heard "$dir/heard" \
-        --seed 1 --set reference.vad_silence=500ms "$@" >"$dir/server.out" 2>"$dir/server.err" </dev/null &
+        --seed 1 --set reference.vad_silence=500ms --set reference.partials=300ms "$@" >"$dir/server.out" 2>"$dir/server.err" </dev/null &
     servers+=($!)
     local address=
     for _ in {1..100}; do
