@@ -4,6 +4,7 @@ pub mod connection;
 pub mod debug;
 pub mod division;
 pub mod hearsay;
+mod heard;
 pub mod links;
 pub mod outcome;
 pub mod prepare;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use super::heard;
 use super::run::Finished;
 use crate::device::plan::Plan;
 use crate::event::PREBUFFERS;
@@ -110,7 +111,9 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         agreement,
         calibration: None,
         network: totals.network(groups.names()),
+        dialect: heard::result(plan, &scenario.secrets()),
     };
+    result.notes.extend(result.dialect.as_ref().map(heard::notes).into_iter().flatten());
     result.thresholds = gate::evaluate_all(&scenario.thresholds, &result);
     result.verdict = verdict(&result, run.interrupted);
     result

@@ -399,6 +399,7 @@ fn result(
         agreement: (kind == Kind::Good).then(|| agreement(succeeded)),
         calibration: None,
         network: None,
+        dialect: None,
     }
 }
 

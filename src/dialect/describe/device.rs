@@ -340,11 +340,11 @@ impl State {
     fn unmatched(&mut self, d: &Description, text: &str, bytes: Option<&Bytes>, out: &mut Vec<Meaning>) {
         self.unmatched += 1;
         if self.unmatched <= EXAMPLES {
-            let (shape, example) = match bytes {
+            let ((shape, key), example) = match bytes {
                 None => (tally::shape(text, d.dispatch.pointer(&d.pointers.trie)), tally::example(text)),
-                Some(b) => ("a binary frame".to_owned(), format!("{} bytes", b.len())),
+                Some(b) => (("a binary frame".to_owned(), None), format!("{} bytes", b.len())),
             };
-            tally::note(&mut self.shapes, Unmatched { shape, count: 1, example, device: self.device });
+            tally::note(&mut self.shapes, Unmatched { shape, key, count: 1, example, device: self.device });
         }
         out.push(Meaning::Unmatched);
     }

@@ -53,6 +53,12 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("vosk", include_str!("../builtin/vosk.toml")),
 ];
 
+/// The native `envelope`, described: for comparison with the one in Rust.
+pub const ENVELOPE: &str = include_str!("../builtin/envelope.toml");
+
+/// What is known of a server of which nothing is known.
+pub const UNKNOWN: &str = include_str!("../builtin/unknown.toml");
+
 /// What of a description is used: chosen by the scenario.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
@@ -186,7 +192,7 @@ pub enum Signer {
 
 /// What stands between frames and JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Envelope {
+enum Envelope {
     /// Nothing.
     Json,
     /// A codec of `dialect::codec`, by its name there.
@@ -195,17 +201,17 @@ pub(super) enum Envelope {
 
 /// How a connection is asked for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Connect {
-    pub(super) path: Option<Text>,
-    pub(super) query: Vec<(String, Text)>,
-    pub(super) headers: Vec<(String, Text)>,
-    pub(super) subprotocols: Vec<Text>,
-    pub(super) sign: Option<Signer>,
+struct Connect {
+    path: Option<Text>,
+    query: Vec<(String, Text)>,
+    headers: Vec<(String, Text)>,
+    subprotocols: Vec<Text>,
+    sign: Option<Signer>,
 }
 
 /// A step of the opening.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+enum Step {
     Send(Message),
     /// The rule that must fire, and how long that may take, counted from the connection.
     Expect(u16, Micros),
@@ -213,93 +219,93 @@ pub(super) enum Step {
 
 /// Payloads of one direction.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Way {
-    pub(super) formats: Vec<AudioFormat>,
-    pub(super) header: Header,
+struct Way {
+    formats: Vec<AudioFormat>,
+    header: Header,
     /// A continuous Ogg stream instead of packets.
-    pub(super) ogg: bool,
+    ogg: bool,
 }
 
 /// How a reply is interrupted.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Interruption {
-    pub(super) send: Vec<Message>,
-    pub(super) ack: Option<u16>,
+struct Interruption {
+    send: Vec<Message>,
+    ack: Option<u16>,
 }
 
 /// A sign of life.
 #[derive(Clone, Debug)]
-pub(super) struct KeepAlive {
-    pub(super) send: Vec<Message>,
+struct KeepAlive {
+    send: Vec<Message>,
 }
 
 /// How a device leaves.
 #[derive(Clone, Debug)]
-pub(super) struct Close {
-    pub(super) send: Vec<Message>,
-    pub(super) expect: Option<u16>,
-    pub(super) timeout: Micros,
-    pub(super) code: u16,
+struct Close {
+    send: Vec<Message>,
+    expect: Option<u16>,
+    timeout: Micros,
+    code: u16,
 }
 
 /// Further conditions by which the server recognises messages.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hear {
-    pub(super) turn_start: Vec<Cond>,
-    pub(super) turn_end: Vec<Cond>,
-    pub(super) interrupt: Vec<Cond>,
-    pub(super) ping: Vec<Cond>,
-    pub(super) close: Vec<Cond>,
-    pub(super) ignore: Vec<Cond>,
+struct Hear {
+    turn_start: Vec<Cond>,
+    turn_end: Vec<Cond>,
+    interrupt: Vec<Cond>,
+    ping: Vec<Cond>,
+    close: Vec<Cond>,
+    ignore: Vec<Cond>,
 }
 
 /// The reference server's part.
 #[derive(Clone, Debug)]
-pub(super) struct ServerPart {
-    pub(super) on_connect: bool,
-    pub(super) vad: Option<Cond>,
-    pub(super) hear: Hear,
-    pub(super) pointers: Pointers,
-    pub(super) signs: Vec<server::Sign>,
+struct ServerPart {
+    on_connect: bool,
+    vad: Option<Cond>,
+    hear: Hear,
+    pointers: Pointers,
+    signs: Vec<server::Sign>,
 }
 
 /// What a file says, ready to be used.
 #[derive(Clone, Debug)]
-pub(super) struct Description {
-    pub(super) capabilities: Capabilities,
-    pub(super) about: String,
-    pub(super) docs: Option<String>,
-    pub(super) variants: Vec<String>,
-    pub(super) envelope: Envelope,
-    pub(super) connect: Connect,
-    pub(super) binary_json: bool,
-    pub(super) emit_binary: bool,
-    pub(super) open: Vec<Step>,
-    pub(super) up: Way,
-    pub(super) down: Way,
-    pub(super) template: Option<Message>,
-    pub(super) names: Vec<(Codec, String)>,
-    pub(super) turn_start: Vec<Message>,
-    pub(super) turn_end: Vec<Message>,
-    pub(super) rules: Vec<Rule>,
-    pub(super) dispatch: Dispatch,
-    pub(super) pointers: Pointers,
-    pub(super) correlate: Vec<u16>,
-    pub(super) by_number: bool,
-    pub(super) interruption: Option<Interruption>,
-    pub(super) keep_alive: KeepAlive,
-    pub(super) close: Close,
-    pub(super) server: ServerPart,
+struct Description {
+    capabilities: Capabilities,
+    about: String,
+    docs: Option<String>,
+    variants: Vec<String>,
+    envelope: Envelope,
+    connect: Connect,
+    binary_json: bool,
+    emit_binary: bool,
+    open: Vec<Step>,
+    up: Way,
+    down: Way,
+    template: Option<Message>,
+    names: Vec<(Codec, String)>,
+    turn_start: Vec<Message>,
+    turn_end: Vec<Message>,
+    rules: Vec<Rule>,
+    dispatch: Dispatch,
+    pointers: Pointers,
+    correlate: Vec<u16>,
+    by_number: bool,
+    interruption: Option<Interruption>,
+    keep_alive: KeepAlive,
+    close: Close,
+    server: ServerPart,
 }
 
 impl Description {
     /// What the file calls a codec.
-    pub(super) fn codec_name(&self, codec: Codec) -> &str {
+    fn codec_name(&self, codec: Codec) -> &str {
         self.names.iter().find(|(c, _)| *c == codec).map_or_else(|| codec.name(), |(_, name)| name)
     }
 
     /// The codec of that name.
-    pub(super) fn codec(&self, name: &str) -> Option<Codec> {
+    fn codec(&self, name: &str) -> Option<Codec> {
         let own = self.names.iter().find(|(_, n)| n.eq_ignore_ascii_case(name)).map(|(c, _)| *c);
         own.or_else(|| Codec::from_name(name))
     }

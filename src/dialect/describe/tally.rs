@@ -24,6 +24,8 @@ pub struct Tally {
 pub struct Unmatched {
     /// What they have in common.
     pub shape: String,
+    /// The pointer and the text that tell them from others, where there are such.
+    pub key: Option<(String, String)>,
     /// How many were looked at.
     pub count: u64,
     /// The first of them, cut; it may hold what is secret to its device.
@@ -86,23 +88,28 @@ pub(super) fn note(all: &mut Vec<Unmatched>, new: Unmatched) {
     }
 }
 
-/// The shape of a text frame: the text at `key`, and the names of its fields.
-pub(super) fn shape(text: &str, key: Option<&str>) -> String {
-    match serde_json::from_str::<Value>(text) {
-        Ok(value) => {
-            let named = key.and_then(|k| Some((k, value.pointer(k)?.as_str()?)));
-            let named = named.map(|(k, v)| format!("{k} = {} ", cut(v, 60))).unwrap_or_default();
-            match &value {
-                Value::Object(fields) => {
-                    let mut names: Vec<_> = fields.keys().map(|k| cut(k, 40)).collect();
-                    names.truncate(12);
-                    format!("{named}{{{}}}", names.join(", "))
-                }
-                Value::Array(_) => format!("{named}a JSON list"),
-                _ => format!("{named}a JSON value"),
-            }
+/// By what messages are told apart in most protocols.
+const KEYS: [&str; 6] = ["/type", "/event", "/message_type", "/msg_type", "/op", "/action"];
+
+/// The shape of a text frame: the text at `key` (or where protocols usually have it), and the names of its fields.
+pub(super) fn shape(text: &str, key: Option<&str>) -> (String, Option<(String, String)>) {
+    let Ok(value) = serde_json::from_str::<Value>(text) else {
+        return ("a text that is not JSON".to_owned(), None);
+    };
+    let at = |k: &str| Some((k.to_owned(), value.pointer(k)?.as_str().filter(|v| v.len() <= 60)?.to_owned()));
+    let key = key.into_iter().chain(KEYS).find_map(at);
+    let shape = match &value {
+        Value::Object(fields) => {
+            let mut names: Vec<_> = fields.keys().map(|k| cut(k, 40)).collect();
+            names.truncate(12);
+            format!("{{{}}}", names.join(", "))
         }
-        Err(_) => "a text that is not JSON".to_owned(),
+        Value::Array(_) => "a JSON list".to_owned(),
+        _ => "a JSON value".to_owned(),
+    };
+    match &key {
+        Some((pointer, text)) => (format!("{pointer} = {text} {shape}"), key),
+        None => (shape, None),
     }
 }
 
