@@ -40,6 +40,7 @@ const CASES: &[Case] = &[
     Case { dialect: "deepgram-listen", ..STT },
     Case { dialect: "deepgram-listen", end: "signal", ..STT },
     Case { dialect: "deepgram-agent", ..AGENT },
+    Case { dialect: "deepgram-agent", end: "signal", interrupts: false, ..AGENT },
     Case { dialect: "assemblyai", more: &["audio.codec=opus"], ..STT },
     Case { dialect: "assemblyai", end: "signal", ..STT },
     Case { dialect: "elevenlabs", ..AGENT },
@@ -50,6 +51,9 @@ const CASES: &[Case] = &[
     Case { dialect: "twilio-media", variant: Some("marks"), ..AGENT },
     Case { dialect: "vosk", ..STT },
     Case { dialect: "vosk", end: "signal", ..STT },
+    Case { dialect: "xiaozhi", end: "signal", ..AGENT },
+    Case { dialect: "xiaozhi", variant: Some("v3"), end: "signal", ..AGENT },
+    Case { dialect: "xiaozhi", variant: Some("v2+realtime"), ..AGENT },
 ];
 
 /// What the devices say: long enough to be meant as an interruption.
@@ -113,7 +117,12 @@ impl Case {
         }
         let turns = lines.last().unwrap()["turns"].as_array().unwrap();
         let outcomes: Vec<_> = turns.iter().map(|t| t["outcome"].as_str().unwrap()).collect();
-        let expected: &[_] = if self.interrupts { &["interrupted", "ok"] } else { &["ok"] };
+        let expected: &[_] = match (self.interrupts, self.end) {
+            (false, _) => &["ok"],
+            // A button interrupts the last reply as well: it needs nothing to say.
+            (true, "signal") => &["interrupted", "interrupted"],
+            (true, _) => &["interrupted", "ok"],
+        };
         assert_eq!(outcomes, expected, "{name}\n{stdout}");
         channel(&dir.join("record/conversation.wav"), 1)
     }
@@ -153,7 +162,7 @@ const SCENARIO: &str = r#"
 name = "dialects"
 [fleet]
 devices = 3
-duration = "1s"
+duration = "4s"
 [target]
 url = "URL"
 [audio]
@@ -166,8 +175,8 @@ after = "uniform(200ms, 400ms)"
 max_stall_ratio = 1.0
 "#;
 
-/// What correlates less than this is not the same speech; other speech stays below 0.3.
-const ALIKE: f32 = 0.8;
+/// What correlates less than this is not the same speech: other speech stays below 0.4, Opus at 24 kbit/s is above 0.7.
+const ALIKE: f32 = 0.6;
 /// Samples a second at which recordings are compared.
 const RATE: u32 = 8_000;
 /// How much speech is compared, from its first audible sample on.
@@ -214,7 +223,7 @@ fn both_sides_of_every_dialect_understand_each_other() {
 #[test]
 fn runs_in_described_dialects_go_well() {
     std::thread::scope(|scope| {
-        for n in [0, 3, 10, 12] {
+        for n in [0, 3, 5, 13] {
             scope.spawn(move || CASES[n].run_some());
         }
     });
