@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use crate::dialect::describe::tally::{Tally, Unmatched};
-use crate::dialect::describe::{BUILT_IN, Choice, Described, UNKNOWN};
+use crate::dialect::describe::{Choice, Described, UNKNOWN};
 use crate::dialect::{Dialect, TextGranularity};
 use crate::exit::{Exit, Failure};
 use crate::report::text::counted;
@@ -300,6 +300,7 @@ fn starting_file(start: &str, shapes: &[Unmatched], mask: &Mask) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::describe::BUILT_IN;
 
     #[test]
     fn what_is_built_in_can_be_read() {

@@ -48,6 +48,21 @@ impl Connector {
     }
 }
 
+impl Connector {
+    /// Signs the URL of a request, where the dialect says so. `at`: seconds since 1970.
+    pub fn sign(&self, scheme: &str, authority: &str, target: String, device: u32, at: i64) -> Result<String, String> {
+        let url = format!("{scheme}://{authority}{target}");
+        match self.described.sign(&self.setup, device, &url, at) {
+            None => Ok(target),
+            Some(signed) => {
+                let signed = signed?;
+                let of_host = format!("{scheme}://{authority}");
+                Ok(signed.reveal().strip_prefix(&of_host).map_or(target, str::to_owned))
+            }
+        }
+    }
+}
+
 /// What stands in a query (RFC 3986, section 2.3: all but the unreserved characters are encoded).
 fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -98,6 +98,8 @@ pub(super) struct Said<'a> {
     pub(super) text: Option<&'a str>,
     /// Base64, and its length before that.
     pub(super) audio: Option<(&'a str, usize)>,
+    /// Audio for an envelope.
+    pub(super) payload: Option<&'a [u8]>,
     pub(super) interrupted: bool,
     /// Code and message.
     pub(super) error: Option<(&'a str, &'a str)>,

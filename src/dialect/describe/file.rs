@@ -12,10 +12,11 @@ use super::rule::{Dispatch, Is, Pointers, Rule};
 use super::scan::Trie;
 use super::template::{Message, Name, Var};
 use super::{
-    Choice, Close, Connect, Description, Envelope, Hear, Interruption, KeepAlive, ServerPart, Signer, Step, Way,
+    Choice, Close, Connect, Description, Hear, Interruption, KeepAlive, ServerPart, Signer, Step, Way,
     server,
 };
 use crate::audio::{AudioFormat, Codec};
+use crate::dialect::codec::Envelope;
 use crate::dialect::{Capabilities, TextGranularity};
 use crate::scenario::units::{nearest, parse_size};
 use crate::time::Micros;
@@ -75,14 +76,9 @@ pub(super) fn read(
         ("none", TextGranularity::None),
     ];
     let text = notes.word_at(&about, "text", &words).unwrap_or(TextGranularity::None);
-    let envelopes = [
-        ("json", Envelope::Json),
-        ("pipecat", Envelope::Codec("pipecat")),
-        ("moshi", Envelope::Codec("moshi")),
-        ("event-stream", Envelope::Codec("event-stream")),
-        ("unmute", Envelope::Codec("unmute")),
-    ];
-    let envelope = notes.word_at(&about, "envelope", &envelopes).unwrap_or(Envelope::Json);
+    let envelopes: Vec<_> =
+        std::iter::once(("json", None)).chain(Envelope::ALL.map(|e| (e.name(), Some(e)))).collect();
+    let envelope = notes.word_at(&about, "envelope", &envelopes).flatten();
 
     let frames = section(notes, &top, "frames", &["binary", "json", "emit"], &none);
     let kinds = [("text", false), ("binary", true)];
@@ -104,17 +100,17 @@ pub(super) fn read(
     let audio = section(notes, &top, "audio", &["names", "up", "down"], &none);
     let codec_names = codec_names(notes, &audio);
     let up_node = audio.get("up").and_then(|n| {
-        notes.table(n, "audio.up", &["formats", "payload", "header", "chunk", "frame", "template"])
+        notes.table(n, "audio.up", &["formats", "header", "chunk", "frame", "template"])
     });
     let up_tab = up_node.unwrap_or(Tab { path: "audio.up", table: &none });
     let down_tab = audio
         .get("down")
-        .and_then(|n| notes.table(n, "audio.down", &["formats", "payload", "header"]))
+        .and_then(|n| notes.table(n, "audio.down", &["formats", "header"]))
         .unwrap_or(Tab { path: "audio.down", table: &none });
     let (up, down) = (way(notes, &up_tab), way(notes, &down_tab));
     let (chunk, frame) = (notes.duration(&up_tab, "chunk"), notes.duration(&up_tab, "frame"));
     let template = notes.messages(&up_tab, "template", &names).into_iter().next();
-    if let Some(t) = &template
+    if let (Some(t), None) = (&template, envelope)
         && !t.says(Name::Audio)
     {
         let span = up_tab.get("template").map_or(0..0, |n| n.span());
@@ -149,12 +145,12 @@ pub(super) fn read(
     let keep_alive_answered = notes.bool(&alive, "answered").unwrap_or(true);
 
     let closing = section(notes, &top, "close", &["send", "expect", "timeout", "code"], &none);
+    let timeout = notes.duration(&closing, "timeout").unwrap_or(CLOSING);
     let close = Close {
         send: notes.messages(&closing, "send", &names),
-        expect: find(notes, &closing, "expect"),
-        timeout: notes.duration(&closing, "timeout").unwrap_or(CLOSING),
-        code: code(notes, &closing).unwrap_or(1000),
+        expect: find(notes, &closing, "expect").map(|rule| (rule, timeout)),
     };
+    let close_code = code(notes, &closing).unwrap_or(1000);
 
     let limits = section(notes, &top, "limits", &["max_message", "chunk", "session"], &none);
     let max_message = size(notes, &limits);
@@ -169,7 +165,7 @@ pub(super) fn read(
     let says_resume = sends.iter().any(|m: &Message| m.says(Name::Resume));
     let resume = says_resume && rules.iter().any(|r| r.is == Is::Ready && r.session.is_some());
     let both = top.get("encoding").is_some();
-    let base64 = template.is_some();
+    let base64 = template.is_some() && envelope.is_none();
     let capabilities = Capabilities {
         name: Cow::Owned(name),
         text: if stt { TextGranularity::None } else { text },
@@ -195,6 +191,7 @@ pub(super) fn read(
         session_limit,
         keep_alive_every,
         keep_alive_answered,
+        close_code,
     };
     let interrupts = interruption.as_ref().map(|i| &i.send[..]).unwrap_or_default();
     let outgoing = server::Outgoing {
@@ -227,6 +224,7 @@ pub(super) fn read(
         dispatch: Dispatch::new(&rules),
         rules,
         pointers,
+        values: values.clone(),
         correlate,
         by_number,
         interruption,
@@ -413,8 +411,7 @@ fn way(notes: &mut Notes<'_>, tab: &Tab<'_, '_>) -> Way {
             Err(help) => notes.push(span, format!("`{text}` is not a field of a header"), help),
         }
     }
-    let ogg = notes.word_at(tab, "payload", &[("packets", false), ("ogg-opus", true)]).unwrap_or(false);
-    Way { formats, header, ogg }
+    Way { formats, header }
 }
 
 fn ends(notes: &mut Notes<'_>, turn: &Tab<'_, '_>) -> Vec<bool> {

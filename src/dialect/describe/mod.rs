@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::codec::{Envelope, sigv4};
 use super::{Capabilities, Encoding, SessionSetup};
 use crate::audio::{AudioFormat, Codec};
 use crate::scenario::{Diagnostics, Secret};
@@ -76,7 +77,7 @@ pub struct Described {
     pub text: String,
     /// What of it is used.
     pub choice: Choice,
-    pub(super) description: Description,
+    description: Description,
     /// What its rules have seen, over all devices of a run.
     pub tally: Arc<Tally>,
 }
@@ -141,6 +142,27 @@ impl Described {
         }
     }
 
+    /// Signs a URL, where the description says so. `at`: seconds since 1970.
+    pub(super) fn sign(&self, setup: &SessionSetup, device: u32, url: &str, at: i64) -> Option<Result<Secret, String>> {
+        self.description.connect.sign?;
+        let context = device::context_of(&self.description, setup, device);
+        let value = |name: &str| {
+            let (_, var) = self.description.values.iter().find(|(n, _)| n == name)?;
+            match template::Values::get(&context, var) {
+                template::Val::Str(s) if !s.is_empty() => Some(s.into_owned()),
+                _ => None,
+            }
+        };
+        let secret = |name: &str| value(name).map(Secret::new);
+        let (Some(access_key), Some(secret_key)) = (secret("access_key_id"), secret("secret_access_key")) else {
+            return Some(Err("no credentials to sign the URL with: give `access_key_id` and `secret_access_key` in \
+                             `target.values`, for example from ${AWS_ACCESS_KEY_ID}"
+                .to_owned()));
+        };
+        let credentials = sigv4::Credentials { access_key, secret_key, session_token: secret("session_token") };
+        Some(sigv4::transcribe_url(url, value("region").as_deref(), &credentials, at))
+    }
+
     /// True when the server hears a token in what devices send of themselves: header, query or message.
     pub(super) fn says_token(&self) -> bool {
         let d = &self.description;
@@ -167,15 +189,6 @@ pub enum Signer {
     AwsSigv4,
 }
 
-/// What stands between frames and JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Envelope {
-    /// Nothing.
-    Json,
-    /// A codec of `dialect::codec`, by its name there.
-    Codec(&'static str),
-}
-
 /// How a connection is asked for.
 #[derive(Clone, Debug, Default)]
 struct Connect {
@@ -199,8 +212,6 @@ enum Step {
 struct Way {
     formats: Vec<AudioFormat>,
     header: Header,
-    /// A continuous Ogg stream instead of packets.
-    ogg: bool,
 }
 
 /// How a reply is interrupted.
@@ -220,9 +231,8 @@ struct KeepAlive {
 #[derive(Clone, Debug)]
 struct Close {
     send: Vec<Message>,
-    expect: Option<u16>,
-    timeout: Micros,
-    code: u16,
+    /// The rule that is waited for, and for how long.
+    expect: Option<(u16, Micros)>,
 }
 
 /// Further conditions by which the server recognises messages.
@@ -253,7 +263,8 @@ struct Description {
     about: String,
     docs: Option<String>,
     variants: Vec<String>,
-    envelope: Envelope,
+    /// What stands between frames and JSON; `None`: nothing.
+    envelope: Option<Envelope>,
     connect: Connect,
     binary_json: bool,
     emit_binary: bool,
@@ -267,6 +278,7 @@ struct Description {
     rules: Vec<Rule>,
     dispatch: Dispatch,
     pointers: Pointers,
+    values: Vec<(String, template::Var)>,
     correlate: Vec<u16>,
     by_number: bool,
     interruption: Option<Interruption>,

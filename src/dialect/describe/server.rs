@@ -15,6 +15,7 @@ use super::rule::{Cond, Is, Kind, Moment, Rule, Scalar, View};
 use super::scan::{Found, Scan, Trie};
 use super::template::{Message, Name, Node, Part, Text, Var};
 use crate::audio::{AudioFormat, codec};
+use crate::dialect::codec::EnvelopeCodec;
 use crate::dialect::{Answer, Encoding, Handshake, OpenRequest, Request, ServerDialect, TextGranularity};
 use crate::time::Micros;
 use crate::transport::Frame;
@@ -209,6 +210,7 @@ pub struct Server {
     seq: u64,
     media: Micros,
     later: Vec<(Micros, Frame)>,
+    codec: Option<Box<dyn EnvelopeCodec>>,
 }
 
 impl Server {
@@ -239,6 +241,7 @@ impl Server {
             seq: 0,
             media: Micros::ZERO,
             later: Vec::new(),
+            codec: d.description.envelope.map(|e| e.codec(0)),
             d,
         }
     }
@@ -303,13 +306,22 @@ impl Server {
     fn json(&mut self, text: &str, out: &mut Vec<Request>) {
         let d = Arc::clone(&self.d);
         let part = &d.description.server;
-        let scan = match part.pointers.trie.scan(text) {
-            Ok(scan) => scan,
-            Err(why) => return out.push(Request::Garbage(format!("not the expected JSON: {why}"))),
-        };
-        let view = View { kind: Kind::Text, scan: Some(&scan), text: Some(text), captured: &[] };
+        match part.pointers.trie.scan(text) {
+            Ok(scan) => self.scanned(&scan, Some(text), None, out),
+            Err(why) => out.push(Request::Garbage(format!("not the expected JSON: {why}"))),
+        }
+    }
+
+    /// A message; `payload`: the audio that came with it in an envelope.
+    fn scanned(&mut self, scan: &Scan<'_>, text: Option<&str>, payload: Option<Bytes>, out: &mut Vec<Request>) {
+        let d = Arc::clone(&self.d);
+        let part = &d.description.server;
+        if let Some(payload) = payload {
+            return out.push(Request::Audio(payload));
+        }
+        let view = View { kind: Kind::Text, scan: Some(scan), text, captured: &[] };
         let hears = |conds: &[Cond]| conds.iter().any(|c| c.holds(&view));
-        let best = part.signs.iter().filter_map(|s| Some((s.score(&scan)?, s)));
+        let best = part.signs.iter().filter_map(|s| Some((s.score(scan)?, s)));
         // Of equals, the first.
         let best = best.rev().max_by_key(|(score, _)| *score).map(|(_, sign)| sign);
         let hear = &part.hear;
@@ -394,7 +406,13 @@ impl Server {
                     ts_ms: self.media.0 / 1_000,
                     said,
                 };
-                let frame = message.frame(&theirs);
+                let frame = match &mut self.codec {
+                    None => message.frame(&theirs),
+                    Some(codec) => match message.json(&theirs).map(|json| codec.encode(&json, said.payload)) {
+                        Some(Ok(frame)) => frame,
+                        _ => message.frame(&theirs),
+                    },
+                };
                 if rule.emit.after > Micros::ZERO {
                     self.later.push((rule.emit.after, frame));
                 } else {
@@ -425,7 +443,9 @@ impl Server {
         let d = Arc::clone(&self.d);
         let of_audio = |r: &&Rule| r.is == Is::Audio;
         let in_json = d.description.rules.iter().filter(of_audio).any(|r| !r.emit.messages.is_empty());
-        if in_json {
+        if self.codec.is_some() {
+            self.emit(Moment::Audio, Said { payload: Some(payload), ..Said::default() }, out);
+        } else if in_json {
             let base64 = BASE64.encode(payload);
             self.emit(Moment::Audio, Said { audio: Some((&base64, payload.len())), ..Said::default() }, out);
         } else if d.description.rules.iter().any(|r| r.is == Is::Audio) {
@@ -469,6 +489,14 @@ impl ServerDialect for Server {
         let described = &d.description;
         match frame {
             Frame::Ping(_) | Frame::Pong(_) => out.push(Request::Ignored),
+            _ if self.codec.is_some() => match self.codec.as_mut().map(|c| c.decode(frame)) {
+                Some(Ok(decoded)) => {
+                    let scan = described.server.pointers.trie.scan_value(&decoded.value);
+                    self.scanned(&scan, None, decoded.audio, out);
+                }
+                Some(Err(why)) => out.push(Request::Garbage(why)),
+                None => {}
+            },
             Frame::Text(text) => {
                 let bare = described.server.signs.iter().find(|s| {
                     matches!(&s.form, Form::Text(t) if t == text.as_str() || t.trim() == text.trim())

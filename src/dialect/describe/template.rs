@@ -490,6 +490,14 @@ impl Message {
         }
     }
 
+    /// As JSON, for an envelope.
+    pub(super) fn json(&self, values: &dyn Values) -> Option<Value> {
+        let Self::Json { json, .. } = self else { return None };
+        let mut out = String::new();
+        json.render(values, &mut out);
+        serde_json::from_str(&out).ok()
+    }
+
     fn holes(&self) -> Box<dyn Iterator<Item = &Hole> + '_> {
         match self {
             Self::Json { json, .. } => Box::new(json.holes()),
