@@ -99,7 +99,14 @@ impl Case {
         command.args(["--set", "playback.max_stall_ratio=1.0", "--set", "turn.think=100ms"]);
         command.args(["--set", &format!("audio.fixtures={FIXTURE}")]);
         if self.interrupts {
-            command.args(["--turns", "2", "--set", "turn.barge_in.share=1.0", "--set", "turn.barge_in.after=800ms"]);
+            command.args([
+                "--turns",
+                "2",
+                "--set",
+                "turn.barge_in.share=1.0",
+                "--set",
+                "turn.barge_in.after=800ms",
+            ]);
         }
         for setting in self.settings() {
             command.args(["--set", &setting]);
@@ -107,7 +114,8 @@ impl Case {
         // Without a scenario, `quickstart` would be played, with settings that not every dialect takes.
         std::fs::write(dir.join("one.toml"), "name = \"one\"\n").unwrap();
         let output = command.arg("one.toml").stdin(Stdio::null()).output().unwrap();
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(0), "{name}\n{stdout}\n{stderr}");
         let lines: Vec<Value> = stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         for frame in &lines {
@@ -237,7 +245,8 @@ fn noise_and_other_speech_are_told_apart_from_what_was_said() {
     let late: Vec<f32> = std::iter::repeat_n(0.0, 1_234).chain(said.iter().map(|s| s * 0.5)).collect();
     assert!(alike(&said, &late) > 0.99);
     assert!(alike(&said, &other) < 0.4, "{}", alike(&said, &other));
-    let noise: Vec<f32> = (0..16_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 16) as f32 / 65_536.0 - 0.5).collect();
+    let noise: Vec<f32> =
+        (0..16_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 16) as f32 / 65_536.0 - 0.5).collect();
     assert!(alike(&said, &noise) < 0.2, "{}", alike(&said, &noise));
     assert_eq!(alike(&said, &[0.0; 16_000]), 0.0);
 }

@@ -58,6 +58,7 @@ pub(crate) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> 
             vad: end == EndOfTurn::Vad,
             locale: "en-US".to_owned(),
             voice: "default".to_owned(),
+            ..SessionSetup::default()
         }),
         utterances: vec![clip("one", 10, if end == EndOfTurn::Vad { 3 } else { 0 })],
         sounds: vec![clip("cough", 2, 0)],

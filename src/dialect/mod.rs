@@ -15,6 +15,7 @@ use crate::seed::Seed;
 use crate::time::Micros;
 use crate::transport::Frame;
 
+pub mod codec;
 pub mod connect;
 pub mod describe;
 pub mod envelope;
@@ -87,6 +88,8 @@ pub struct Capabilities {
     pub keep_alive_every: Option<Micros>,
     /// They are answered.
     pub keep_alive_answered: bool,
+    /// Close code of a device that leaves.
+    pub close_code: u16,
 }
 
 impl Capabilities {
@@ -118,6 +121,7 @@ impl Capabilities {
             session_limit: None,
             keep_alive_every: None,
             keep_alive_answered: true,
+            close_code: 1000,
         }
     }
 }
@@ -275,6 +279,11 @@ pub trait DeviceDialect: Send {
 
     /// What is said before the connection is closed.
     fn goodbye(&mut self, _out: &mut Vec<Frame>) {}
+
+    /// How long the answer to that is waited for; `None`: there is none, or it has come.
+    fn parting(&self) -> Option<Micros> {
+        None
+    }
 
     /// What the description did not see on this connection, for turns that got no answer.
     fn complaint(&self) -> Option<String> {

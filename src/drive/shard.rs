@@ -88,6 +88,8 @@ pub struct Shared {
     pub control: Cell<(u32, Control)>,
     /// Playing time of a byte sent, µs.
     us_per_byte: f64,
+    /// Close code of devices that leave.
+    pub(super) close_code: u16,
     /// Connections whose server must not hear that they have ended, the oldest first.
     graves: RefCell<VecDeque<Box<dyn Transport>>>,
 }
@@ -111,6 +113,7 @@ impl Shared {
             ear: RefCell::new(Ear::new(plan.setup.down)),
             control: Cell::new((0, Control::Run)),
             us_per_byte: plan.us_per_byte(),
+            close_code: can.close_code,
             graves: RefCell::default(),
         })
     }

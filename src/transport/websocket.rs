@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
 use futures_util::{Sink, Stream};
 use tokio::net::TcpStream;
@@ -151,7 +152,19 @@ impl Endpoint {
             Some(connector) => connector.request(&target, device),
             None => connect::Request { target, ..connect::Request::default() },
         };
-        let uri = format!("{scheme}://{}{}", self.authority, asked.target);
+        let target = match &self.connector {
+            Some(connector) => {
+                let at = SystemTime::now()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .map_or(0, |d| d.as_secs() as i64);
+                connector.sign(scheme, &self.authority, asked.target, device, at).map_err(|why| Closed {
+                    class: FailureClass::Auth,
+                    detail: format!("the URL cannot be signed: {why}"),
+                })?
+            }
+            None => asked.target,
+        };
+        let uri = format!("{scheme}://{}{target}", self.authority);
         let mut request = Request::builder()
             .uri(uri)
             .header("Host", &self.authority)

@@ -31,7 +31,11 @@ impl Values for Ours<'_> {
         let name = match var {
             Var::Fixed(value) => return fixed(value),
             Var::Captured(n) => {
-                return self.captured.get(usize::from(*n)).and_then(Option::as_ref).map_or(Val::Unset, Val::Json);
+                return self
+                    .captured
+                    .get(usize::from(*n))
+                    .and_then(Option::as_ref)
+                    .map_or(Val::Unset, Val::Json);
             }
             Var::PerDevice(text) => return owned(self.setup.given.columns.fill(text, self.device)),
             Var::Named(name) => *name,
@@ -110,6 +114,8 @@ pub(super) struct Said<'a> {
     pub(super) text: Option<&'a str>,
     /// Base64, and its length before that.
     pub(super) audio: Option<(&'a str, usize)>,
+    /// Audio for an envelope.
+    pub(super) payload: Option<&'a [u8]>,
     pub(super) interrupted: bool,
     /// Code and message.
     pub(super) error: Option<(&'a str, &'a str)>,
@@ -124,7 +130,8 @@ impl Values for Theirs<'_> {
             Var::Named(name) => *name,
         };
         let text = |t: Option<&str>| t.map_or(Val::Unset, |t| Val::Str(Cow::Owned(t.to_owned())));
-        let of_turn = |what: &str| owned(format!("{what}_{}_{}", self.session, self.turn.unwrap_or_default()));
+        let of_turn =
+            |what: &str| owned(format!("{what}_{}_{}", self.session, self.turn.unwrap_or_default()));
         match name {
             Name::Session => Val::Str(Cow::Borrowed(self.session)),
             Name::Response => of_turn("resp"),

@@ -16,6 +16,7 @@ use super::tally::{self, Unmatched};
 use super::template::Message;
 use super::{Described, Description, Step};
 use crate::audio::Chunk;
+use crate::dialect::codec::EnvelopeCodec;
 use crate::dialect::{DeviceDialect, Meaning, Prepared, SessionSetup, Waiting};
 use crate::time::Micros;
 use crate::transport::Frame;
@@ -29,6 +30,15 @@ const SHOWN: usize = 160;
 pub fn prepare(d: &Described, chunk: &Chunk) -> Prepared {
     let (described, media) = (&d.description, chunk.media);
     let frame = match &described.template {
+        Some(template) if described.envelope.is_some() => {
+            let codec =
+                described.envelope.map(|e| e.codec(0)).filter(|c| c.shareable() && template.is_of_the_run());
+            let setup = setup_of(d);
+            let json = template.json(&context(described, &setup)).unwrap_or_default();
+            let frame = codec.and_then(|mut c| c.encode(&json, Some(&chunk.payload)).ok());
+            // Else it is made for each device.
+            frame.unwrap_or_else(|| Frame::Binary(chunk.payload.clone()))
+        }
         None if described.up.header.is_of_the_run() => {
             Frame::Binary(described.up.header.wrap(&chunk.payload, Numbers::default()))
         }
@@ -36,10 +46,7 @@ pub fn prepare(d: &Described, chunk: &Chunk) -> Prepared {
         Some(template) => {
             let base64 = BASE64.encode(&chunk.payload);
             if template.is_of_the_run() {
-                let mut setup = SessionSetup::default();
-                if let Some((up, down)) = d.choice.formats {
-                    (setup.up, setup.down) = (up, down);
-                }
+                let setup = setup_of(d);
                 let mut context = context(described, &setup);
                 context.audio = Some((&base64, chunk.payload.len()));
                 template.frame(&context)
@@ -49,6 +56,15 @@ pub fn prepare(d: &Described, chunk: &Chunk) -> Prepared {
         }
     };
     Prepared { frame, media }
+}
+
+/// What is agreed on for the whole run.
+fn setup_of(d: &Described) -> SessionSetup {
+    let mut setup = SessionSetup::default();
+    if let Some((up, down)) = d.choice.formats {
+        (setup.up, setup.down) = (up, down);
+    }
+    setup
 }
 
 fn context<'a>(d: &'a Description, setup: &'a SessionSetup) -> Ours<'a> {
@@ -96,6 +112,9 @@ struct State {
     /// A reply that is being interrupted.
     interrupting: bool,
     replies: Vec<Frame>,
+    /// The rule of the answer to the goodbye, when it has fired.
+    parting: Option<u16>,
+    codec: Option<Box<dyn EnvelopeCodec>>,
     fired: Box<[u32]>,
     unmatched: u64,
     shapes: Vec<Unmatched>,
@@ -106,7 +125,9 @@ impl Device {
     pub fn new(d: Arc<Described>, setup: Arc<SessionSetup>, device: u32) -> Self {
         let described = &d.description;
         let live_audio = match &described.template {
-            Some(template) => !template.is_of_the_run(),
+            Some(template) => {
+                !(template.is_of_the_run() && described.envelope.is_none_or(|e| e.codec(0).shareable()))
+            }
             None => !described.up.header.is_of_the_run(),
         };
         let s = State {
@@ -123,6 +144,8 @@ impl Device {
             seen: 0,
             interrupting: false,
             replies: Vec::new(),
+            parting: None,
+            codec: described.envelope.map(|e| e.codec(device)),
             fired: vec![0; described.rules.len()].into(),
             unmatched: 0,
             shapes: Vec::new(),
@@ -169,6 +192,10 @@ impl DeviceDialect for Device {
         let mut context = s.context(d);
         context.ts_ms = at.0 / 1_000;
         match (&d.template, &chunk.frame) {
+            (Some(template), Frame::Binary(payload)) if d.envelope.is_some() => {
+                let json = template.json(&context).unwrap_or_default();
+                s.encoded(&json, Some(payload))
+            }
             (Some(template), Frame::Text(base64)) => {
                 context.audio = Some((base64, base64.len() / 4 * 3));
                 template.frame(&context)
@@ -218,9 +245,15 @@ impl DeviceDialect for Device {
         self.s.say(d, &d.close.send, out);
     }
 
+    fn parting(&self) -> Option<Micros> {
+        let (rule, timeout) = self.d.description.close.expect?;
+        (self.s.parting != Some(rule)).then_some(timeout)
+    }
+
     fn read(&mut self, frame: &Frame, out: &mut Vec<Meaning>) {
         let d = &self.d.description;
         match frame {
+            Frame::Text(_) | Frame::Binary(_) if self.s.codec.is_some() => self.s.decoded(d, frame, out),
             Frame::Pong(_) => out.push(Meaning::Pong),
             Frame::Ping(_) => out.push(Meaning::Ignored("ping")),
             Frame::Text(text) => self.s.text(d, text.as_str(), out),
@@ -295,8 +328,38 @@ impl State {
     fn say(&mut self, d: &Description, messages: &[Message], out: &mut Vec<Frame>) {
         for message in messages {
             self.seq += 1;
-            let frame = message.frame(&self.context(d));
+            let frame = match &self.codec {
+                None => message.frame(&self.context(d)),
+                Some(_) => match message.json(&self.context(d)) {
+                    Some(json) => self.encoded(&json, None),
+                    None => message.frame(&self.context(d)),
+                },
+            };
             out.push(frame);
+        }
+    }
+
+    /// As the envelope has it.
+    fn encoded(&mut self, json: &Value, payload: Option<&Bytes>) -> Frame {
+        match self.codec.as_mut().map(|c| c.encode(json, payload.map(|p| &p[..]))) {
+            Some(Ok(frame)) => frame,
+            // What the protocol cannot say is sent as it was described: the server will complain, and `debug` shows it.
+            Some(Err(_)) | None => Frame::text(json.to_string()),
+        }
+    }
+
+    /// A frame of an envelope.
+    fn decoded(&mut self, d: &Description, frame: &Frame, out: &mut Vec<Meaning>) {
+        let Some(codec) = &mut self.codec else { return };
+        let decoded = match codec.decode(frame) {
+            Ok(decoded) => decoded,
+            Err(why) => return out.push(Meaning::Garbage(why)),
+        };
+        let scan = d.pointers.trie.scan_value(&decoded.value);
+        let kind = if decoded.audio.is_some() { Kind::Payload } else { Kind::Text };
+        let candidates = d.dispatch.candidates(&scan);
+        if !self.apply(d, candidates, kind, Some(&scan), None, decoded.audio.as_ref(), out) {
+            self.unmatched(d, &decoded.value.to_string(), None, out);
         }
     }
 
@@ -417,6 +480,9 @@ impl State {
             self.say(d, &rule.reply, &mut frames);
             self.replies = frames;
         }
+        if d.close.expect.is_some_and(|(rule, _)| rule == n) {
+            self.parting = Some(n);
+        }
         if matches!(d.open.get(self.step), Some(Step::Expect(rule, _)) if *rule == n) {
             self.step += 1;
             self.advance(d);
@@ -522,4 +588,3 @@ impl State {
         }
     }
 }
-

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::codec::{Envelope, sigv4};
 use super::{Capabilities, Encoding, Handshake, SessionSetup};
 use crate::audio::{AudioFormat, Codec};
 use crate::scenario::{Diagnostics, Secret};
@@ -83,7 +84,7 @@ pub struct Described {
     pub text: String,
     /// What of it is used.
     pub choice: Choice,
-    pub(super) description: Description,
+    description: Description,
     /// What its rules have seen, over all devices of a run.
     pub tally: Arc<Tally>,
 }
@@ -92,7 +93,8 @@ impl Described {
     /// Reads a description. Errors are everything that is wrong, in all of its variants.
     pub fn load(origin: &str, text: &str, choice: Choice) -> Result<Self, Diagnostics> {
         let description = overlay::load(origin, text, &choice)?;
-        let tally = Arc::new(Tally::new(description.rules.iter().map(|r| (Arc::clone(&r.name), r.is.name()))));
+        let tally =
+            Arc::new(Tally::new(description.rules.iter().map(|r| (Arc::clone(&r.name), r.is.name()))));
         Ok(Self { origin: origin.to_owned(), text: text.to_owned(), choice, description, tally })
     }
 
@@ -164,6 +166,37 @@ impl Described {
         query.or_else(|| c.headers.iter().find_map(|(name, t)| token(t, handshake.header(name)?.to_owned())))
     }
 
+    /// Signs a URL, where the description says so. `at`: seconds since 1970.
+    pub(super) fn sign(
+        &self,
+        setup: &SessionSetup,
+        device: u32,
+        url: &str,
+        at: i64,
+    ) -> Option<Result<Secret, String>> {
+        self.description.connect.sign?;
+        let context = device::context_of(&self.description, setup, device);
+        let value = |name: &str| {
+            let (_, var) = self.description.values.iter().find(|(n, _)| n == name)?;
+            match template::Values::get(&context, var) {
+                template::Val::Str(s) if !s.is_empty() => Some(s.into_owned()),
+                _ => None,
+            }
+        };
+        let secret = |name: &str| value(name).map(Secret::new);
+        let (Some(access_key), Some(secret_key)) = (secret("access_key_id"), secret("secret_access_key"))
+        else {
+            return Some(Err(
+                "no credentials to sign the URL with: give `access_key_id` and `secret_access_key` in \
+                             `target.values`, for example from ${AWS_ACCESS_KEY_ID}"
+                    .to_owned(),
+            ));
+        };
+        let credentials =
+            sigv4::Credentials { access_key, secret_key, session_token: secret("session_token") };
+        Some(sigv4::transcribe_url(url, value("region").as_deref(), &credentials, at))
+    }
+
     /// True when the server hears a token in what devices send of themselves: header, query or message.
     pub(super) fn says_token(&self) -> bool {
         let d = &self.description;
@@ -190,15 +223,6 @@ pub enum Signer {
     AwsSigv4,
 }
 
-/// What stands between frames and JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Envelope {
-    /// Nothing.
-    Json,
-    /// A codec of `dialect::codec`, by its name there.
-    Codec(&'static str),
-}
-
 /// How a connection is asked for.
 #[derive(Clone, Debug, Default)]
 struct Connect {
@@ -222,8 +246,6 @@ enum Step {
 struct Way {
     formats: Vec<AudioFormat>,
     header: Header,
-    /// A continuous Ogg stream instead of packets.
-    ogg: bool,
 }
 
 /// How a reply is interrupted.
@@ -243,9 +265,8 @@ struct KeepAlive {
 #[derive(Clone, Debug)]
 struct Close {
     send: Vec<Message>,
-    expect: Option<u16>,
-    timeout: Micros,
-    code: u16,
+    /// The rule that is waited for, and for how long.
+    expect: Option<(u16, Micros)>,
 }
 
 /// Further conditions by which the server recognises messages.
@@ -276,7 +297,8 @@ struct Description {
     about: String,
     docs: Option<String>,
     variants: Vec<String>,
-    envelope: Envelope,
+    /// What stands between frames and JSON; `None`: nothing.
+    envelope: Option<Envelope>,
     connect: Connect,
     binary_json: bool,
     emit_binary: bool,
@@ -290,6 +312,7 @@ struct Description {
     rules: Vec<Rule>,
     dispatch: Dispatch,
     pointers: Pointers,
+    values: Vec<(String, template::Var)>,
     correlate: Vec<u16>,
     by_number: bool,
     interruption: Option<Interruption>,
@@ -319,9 +342,17 @@ impl Description {
             if each.is_empty() { "any format".to_owned() } else { each.join(", ") }
         };
         let mut lines = vec![
-            format!("{}: {}", can.name, if can.stt { "speech to text" } else { "an agent that replies with speech" }),
+            format!(
+                "{}: {}",
+                can.name,
+                if can.stt { "speech to text" } else { "an agent that replies with speech" }
+            ),
             format!("first text: {:?}", can.text).to_lowercase(),
-            format!("audio up: {}, {}", formats(&can.formats), if self.template.is_some() { "base64 in JSON" } else { "binary frames" }),
+            format!(
+                "audio up: {}, {}",
+                formats(&can.formats),
+                if self.template.is_some() { "base64 in JSON" } else { "binary frames" }
+            ),
             format!("audio down: {}", formats(&can.down_formats)),
         ];
         let ends: Vec<_> = [(can.signal, "the device says so"), (can.vad, "the server finds it")]
@@ -329,7 +360,11 @@ impl Description {
             .filter_map(|(b, t)| b.then_some(t))
             .collect();
         lines.push(format!("end of speech: {}", ends.join(", or ")));
-        lines.push(format!("{}, {}", yes(can.interrupt, "interruption by a message"), yes(can.resume, "resumption of sessions")));
+        lines.push(format!(
+            "{}, {}",
+            yes(can.interrupt, "interruption by a message"),
+            yes(can.resume, "resumption of sessions")
+        ));
         for (n, step) in self.open.iter().enumerate() {
             lines.push(match step {
                 Step::Send(_) => format!("opening {}: a message", n + 1),
@@ -340,11 +375,12 @@ impl Description {
             });
         }
         for rule in &self.rules {
-            let emits = if rule.emit.messages.is_empty() && !(rule.is == rule::Is::Audio && rule.audio.is_none()) {
-                ", which the reference server never sends"
-            } else {
-                ""
-            };
+            let emits =
+                if rule.emit.messages.is_empty() && !(rule.is == rule::Is::Audio && rule.audio.is_none()) {
+                    ", which the reference server never sends"
+                } else {
+                    ""
+                };
             lines.push(format!("event `{}`: {}{emits}", rule.name, rule.is.name()));
         }
         if !self.variants.is_empty() {

@@ -15,6 +15,7 @@ use super::rule::{Cond, Is, Kind, Moment, Rule, Scalar, View};
 use super::scan::{Found, Scan, Trie};
 use super::template::{Message, Name, Node, Part, Text, Var};
 use crate::audio::{AudioFormat, codec};
+use crate::dialect::codec::EnvelopeCodec;
 use crate::dialect::{Answer, Encoding, Handshake, OpenRequest, Request, ServerDialect, TextGranularity};
 use crate::time::Micros;
 use crate::transport::Frame;
@@ -77,7 +78,8 @@ struct Leaf {
 fn leaves(tree: &Node) -> Vec<Leaf> {
     let mut all = Vec::new();
     tree.leaves(&mut Vec::new(), &mut |path, node| {
-        let pointer: String = path.iter().map(|p| format!("/{}", p.replace('~', "~0").replace('/', "~1"))).collect();
+        let pointer: String =
+            path.iter().map(|p| format!("/{}", p.replace('~', "~0").replace('/', "~1"))).collect();
         let constant = if let Node::Fixed(value) = node { Scalar::of(value) } else { None };
         let says = match node {
             Node::Text(text) => match text.alone().map(|h| &h.var) {
@@ -116,7 +118,8 @@ pub(super) fn signs(out: &Outgoing<'_>, trie: &mut Trie) -> Vec<Sign> {
     let mut constants: BTreeMap<&str, Vec<&Scalar>> = BTreeMap::new();
     let mut holders: BTreeMap<String, usize> = BTreeMap::new();
     for leaves in json.iter().flatten() {
-        let mut paths: Vec<String> = leaves.iter().flat_map(|l| [l.pointer.clone(), top(&l.pointer).to_owned()]).collect();
+        let mut paths: Vec<String> =
+            leaves.iter().flat_map(|l| [l.pointer.clone(), top(&l.pointer).to_owned()]).collect();
         paths.sort();
         paths.dedup();
         paths.into_iter().for_each(|p| *holders.entry(p).or_default() += 1);
@@ -135,18 +138,23 @@ pub(super) fn signs(out: &Outgoing<'_>, trie: &mut Trie) -> Vec<Sign> {
         let form = match (message, leaves) {
             (Message::Json { .. }, Some(leaves)) => {
                 let tells = |l: &&Leaf| constants.get(l.pointer.as_str()).is_some_and(|c| c.len() > 1);
-                let is_word = |l: &&Leaf| matches!(l.constant, Some(Scalar::Str(_))) && top(&l.pointer) == l.pointer;
-                let mut chosen: Vec<&Leaf> = leaves.iter().filter(|l| l.constant.is_some()).filter(tells).collect();
+                let is_word =
+                    |l: &&Leaf| matches!(l.constant, Some(Scalar::Str(_))) && top(&l.pointer) == l.pointer;
+                let mut chosen: Vec<&Leaf> =
+                    leaves.iter().filter(|l| l.constant.is_some()).filter(tells).collect();
                 if chosen.is_empty() {
                     chosen = leaves.iter().filter(is_word).collect();
                 }
-                let equals = chosen.into_iter().filter_map(|l| Some((trie.slot(&l.pointer), l.constant.clone()?)));
+                let equals =
+                    chosen.into_iter().filter_map(|l| Some((trie.slot(&l.pointer), l.constant.clone()?)));
                 let equals = equals.collect();
-                let mut paths: Vec<&str> = leaves.iter().flat_map(|l| [l.pointer.as_str(), top(&l.pointer)]).collect();
+                let mut paths: Vec<&str> =
+                    leaves.iter().flat_map(|l| [l.pointer.as_str(), top(&l.pointer)]).collect();
                 paths.sort_unstable();
                 paths.dedup();
                 let own = |p: &&str| total == 1 || holders.get(*p).is_some_and(|n| *n < total);
-                let present = paths.into_iter().filter(own).filter(|p| !p.is_empty()).map(|p| trie.slot(p)).collect();
+                let present =
+                    paths.into_iter().filter(own).filter(|p| !p.is_empty()).map(|p| trie.slot(p)).collect();
                 let says = leaves.iter().filter_map(|l| Some((trie.slot(&l.pointer), l.says?))).collect();
                 Form::Json { equals, present, says }
             }
@@ -219,6 +227,7 @@ pub struct Server {
     seq: u64,
     media: Micros,
     later: Vec<(Micros, Frame)>,
+    codec: Option<Box<dyn EnvelopeCodec>>,
 }
 
 impl Server {
@@ -254,6 +263,7 @@ impl Server {
             seq: 0,
             media: Micros::ZERO,
             later: Vec::new(),
+            codec: d.description.envelope.map(|e| e.codec(0)),
             d,
         }
     }
@@ -318,13 +328,28 @@ impl Server {
     fn json(&mut self, text: &str, out: &mut Vec<Request>) {
         let d = Arc::clone(&self.d);
         let part = &d.description.server;
-        let scan = match part.pointers.trie.scan(text) {
-            Ok(scan) => scan,
-            Err(why) => return out.push(Request::Garbage(format!("not the expected JSON: {why}"))),
-        };
-        let view = View { kind: Kind::Text, scan: Some(&scan), text: Some(text), captured: &[] };
+        match part.pointers.trie.scan(text) {
+            Ok(scan) => self.scanned(&scan, Some(text), None, out),
+            Err(why) => out.push(Request::Garbage(format!("not the expected JSON: {why}"))),
+        }
+    }
+
+    /// A message; `payload`: the audio that came with it in an envelope.
+    fn scanned(
+        &mut self,
+        scan: &Scan<'_>,
+        text: Option<&str>,
+        payload: Option<Bytes>,
+        out: &mut Vec<Request>,
+    ) {
+        let d = Arc::clone(&self.d);
+        let part = &d.description.server;
+        if let Some(payload) = payload {
+            return out.push(Request::Audio(payload));
+        }
+        let view = View { kind: Kind::Text, scan: Some(scan), text, captured: &[] };
         let hears = |conds: &[Cond]| conds.iter().any(|c| c.holds(&view));
-        let best = part.signs.iter().filter_map(|s| Some((s.score(&scan)?, s)));
+        let best = part.signs.iter().filter_map(|s| Some((s.score(scan)?, s)));
         // Of equals, the first.
         let best = best.rev().max_by_key(|(score, _)| *score).map(|(_, sign)| sign);
         let hear = &part.hear;
@@ -411,7 +436,15 @@ impl Server {
                     heard: self.heard,
                     detected: self.detected,
                 };
-                let frame = message.frame(&theirs);
+                let frame = match &mut self.codec {
+                    None => message.frame(&theirs),
+                    Some(codec) => {
+                        match message.json(&theirs).map(|json| codec.encode(&json, said.payload)) {
+                            Some(Ok(frame)) => frame,
+                            _ => message.frame(&theirs),
+                        }
+                    }
+                };
                 if rule.emit.after > Micros::ZERO {
                     self.later.push((rule.emit.after, frame));
                 } else {
@@ -443,13 +476,18 @@ impl Server {
         let d = Arc::clone(&self.d);
         let of_audio = |r: &&Rule| r.is == Is::Audio;
         let in_json = d.description.rules.iter().filter(of_audio).any(|r| !r.emit.messages.is_empty());
-        if in_json {
+        if self.codec.is_some() {
+            self.emit(Moment::Audio, Said { payload: Some(payload), ..Said::default() }, out);
+        } else if in_json {
             let base64 = BASE64.encode(payload);
             self.emit(Moment::Audio, Said { audio: Some((&base64, payload.len())), ..Said::default() }, out);
         } else if d.description.rules.iter().any(|r| r.is == Is::Audio) {
             self.seq += 1;
-            let numbers =
-                Numbers { ts_ms: (self.media.0 / 1_000) as u32, seq: self.seq as u32, chunk: self.seq as u32 };
+            let numbers = Numbers {
+                ts_ms: (self.media.0 / 1_000) as u32,
+                seq: self.seq as u32,
+                chunk: self.seq as u32,
+            };
             out.push(Frame::Binary(d.description.down.header.wrap(payload, numbers)));
         }
         self.media += codec::duration(self.down, payload).unwrap_or_default();
@@ -460,10 +498,18 @@ impl Server {
         let described = &d.description;
         match frame {
             Frame::Ping(_) | Frame::Pong(_) => out.push(Request::Ignored),
+            _ if self.codec.is_some() => match self.codec.as_mut().map(|c| c.decode(frame)) {
+                Some(Ok(decoded)) => {
+                    let scan = described.server.pointers.trie.scan_value(&decoded.value);
+                    self.scanned(&scan, None, decoded.audio, out);
+                }
+                Some(Err(why)) => out.push(Request::Garbage(why)),
+                None => {}
+            },
             Frame::Text(text) => {
-                let bare = described.server.signs.iter().find(|s| {
-                    matches!(&s.form, Form::Text(t) if t == text.as_str() || t.trim() == text.trim())
-                });
+                let bare = described.server.signs.iter().find(
+                    |s| matches!(&s.form, Form::Text(t) if t == text.as_str() || t.trim() == text.trim()),
+                );
                 match bare {
                     Some(sign) => out.push(match sign.what {
                         What::Open if !self.opened && !described.server.on_connect => self.open_request(),
@@ -499,7 +545,13 @@ const fn codec_of_default() -> crate::audio::Codec {
 }
 
 impl ServerDialect for Server {
-    fn connected(&mut self, session: &str, handshake: &Handshake, out: &mut Vec<Request>, frames: &mut Vec<Frame>) {
+    fn connected(
+        &mut self,
+        session: &str,
+        handshake: &Handshake,
+        out: &mut Vec<Request>,
+        frames: &mut Vec<Frame>,
+    ) {
         session.clone_into(&mut self.session);
         let d = Arc::clone(&self.d);
         let connect = &d.description.connect;
