@@ -57,7 +57,7 @@ const CASES: &[Case] = &[
 ];
 
 /// What the devices say: long enough to be meant as an interruption.
-const FIXTURE: &str = "why-sky";
+const FIXTURE: &str = "knock-knock";
 
 impl Case {
     fn name(&self) -> String {
@@ -73,7 +73,7 @@ impl Case {
 
     fn serve(&self, more: &[&str]) -> Served {
         let mut args = more.to_vec();
-        for setting in ["preset=instant", "vad_silence=400ms", "vad_barge_in=200ms", "partials=300ms"] {
+        for setting in ["preset=instant", "vad_silence=400ms", "vad_barge_in=150ms", "partials=300ms", "burst=1s"] {
             args.push(Box::leak(format!("--set=reference.{setting}").into_boxed_str()));
         }
         let settings: Vec<_> = self.settings().into_iter().map(|s| format!("--set={s}")).collect();
@@ -170,7 +170,7 @@ const SCENARIO: &str = r#"
 name = "dialects"
 [fleet]
 devices = 3
-duration = "4s"
+duration = "3s"
 [target]
 url = "URL"
 [audio]
@@ -231,7 +231,7 @@ fn both_sides_of_every_dialect_understand_each_other() {
 #[test]
 fn runs_in_described_dialects_go_well() {
     std::thread::scope(|scope| {
-        for n in [0, 3, 5, 13] {
+        for n in [1, 3] {
             scope.spawn(move || CASES[n].run_some());
         }
     });

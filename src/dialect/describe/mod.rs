@@ -312,7 +312,7 @@ struct Description {
     rules: Vec<Rule>,
     dispatch: Dispatch,
     pointers: Pointers,
-    values: Vec<(String, template::Var)>,
+    values: Vec<(String, Var)>,
     correlate: Vec<u16>,
     by_number: bool,
     interruption: Option<Interruption>,
