@@ -41,7 +41,8 @@ fn turn_of_server() -> Vec<Frame> {
 
 /// Nanoseconds for each message of so many turns.
 fn measure(dialect: &Dialect, setup: &Arc<SessionSetup>, encoding: Encoding, said: &[Frame]) -> f64 {
-    let chunk = Chunk { due: Micros::ZERO, media: Micros::from_millis(60), payload: Bytes::from(vec![7; 180]) };
+    let chunk =
+        Chunk { due: Micros::ZERO, media: Micros::from_millis(60), payload: Bytes::from(vec![7; 180]) };
     let prepared = dialect.prepare(&chunk, encoding);
     let mut device = dialect.device(setup, 1);
     let (mut frames, mut meanings): (Vec<Frame>, Vec<Meaning>) = (Vec::new(), Vec::new());

@@ -146,7 +146,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 /// Plays the scenario's first device and prints every frame.
 pub(super) fn play(scenario: &Scenario) -> Result<Played, Failure> {
     let speech = prepare::speech(scenario)?;
-    let show = Show { mask: Mask::new(&scenario.secrets().of(DEVICE)), style: Style::for_stdout(), raw: false };
+    let show =
+        Show { mask: Mask::new(&scenario.secrets().of(DEVICE)), style: Style::for_stdout(), raw: false };
     super::print(&(show::heading(show.style) + "\n"))?;
     let mut output = Output { show, json: false, recording: None };
     let runtime = tokio::runtime::Builder::new_current_thread()

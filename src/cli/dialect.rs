@@ -91,7 +91,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 fn list() -> Result<Exit, Failure> {
-    let mut rows = vec![["name", "first text", "audio up", "end of speech", "interrupt", "about"].map(str::to_owned)];
+    let mut rows =
+        vec![["name", "first text", "audio up", "end of speech", "interrupt", "about"].map(str::to_owned)];
     for name in Dialect::names() {
         let (dialect, about) = match Described::built_in(name) {
             Some(text) => {
@@ -114,8 +115,10 @@ fn list() -> Result<Exit, Failure> {
             TextGranularity::Reply => "reply",
             TextGranularity::None => "none",
         };
-        let formats: Vec<_> = can.formats.iter().map(|f| format!("{}/{}", f.codec.name(), f.sample_rate)).collect();
-        let ends: Vec<_> = [(can.signal, "signal"), (can.vad, "vad")].into_iter().filter(|e| e.0).map(|e| e.1).collect();
+        let formats: Vec<_> =
+            can.formats.iter().map(|f| format!("{}/{}", f.codec.name(), f.sample_rate)).collect();
+        let ends: Vec<_> =
+            [(can.signal, "signal"), (can.vad, "vad")].into_iter().filter(|e| e.0).map(|e| e.1).collect();
         rows.push([
             name.to_owned(),
             text.to_owned(),
@@ -149,7 +152,9 @@ fn show(name: &str) -> Result<Exit, Failure> {
     match Described::built_in(name) {
         Some(text) => super::print(text)?,
         None if Dialect::native(name).is_some() => {
-            super::print(&format!("# `{name}` is written in Rust and has no description: see docs/PROTOCOL.md and src/dialect/{name}.rs\n"))?;
+            super::print(&format!(
+                "# `{name}` is written in Rust and has no description: see docs/PROTOCOL.md and src/dialect/{name}.rs\n"
+            ))?;
         }
         None => return Err(unknown(name)),
     }
@@ -161,7 +166,9 @@ fn text_of(file: &str) -> Result<String, Failure> {
     match Described::built_in(file) {
         Some(text) => Ok(text.to_owned()),
         None if !file.ends_with(".toml") && !Path::new(file).exists() => Err(unknown(file)),
-        None => std::fs::read_to_string(file).map_err(|e| Failure::usage(format!("{file} cannot be read: {e}"))),
+        None => {
+            std::fs::read_to_string(file).map_err(|e| Failure::usage(format!("{file} cannot be read: {e}")))
+        }
     }
 }
 
@@ -177,7 +184,13 @@ fn check(file: &str) -> Result<Exit, Failure> {
     let can = described.capabilities();
     if can.vad && can.signal {
         let vad = described.choose(Choice { vad: true, ..Choice::default() })?;
-        lines.extend(vad.summary().into_iter().filter(|l| !lines.contains(l)).map(|l| format!("with `vad`: {l}")).collect::<Vec<_>>());
+        lines.extend(
+            vad.summary()
+                .into_iter()
+                .filter(|l| !lines.contains(l))
+                .map(|l| format!("with `vad`: {l}"))
+                .collect::<Vec<_>>(),
+        );
     }
     super::print(&(lines.join("\n") + "\n"))?;
     Ok(Exit::Good)
@@ -186,12 +199,17 @@ fn check(file: &str) -> Result<Exit, Failure> {
 impl Learn {
     fn run(&self) -> Result<Exit, Failure> {
         if self.out.exists() && !self.force {
-            return Err(Failure::usage(format!("{} exists: --force replaces it, --out FILE writes another", self.out.display())));
+            return Err(Failure::usage(format!(
+                "{} exists: --force replaces it, --out FILE writes another",
+                self.out.display()
+            )));
         }
         // What is not a file yet becomes one for the time that it is read.
         let start = match &self.dialect {
             Some(name) if Dialect::native(name).is_some() => {
-                return Err(Failure::usage(format!("`{name}` is written in Rust; `voxload debug` shows what it understands")));
+                return Err(Failure::usage(format!(
+                    "`{name}` is written in Rust; `voxload debug` shows what it understands"
+                )));
             }
             Some(name) => text_of(name)?,
             None => UNKNOWN.to_owned(),
@@ -203,11 +221,18 @@ impl Learn {
                 self.out.display().to_string()
             }
         };
-        let of = |flag, key: &str, value: &str| Override { key: key.to_owned(), value: value.to_owned(), flag, append: false };
-        let mut overrides = vec![of("URL", "target.url", &self.url), of("--dialect", "target.dialect", &kept)];
+        let of = |flag, key: &str, value: &str| Override {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            flag,
+            append: false,
+        };
+        let mut overrides =
+            vec![of("URL", "target.url", &self.url), of("--dialect", "target.dialect", &kept)];
         overrides.extend(self.token.as_deref().map(|t| of("--token", "target.token", t)));
         overrides.extend(self.set.iter().map(|(k, v)| of("--set", k, v)));
-        let mut scenario = scenario::load(&Source::inline("learn", "[turn]\ntimeout = \"10s\"\n"), &overrides)?;
+        let mut scenario =
+            scenario::load(&Source::inline("learn", "[turn]\ntimeout = \"10s\"\n"), &overrides)?;
         scenario.turn.count = Some(self.turns);
         (scenario.fleet.devices, scenario.fleet.stages) = (1, Vec::new());
         let mask = Mask::new(&scenario.secrets().of(0));
@@ -238,7 +263,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// What the rules have seen.
 fn told(tally: &Tally, mask: &Mask, turns: usize) -> String {
-    let mut text = format!("\n{}, {}\n", counted(tally.connections(), "connection"), counted(turns as u64, "turn"));
+    let mut text =
+        format!("\n{}, {}\n", counted(tally.connections(), "connection"), counted(turns as u64, "turn"));
     for (name, meaning, fired) in tally.rules() {
         let fired = if fired == 0 { "never".to_owned() } else { counted(fired, "time") };
         let _ = writeln!(text, "  rule {name:<20} {meaning:<15} {fired}");
@@ -274,7 +300,12 @@ fn starting_file(start: &str, shapes: &[Unmatched], mask: &Mask) -> String {
                 Ok(serde_json::Value::Object(fields)) if !fields.is_empty() => {
                     let each: Vec<_> = fields
                         .keys()
-                        .map(|k| format!("{} = {{ exists = true }}", quoted(&format!("/{}", k.replace('~', "~0").replace('/', "~1")))))
+                        .map(|k| {
+                            format!(
+                                "{} = {{ exists = true }}",
+                                quoted(&format!("/{}", k.replace('~', "~0").replace('/', "~1")))
+                            )
+                        })
                         .collect();
                     format!("{{ {} }}", each.join(", "))
                 }
@@ -282,14 +313,18 @@ fn starting_file(start: &str, shapes: &[Unmatched], mask: &Mask) -> String {
             },
         };
         let word = u.key.as_ref().map_or("message", |(_, text)| text.as_str());
-        let plain: String = word.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+        let plain: String = word
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+            .collect();
         let mut name = plain.clone();
         let mut n = 1;
         while names.contains(&name) || file.contains(&format!("[event.{name}]")) {
             n += 1;
             name = format!("{plain}_{n}");
         }
-        let example: String = mask.text(&u.example).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let example: String =
+            mask.text(&u.example).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let _ = write!(file, "\n# {example}\n[event.{name}]\nis = \"ignore\"\nwhen = {condition}\n");
         names.push(name);
     }

@@ -38,7 +38,10 @@ fn dialect(name: &str) -> Result<String, String> {
     if name.ends_with(".toml") || Dialect::names().any(|n| n == name) {
         return Ok(name.to_owned());
     }
-    Err(format!("expected one of {}, or the path of a .toml file", Dialect::names().collect::<Vec<_>>().join(", ")))
+    Err(format!(
+        "expected one of {}, or the path of a .toml file",
+        Dialect::names().collect::<Vec<_>>().join(", ")
+    ))
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {

@@ -332,7 +332,9 @@ impl Device {
         earliest(self.strike_deadline());
         if let Some(quiet) = self.plan.dialect.capabilities().quiet {
             let heard = |t: &&Turn| t.record.first_byte.is_some();
-            for turn in [self.turn.as_deref(), self.interrupted.as_deref()].into_iter().flatten().filter(heard) {
+            for turn in
+                [self.turn.as_deref(), self.interrupted.as_deref()].into_iter().flatten().filter(heard)
+            {
                 earliest(turn.deadline(self.plan.turn.timeout, quiet));
             }
         }

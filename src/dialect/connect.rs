@@ -39,10 +39,12 @@ impl Connector {
             Some(own) if matches!(path, "" | "/") => own,
             _ => path.to_owned(),
         };
-        let named = |name: &str| query.is_some_and(|q| q.split('&').any(|p| p.split('=').next() == Some(name)));
+        let named =
+            |name: &str| query.is_some_and(|q| q.split('&').any(|p| p.split('=').next() == Some(name)));
         let own = asked.query.iter().filter(|(name, _)| !named(name));
         let own = own.map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
-        let pairs: Vec<String> = query.into_iter().filter(|q| !q.is_empty()).map(str::to_owned).chain(own).collect();
+        let pairs: Vec<String> =
+            query.into_iter().filter(|q| !q.is_empty()).map(str::to_owned).chain(own).collect();
         let target = if pairs.is_empty() { path } else { format!("{path}?{}", pairs.join("&")) };
         Request { target, headers: asked.headers, subprotocols: asked.subprotocols }
     }
@@ -50,7 +52,14 @@ impl Connector {
 
 impl Connector {
     /// Signs the URL of a request, where the dialect says so. `at`: seconds since 1970.
-    pub fn sign(&self, scheme: &str, authority: &str, target: String, device: u32, at: i64) -> Result<String, String> {
+    pub fn sign(
+        &self,
+        scheme: &str,
+        authority: &str,
+        target: String,
+        device: u32,
+        at: i64,
+    ) -> Result<String, String> {
         let url = format!("{scheme}://{authority}{target}");
         match self.described.sign(&self.setup, device, &url, at) {
             None => Ok(target),

@@ -327,7 +327,15 @@ mod tests {
     fn setup(encoding: Encoding, vad: bool) -> Arc<SessionSetup> {
         let up = AudioFormat { codec: Codec::Opus, sample_rate: 16_000 };
         let down = AudioFormat { codec: Codec::Opus, sample_rate: 24_000 };
-        Arc::new(SessionSetup { up, down, encoding, vad, locale: "en-US".into(), voice: "default".into(), ..SessionSetup::default() })
+        Arc::new(SessionSetup {
+            up,
+            down,
+            encoding,
+            vad,
+            locale: "en-US".into(),
+            voice: "default".into(),
+            ..SessionSetup::default()
+        })
     }
 
     #[test]

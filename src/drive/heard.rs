@@ -14,7 +14,11 @@ pub(super) fn result(plan: &Plan, secrets: &Secrets) -> Option<DialectResult> {
     let tally = &plan.dialect.described()?.tally;
     let rules = tally
         .rules()
-        .map(|(name, meaning, fired)| RuleResult { name: name.to_owned(), meaning: meaning.to_owned(), fired })
+        .map(|(name, meaning, fired)| RuleResult {
+            name: name.to_owned(),
+            meaning: meaning.to_owned(),
+            fired,
+        })
         .collect();
     let examples = tally
         .shapes()
@@ -68,16 +72,34 @@ mod tests {
 
     #[test]
     fn rules_that_never_fired_are_named_and_unmatched_frames_shown() {
-        let rule = |name: &str, meaning: &str, fired| RuleResult { name: name.into(), meaning: meaning.into(), fired };
+        let rule = |name: &str, meaning: &str, fired| RuleResult {
+            name: name.into(),
+            meaning: meaning.into(),
+            fired,
+        };
         let d = DialectResult {
             connections: 3,
-            rules: vec![rule("sound", "audio", 0), rule("a", "token", 0), rule("b", "token", 7), rule("x", "ignore", 0)],
+            rules: vec![
+                rule("sound", "audio", 0),
+                rule("a", "token", 0),
+                rule("b", "token", 7),
+                rule("x", "ignore", 0),
+            ],
             unmatched: 12,
-            examples: vec![UnmatchedResult { shape: "s".into(), count: 12, example: "{\"type\":\"odd\"}".into() }],
+            examples: vec![UnmatchedResult {
+                shape: "s".into(),
+                count: 12,
+                example: "{\"type\":\"odd\"}".into(),
+            }],
         };
         let text: Vec<_> = notes(&d).into_iter().map(|n| n.text).collect();
-        assert!(text[0].contains("`sound` (audio)") && !text[0].contains("`a`") && !text[0].contains("`x`"), "{text:?}");
+        assert!(
+            text[0].contains("`sound` (audio)") && !text[0].contains("`a`") && !text[0].contains("`x`"),
+            "{text:?}"
+        );
         assert!(text[1].contains("12 messages, for example {\"type\":\"odd\"}"), "{text:?}");
-        assert!(notes(&DialectResult { rules: vec![rule("sound", "audio", 1)], unmatched: 0, ..d }).is_empty());
+        assert!(
+            notes(&DialectResult { rules: vec![rule("sound", "audio", 1)], unmatched: 0, ..d }).is_empty()
+        );
     }
 }

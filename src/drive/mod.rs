@@ -3,8 +3,8 @@
 pub mod connection;
 pub mod debug;
 pub mod division;
-pub mod hearsay;
 mod heard;
+pub mod hearsay;
 pub mod links;
 pub mod outcome;
 pub mod prepare;

@@ -52,7 +52,8 @@ impl Metric {
     /// True for what needs a reply with audio.
     pub fn is_of_reply(self) -> bool {
         let name = self.name();
-        let of_audio = ["ttfa", "stall_ratio", "audio_gap", "rtf", "lead_silence", "required_prebuffer", "barge_in"];
+        let of_audio =
+            ["ttfa", "stall_ratio", "audio_gap", "rtf", "lead_silence", "required_prebuffer", "barge_in"];
         of_audio.iter().any(|n| name.starts_with(n))
     }
 }

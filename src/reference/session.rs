@@ -347,7 +347,10 @@ impl Session {
             }
             Request::Ping | Request::Ignored => {}
             Request::Garbage(why) => self.complain(why),
-            Request::Audio(_) | Request::TurnStart { .. } | Request::TurnEnd { .. } | Request::Interrupt { .. }
+            Request::Audio(_)
+            | Request::TurnStart { .. }
+            | Request::TurnEnd { .. }
+            | Request::Interrupt { .. }
                 if self.talk.is_none() =>
             {
                 // Once: a device that starts too early sends many chunks.

@@ -113,7 +113,14 @@ impl Rig {
     /// One that comes later.
     pub(super) fn later(world: &Rc<World>, now: Micros) -> Self {
         let peer = ([127, 0, 0, 1], 40_000).into();
-        let session = Session::new(Rc::clone(world), peer, false, &crate::dialect::Handshake::default(), now, Waker::noop().clone());
+        let session = Session::new(
+            Rc::clone(world),
+            peer,
+            false,
+            &crate::dialect::Handshake::default(),
+            now,
+            Waker::noop().clone(),
+        );
         let mut rig = Self { session, now, written: Vec::new(), reads: true };
         rig.flush();
         rig

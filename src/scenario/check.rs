@@ -17,8 +17,8 @@ use super::{
     ServerEvent, SessionPlan, Stage, Target, TurnPlan, ValidityLimits,
 };
 use crate::audio::{AudioFormat, Codec, CodecSettings};
-use crate::dialect::{Dialect, TextGranularity};
 use crate::dialect::Encoding;
+use crate::dialect::{Dialect, TextGranularity};
 use crate::gate::{Subject, Threshold};
 use crate::measure::Metric;
 use crate::time::Micros;
@@ -481,16 +481,14 @@ impl Check<'_> {
         }
         let can = dialect.capabilities();
         let settings = self.codec_settings();
-        let ways = [("audio.rate", settings.format, &can.formats), ("audio.reply_rate", self.down(), &can.down_formats)];
+        let ways = [
+            ("audio.rate", settings.format, &can.formats),
+            ("audio.reply_rate", self.down(), &can.down_formats),
+        ];
         for (path, format, formats) in ways {
-            if !formats.is_empty()
-                && !formats.contains(&format)
-                && !self.any_broken(&[path, "audio.codec"])
-            {
-                let carried: Vec<_> = formats
-                    .iter()
-                    .map(|f| format!("`{}` at {} Hz", f.codec.name(), f.sample_rate))
-                    .collect();
+            if !formats.is_empty() && !formats.contains(&format) && !self.any_broken(&[path, "audio.codec"]) {
+                let carried: Vec<_> =
+                    formats.iter().map(|f| format!("`{}` at {} Hz", f.codec.name(), f.sample_rate)).collect();
                 let codec_fits = formats.iter().any(|f| f.codec == format.codec);
                 if !codec_fits && path == "audio.reply_rate" {
                     continue; // said already

@@ -101,7 +101,9 @@ impl Check<'_> {
             return Dialect::native(&name).unwrap_or(Dialect::Envelope);
         };
         let values = match self.setting("target.values").and_then(|s| s.value.clone()) {
-            Some(Value::Table(values)) => values.into_iter().map(|(n, t)| (n, Secret::new(t.value))).collect(),
+            Some(Value::Table(values)) => {
+                values.into_iter().map(|(n, t)| (n, Secret::new(t.value))).collect()
+            }
             _ => Vec::new(),
         };
         let choice = Choice {

@@ -103,10 +103,16 @@ impl Settings {
 
     /// What a key is when nobody says, in place of its default.
     pub(super) fn suggest(&mut self, path: &'static str, value: Value) {
-        let unset = self.get(path).is_none_or(|s| s.value.is_none() && !s.broken && s.layer == Layer::Default);
+        let unset =
+            self.get(path).is_none_or(|s| s.value.is_none() && !s.broken && s.layer == Layer::Default);
         if unset {
-            let setting =
-                Setting { layer: Layer::Default, value: Some(value), broken: false, place: None, parts: Vec::new() };
+            let setting = Setting {
+                layer: Layer::Default,
+                value: Some(value),
+                broken: false,
+                place: None,
+                parts: Vec::new(),
+            };
             self.map.insert(path, setting);
         }
     }

@@ -162,8 +162,8 @@ const MIB: u32 = 1 << 20;
 
 use Fallback::{By, Toml, Unset};
 use Kind::{
-    Axes, Bitrate, Bool, Choice, Dialect, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float, Folder,
-    Headers, Int, List, Secret, Share, Size, Stages, Text, Url, Values,
+    Axes, Bitrate, Bool, Choice, Dialect, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float,
+    Folder, Headers, Int, List, Secret, Share, Size, Stages, Text, Url, Values,
 };
 
 /// Every section with its keys.

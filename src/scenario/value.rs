@@ -347,7 +347,8 @@ impl Reader<'_> {
         let (mut values, mut parts, mut complete) = (Vec::new(), Vec::new(), true);
         for (name, item) in entries {
             use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
-            let name_of_value = |n: &str| !n.is_empty() && n.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let name_of_value =
+                |n: &str| !n.is_empty() && n.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
             if !of_http && !name_of_value(name.get_ref()) {
                 let message = format!("`{}` cannot name a value", name.get_ref());
                 self.push(name.span(), message, "letters, digits and `_`, as the dialect's variables");

@@ -154,7 +154,9 @@ impl Endpoint {
         };
         let target = match &self.connector {
             Some(connector) => {
-                let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+                let at = SystemTime::now()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .map_or(0, |d| d.as_secs() as i64);
                 connector.sign(scheme, &self.authority, asked.target, device, at).map_err(|why| Closed {
                     class: FailureClass::Auth,
                     detail: format!("the URL cannot be signed: {why}"),

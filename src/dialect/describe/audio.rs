@@ -77,7 +77,10 @@ impl Header {
     pub(super) fn unwrap(&self, frame: &Bytes) -> Result<Option<Bytes>, String> {
         let size = self.len();
         let Some(payload) = frame.len().checked_sub(size) else {
-            return Err(format!("a binary frame of {} bytes, where a header of {size} was expected", frame.len()));
+            return Err(format!(
+                "a binary frame of {} bytes, where a header of {size} was expected",
+                frame.len()
+            ));
         };
         let (mut at, mut end) = (0, frame.len());
         for f in &self.0 {
@@ -159,12 +162,21 @@ mod tests {
         assert!(v3.is_of_the_run() && !v2.is_of_the_run());
         let json = header(&["u16=2", "u16=1"]).wrap(&payload, Numbers::default());
         assert_eq!(header(&["u16=2", "u16==0"]).unwrap(&json), Ok(None), "not audio");
-        assert!(v3.unwrap(&Bytes::from_static(&[0, 0])).is_err() && v3.unwrap(&Bytes::from_static(&[0, 0, 0, 9])).is_err());
+        assert!(
+            v3.unwrap(&Bytes::from_static(&[0, 0])).is_err()
+                && v3.unwrap(&Bytes::from_static(&[0, 0, 0, 9])).is_err()
+        );
     }
 
     #[test]
     fn what_is_no_field_is_said() {
-        for (text, why) in [("u16", "expected"), ("u7=1", "expected"), ("u8=256", "fit"), ("u16=lem", "`len`"), ("u16le=-1", "expected")] {
+        for (text, why) in [
+            ("u16", "expected"),
+            ("u7=1", "expected"),
+            ("u8=256", "fit"),
+            ("u16=lem", "`len`"),
+            ("u16le=-1", "expected"),
+        ] {
             assert!(field(text).unwrap_err().contains(why), "{text}");
         }
     }

@@ -30,7 +30,11 @@ impl Values for Ours<'_> {
         let name = match var {
             Var::Fixed(value) => return fixed(value),
             Var::Captured(n) => {
-                return self.captured.get(usize::from(*n)).and_then(Option::as_ref).map_or(Val::Unset, Val::Json);
+                return self
+                    .captured
+                    .get(usize::from(*n))
+                    .and_then(Option::as_ref)
+                    .map_or(Val::Unset, Val::Json);
             }
             Var::PerDevice(text) => return owned(self.setup.given.columns.fill(text, self.device)),
             Var::Named(name) => *name,
@@ -114,7 +118,8 @@ impl Values for Theirs<'_> {
             Var::Named(name) => *name,
         };
         let text = |t: Option<&str>| t.map_or(Val::Unset, |t| Val::Str(Cow::Owned(t.to_owned())));
-        let of_turn = |what: &str| owned(format!("{what}_{}_{}", self.session, self.turn.unwrap_or_default()));
+        let of_turn =
+            |what: &str| owned(format!("{what}_{}_{}", self.session, self.turn.unwrap_or_default()));
         match name {
             Name::Session => Val::Str(Cow::Borrowed(self.session)),
             Name::Response => of_turn("resp"),

@@ -31,7 +31,8 @@ pub fn prepare(d: &Described, chunk: &Chunk) -> Prepared {
     let (described, media) = (&d.description, chunk.media);
     let frame = match &described.template {
         Some(template) if described.envelope.is_some() => {
-            let codec = described.envelope.map(|e| e.codec(0)).filter(|c| c.shareable() && template.is_of_the_run());
+            let codec =
+                described.envelope.map(|e| e.codec(0)).filter(|c| c.shareable() && template.is_of_the_run());
             let setup = setup_of(d);
             let json = template.json(&context(described, &setup)).unwrap_or_default();
             let frame = codec.and_then(|mut c| c.encode(&json, Some(&chunk.payload)).ok());
@@ -124,7 +125,9 @@ impl Device {
     pub fn new(d: Arc<Described>, setup: Arc<SessionSetup>, device: u32) -> Self {
         let described = &d.description;
         let live_audio = match &described.template {
-            Some(template) => !(template.is_of_the_run() && described.envelope.is_none_or(|e| e.codec(0).shareable())),
+            Some(template) => {
+                !(template.is_of_the_run() && described.envelope.is_none_or(|e| e.codec(0).shareable()))
+            }
             None => !described.up.header.is_of_the_run(),
         };
         let s = State {
@@ -582,4 +585,3 @@ impl State {
         }
     }
 }
-

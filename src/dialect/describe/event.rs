@@ -10,9 +10,23 @@ use super::read::{Node, Notes, Tab};
 use super::rule::{Emit, Is, Moment, Pointers, Rule, Source};
 use crate::time::Micros;
 
-const KEYS: [&str; 17] = [
-    "is", "when", "text", "audio", "session", "resumed", "interrupted", "code", "message", "capture", "reply",
-    "only_after", "stale", "emit", "emit_on", "emit_after", "about",
+const KEYS: [&str; 16] = [
+    "is",
+    "when",
+    "text",
+    "audio",
+    "session",
+    "resumed",
+    "interrupted",
+    "code",
+    "message",
+    "capture",
+    "reply",
+    "only_after",
+    "stale",
+    "emit",
+    "emit_on",
+    "emit_after",
 ];
 
 /// The events of a file, in its order.
@@ -22,7 +36,8 @@ fn events<'t, 'i>(notes: &mut Notes<'_>, top: &Tab<'t, 'i>) -> Vec<(String, &'t 
         notes.wrong(node, "event", "write `[event.NAME]` for each");
         return Vec::new();
     };
-    let mut all: Vec<_> = (Tab { path: "event", table }).entries().into_iter().map(|(n, s, node)| (s.start, n, node)).collect();
+    let mut all: Vec<_> =
+        (Tab { path: "event", table }).entries().into_iter().map(|(n, s, node)| (s.start, n, node)).collect();
     all.sort_by_key(|(at, ..)| *at);
     all.into_iter().map(|(_, name, node)| (name, node)).collect()
 }
@@ -62,10 +77,18 @@ pub(super) fn rules(
     let has = |is: Is| rules.iter().any(|r: &Rule| r.is == is);
     if !rules.is_empty() && !has(Is::Audio) && !has(Is::Final) {
         let span = top.get("event").map_or(0..0, |n| n.span());
-        notes.push(span, "no event means anything that could be measured", "at least one has `is = \"audio\"`, or `is = \"final\"` for speech to text");
+        notes.push(
+            span,
+            "no event means anything that could be measured",
+            "at least one has `is = \"audio\"`, or `is = \"final\"` for speech to text",
+        );
     }
     if rules.is_empty() {
-        notes.push(0..0, "a dialect without events", "write `[event.NAME]` with `is` and `when` for each message of the server");
+        notes.push(
+            0..0,
+            "a dialect without events",
+            "write `[event.NAME]` with `is` and `when` for each message of the server",
+        );
     }
     rules
 }
@@ -81,7 +104,11 @@ fn rule(
 ) -> Option<Rule> {
     for key in ["is", "when"] {
         if tab.get(key).is_none() {
-            notes.push(node.span(), format!("`{}` has no `{key}`", tab.path), "an event says what it `is`, and `when`");
+            notes.push(
+                node.span(),
+                format!("`{}` has no `{key}`", tab.path),
+                "an event says what it `is`, and `when`",
+            );
         }
     }
     let is = notes.word_at(tab, "is", &Is::ALL);
@@ -108,13 +135,21 @@ fn rule(
     let (text, code, message) = (sources(notes, "text"), sources(notes, "code"), sources(notes, "message"));
     let needs_text = matches!(is, Some(Is::Partial | Is::Final | Is::Token));
     if needs_text && text.is_empty() && tab.get("text").is_none() {
-        notes.push(node.span(), format!("`{}` has no `text`", tab.path), "the pointer to its text, or `\"frame\"` for the whole text frame");
+        notes.push(
+            node.span(),
+            format!("`{}` has no `text`", tab.path),
+            "the pointer to its text, or `\"frame\"` for the whole text frame",
+        );
     }
     let mut capture = Vec::new();
     if let Some(n) = tab.get("capture") {
         match n.get_ref() {
             DeValue::Table(table) => capture = captured(notes, table, pointers),
-            _ => notes.wrong(n, &format!("{}.capture", tab.path), "a table of names and pointers: `{ session_id = \"/id\" }`"),
+            _ => notes.wrong(
+                n,
+                &format!("{}.capture", tab.path),
+                "a table of names and pointers: `{ session_id = \"/id\" }`",
+            ),
         }
     }
     let mut only_after = 0;
@@ -168,4 +203,3 @@ fn captured(notes: &mut Notes<'_>, table: &DeTable<'_>, pointers: &mut Pointers)
     }
     all
 }
-

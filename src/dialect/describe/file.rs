@@ -12,8 +12,7 @@ use super::rule::{Dispatch, Is, Pointers, Rule};
 use super::scan::Trie;
 use super::template::{Message, Name, Var};
 use super::{
-    Choice, Close, Connect, Description, Hear, Interruption, KeepAlive, ServerPart, Signer, Step, Way,
-    server,
+    Choice, Close, Connect, Description, Hear, Interruption, KeepAlive, ServerPart, Signer, Step, Way, server,
 };
 use crate::audio::{AudioFormat, Codec};
 use crate::dialect::codec::Envelope;
@@ -22,8 +21,22 @@ use crate::scenario::units::{nearest, parse_size};
 use crate::time::Micros;
 
 const TOP: [&str; 16] = [
-    "dialect", "values", "connect", "frames", "open", "audio", "turn", "event", "correlate", "interrupt", "keep_alive",
-    "close", "limits", "server", "encoding", "variant",
+    "dialect",
+    "values",
+    "connect",
+    "frames",
+    "open",
+    "audio",
+    "turn",
+    "event",
+    "correlate",
+    "interrupt",
+    "keep_alive",
+    "close",
+    "limits",
+    "server",
+    "encoding",
+    "variant",
 ];
 const OPENING: Micros = Micros::from_secs(10);
 const CLOSING: Micros = Micros::from_secs(2);
@@ -99,9 +112,9 @@ pub(super) fn read(
 
     let audio = section(notes, &top, "audio", &["names", "up", "down"], &none);
     let codec_names = codec_names(notes, &audio);
-    let up_node = audio.get("up").and_then(|n| {
-        notes.table(n, "audio.up", &["formats", "header", "chunk", "frame", "template"])
-    });
+    let up_node = audio
+        .get("up")
+        .and_then(|n| notes.table(n, "audio.up", &["formats", "header", "chunk", "frame", "template"]));
     let up_tab = up_node.unwrap_or(Tab { path: "audio.up", table: &none });
     let down_tab = audio
         .get("down")
@@ -276,8 +289,14 @@ fn values(notes: &mut Notes<'_>, top: &Tab<'_, '_>, choice: &Choice) -> Vec<(Str
     let own = table.map(|table| Tab { path: "values", table }.entries()).unwrap_or_default();
     let mut all = Vec::new();
     for (name, span, node) in own {
-        if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || Name::ALL.iter().any(|(n, _)| *n == name) {
-            notes.push(span, format!("`{name}` cannot name a value"), "letters, digits and `_`, and no name of another variable");
+        if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            || Name::ALL.iter().any(|(n, _)| *n == name)
+        {
+            notes.push(
+                span,
+                format!("`{name}` cannot name a value"),
+                "letters, digits and `_`, and no name of another variable",
+            );
         }
         let Some(value) = notes.scalar(node, node.get_ref(), &format!("values.{name}")) else { continue };
         let given = choice.values.iter().find(|(n, _)| *n == name).map(|(_, v)| v.reveal());
@@ -302,7 +321,9 @@ fn of_the_scenario(text: &str, default: &Value) -> Var {
         return Var::PerDevice(text.into());
     }
     let typed = match default {
-        Value::Number(_) => text.parse::<i64>().ok().map(Value::from).or_else(|| text.parse::<f64>().ok().map(Value::from)),
+        Value::Number(_) => {
+            text.parse::<i64>().ok().map(Value::from).or_else(|| text.parse::<f64>().ok().map(Value::from))
+        }
         Value::Bool(_) => text.parse::<bool>().ok().map(Value::from),
         _ => None,
     };
@@ -346,7 +367,11 @@ fn connect(notes: &mut Notes<'_>, top: &Tab<'_, '_>, names: &Names<'_>) -> Conne
     let subprotocols = subprotocols.into_iter().map(|(t, span)| notes.template(&t, span, names)).collect();
     let path = notes.text(&tab, "path").map(|(t, span)| {
         if !t.starts_with('/') {
-            notes.push(span.clone(), format!("the path `{t}` does not begin with `/`"), "for example `/v1/talk`");
+            notes.push(
+                span.clone(),
+                format!("the path `{t}` does not begin with `/`"),
+                "for example `/v1/talk`",
+            );
         }
         notes.template(&t, span, names)
     });
@@ -355,7 +380,12 @@ fn connect(notes: &mut Notes<'_>, top: &Tab<'_, '_>, names: &Names<'_>) -> Conne
 }
 
 /// The steps of the opening, and the messages that the device sends in it.
-fn open(notes: &mut Notes<'_>, top: &Tab<'_, '_>, names: &Names<'_>, rules: &[Rule]) -> (Vec<Step>, Vec<Message>) {
+fn open(
+    notes: &mut Notes<'_>,
+    top: &Tab<'_, '_>,
+    names: &Names<'_>,
+    rules: &[Rule],
+) -> (Vec<Step>, Vec<Message>) {
     let (mut steps, mut sends, mut limit) = (Vec::new(), Vec::new(), Micros::ZERO);
     let Some(node) = top.get("open") else { return (steps, sends) };
     let DeValue::Array(items) = node.get_ref() else {
@@ -444,7 +474,11 @@ fn size(notes: &mut Notes<'_>, tab: &Tab<'_, '_>) -> Option<u32> {
     match parse_size(&text) {
         Ok(n) => Some(n),
         Err(e) => {
-            notes.push(node.span(), format!("`limits.max_message`: {}", e.message), e.help.unwrap_or_default());
+            notes.push(
+                node.span(),
+                format!("`limits.max_message`: {}", e.message),
+                e.help.unwrap_or_default(),
+            );
             None
         }
     }
@@ -453,12 +487,15 @@ fn size(notes: &mut Notes<'_>, tab: &Tab<'_, '_>) -> Option<u32> {
 fn chunks(notes: &mut Notes<'_>, tab: &Tab<'_, '_>) -> Option<(Micros, Micros)> {
     let node = tab.get("chunk")?;
     let items = notes.each(node);
-    let times: Vec<Micros> =
-        items.into_iter().filter_map(|n| notes.duration_of(n, "limits.chunk")).collect();
+    let times: Vec<Micros> = items.into_iter().filter_map(|n| notes.duration_of(n, "limits.chunk")).collect();
     match times[..] {
         [least, most] if least <= most => Some((least, most)),
         _ => {
-            notes.push(node.span(), "`limits.chunk` is not a range", "the shortest and the longest: `[\"20ms\", \"120ms\"]`");
+            notes.push(
+                node.span(),
+                "`limits.chunk` is not a range",
+                "the shortest and the longest: `[\"20ms\", \"120ms\"]`",
+            );
             None
         }
     }
@@ -480,7 +517,9 @@ fn server_table(
     let keys = ["turn_start", "turn_end", "interrupt", "ping", "close", "ignore"];
     if let Some(tab) = tab.get("hear").and_then(|n| notes.table(n, "server.hear", &keys)) {
         let mut conds = |key: &str| {
-            tab.get(key).map(|n| notes.conds(n, &format!("server.hear.{key}"), heard, names)).unwrap_or_default()
+            tab.get(key)
+                .map(|n| notes.conds(n, &format!("server.hear.{key}"), heard, names))
+                .unwrap_or_default()
         };
         hear = Hear {
             turn_start: conds("turn_start"),

@@ -38,8 +38,7 @@ impl Names<'_> {
 }
 
 const MESSAGE_HELP: &str = "a message is a table (JSON), a text, `{ \"$binary\" = \"…\" }`, `{ \"$hex\" = \"…\" }`, or a list of these";
-const VARIABLE_HELP: &str =
-    "variables are those of docs/dialect-format.md, the keys of `[values]`, and what events capture; `{{` is a brace";
+const VARIABLE_HELP: &str = "variables are those of docs/dialect-format.md, the keys of `[values]`, and what events capture; `{{` is a brace";
 
 impl Notes<'_> {
     pub(super) fn template(&mut self, text: &str, span: std::ops::Range<usize>, names: &Names<'_>) -> Text {
@@ -128,7 +127,13 @@ impl Notes<'_> {
     }
 
     /// A condition.
-    pub(super) fn cond(&mut self, node: &Node<'_>, path: &str, pointers: &mut Pointers, names: &Names<'_>) -> Cond {
+    pub(super) fn cond(
+        &mut self,
+        node: &Node<'_>,
+        path: &str,
+        pointers: &mut Pointers,
+        names: &Names<'_>,
+    ) -> Cond {
         let DeValue::Table(table) = node.get_ref() else {
             self.wrong(node, path, "a condition is a table: `{ \"/type\" = \"hello\" }`");
             return Cond::Any(Vec::new());
@@ -151,19 +156,31 @@ impl Notes<'_> {
                 other => {
                     let help = match nearest(other, ["frame", "text", "any", "all", "none"]) {
                         Some(near) => format!("did you mean `{near}`? JSON pointers begin with `/`"),
-                        None => format!("did you mean `\"/{other}\"`? JSON pointers begin with `/`; else there are frame, text, any, all, none"),
+                        None => format!(
+                            "did you mean `\"/{other}\"`? JSON pointers begin with `/`; else there are frame, text, any, all, none"
+                        ),
                     };
                     self.push(span, format!("`{other}` is no condition"), help);
                 }
             }
         }
         if table.is_empty() {
-            self.push(node.span(), "a condition without a test holds for every frame", "write `{ frame = \"text\" }` if that is meant");
+            self.push(
+                node.span(),
+                "a condition without a test holds for every frame",
+                "write `{ frame = \"text\" }` if that is meant",
+            );
         }
         if all.len() == 1 { all.remove(0) } else { Cond::All(all) }
     }
 
-    pub(super) fn conds(&mut self, node: &Node<'_>, path: &str, pointers: &mut Pointers, names: &Names<'_>) -> Vec<Cond> {
+    pub(super) fn conds(
+        &mut self,
+        node: &Node<'_>,
+        path: &str,
+        pointers: &mut Pointers,
+        names: &Names<'_>,
+    ) -> Vec<Cond> {
         self.each(node).into_iter().map(|n| self.cond(n, path, pointers, names)).collect()
     }
 
@@ -177,7 +194,11 @@ impl Notes<'_> {
                     (Some((p, _)), None) => Some(TextTest::Prefix(p.into())),
                     (None, Some(true)) => Some(TextTest::NonEmpty),
                     _ => {
-                        self.push(node.span(), "one test of the text", "`{ prefix = \"…\" }` or `{ nonempty = true }`");
+                        self.push(
+                            node.span(),
+                            "one test of the text",
+                            "`{ prefix = \"…\" }` or `{ nonempty = true }`",
+                        );
                         None
                     }
                 }
@@ -200,7 +221,11 @@ impl Notes<'_> {
                         match text.alone().map(|h| &h.var) {
                             Some(Var::Fixed(value)) => value.clone(),
                             _ => Value::String(text.fixed().or_else(|| {
-                                self.push(n.span(), "only `[values]` may stand in a condition", "`{ captured = \"name\" }` compares with a capture");
+                                self.push(
+                                    n.span(),
+                                    "only `[values]` may stand in a condition",
+                                    "`{ captured = \"name\" }` compares with a capture",
+                                );
                                 None
                             })?),
                         }
@@ -223,8 +248,10 @@ impl Notes<'_> {
             let name = notes.string(n, path)?;
             let found = pointers.capture(&name);
             if found.is_none() {
-                let help = nearest(&name, pointers.captures.iter().map(String::as_str))
-                    .map_or_else(|| "an event captures it: `capture = { name = \"/pointer\" }`".to_owned(), |near| format!("did you mean `{near}`?"));
+                let help = nearest(&name, pointers.captures.iter().map(String::as_str)).map_or_else(
+                    || "an event captures it: `capture = { name = \"/pointer\" }`".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
                 notes.push(n.span(), format!("nothing captures `{name}`"), help);
             }
             found

@@ -85,14 +85,19 @@ pub struct Described {
 impl Described {
     /// Reads a description. Errors are everything that is wrong, in all of its variants.
     pub fn load(origin: &str, text: &str, choice: Choice) -> Result<Self, Diagnostics> {
-        let description = overlay::load(origin, text, &choice)?;
-        let tally = Arc::new(Tally::new(description.rules.iter().map(|r| (Arc::clone(&r.name), r.is.name()))));
+        Self::read(origin, text, choice, true)
+    }
+
+    fn read(origin: &str, text: &str, choice: Choice, all: bool) -> Result<Self, Diagnostics> {
+        let description = overlay::load(origin, text, &choice, all)?;
+        let tally =
+            Arc::new(Tally::new(description.rules.iter().map(|r| (Arc::clone(&r.name), r.is.name()))));
         Ok(Self { origin: origin.to_owned(), text: text.to_owned(), choice, description, tally })
     }
 
     /// The same with another choice.
     pub fn choose(&self, choice: Choice) -> Result<Self, Diagnostics> {
-        Self::load(&self.origin, &self.text, choice)
+        Self::read(&self.origin, &self.text, choice, false)
     }
 
     /// What it can do.
@@ -143,7 +148,13 @@ impl Described {
     }
 
     /// Signs a URL, where the description says so. `at`: seconds since 1970.
-    pub(super) fn sign(&self, setup: &SessionSetup, device: u32, url: &str, at: i64) -> Option<Result<Secret, String>> {
+    pub(super) fn sign(
+        &self,
+        setup: &SessionSetup,
+        device: u32,
+        url: &str,
+        at: i64,
+    ) -> Option<Result<Secret, String>> {
         self.description.connect.sign?;
         let context = device::context_of(&self.description, setup, device);
         let value = |name: &str| {
@@ -154,12 +165,16 @@ impl Described {
             }
         };
         let secret = |name: &str| value(name).map(Secret::new);
-        let (Some(access_key), Some(secret_key)) = (secret("access_key_id"), secret("secret_access_key")) else {
-            return Some(Err("no credentials to sign the URL with: give `access_key_id` and `secret_access_key` in \
+        let (Some(access_key), Some(secret_key)) = (secret("access_key_id"), secret("secret_access_key"))
+        else {
+            return Some(Err(
+                "no credentials to sign the URL with: give `access_key_id` and `secret_access_key` in \
                              `target.values`, for example from ${AWS_ACCESS_KEY_ID}"
-                .to_owned()));
+                    .to_owned(),
+            ));
         };
-        let credentials = sigv4::Credentials { access_key, secret_key, session_token: secret("session_token") };
+        let credentials =
+            sigv4::Credentials { access_key, secret_key, session_token: secret("session_token") };
         Some(sigv4::transcribe_url(url, value("region").as_deref(), &credentials, at))
     }
 
@@ -308,9 +323,17 @@ impl Description {
             if each.is_empty() { "any format".to_owned() } else { each.join(", ") }
         };
         let mut lines = vec![
-            format!("{}: {}", can.name, if can.stt { "speech to text" } else { "an agent that replies with speech" }),
+            format!(
+                "{}: {}",
+                can.name,
+                if can.stt { "speech to text" } else { "an agent that replies with speech" }
+            ),
             format!("first text: {:?}", can.text).to_lowercase(),
-            format!("audio up: {}, {}", formats(&can.formats), if self.template.is_some() { "base64 in JSON" } else { "binary frames" }),
+            format!(
+                "audio up: {}, {}",
+                formats(&can.formats),
+                if self.template.is_some() { "base64 in JSON" } else { "binary frames" }
+            ),
             format!("audio down: {}", formats(&can.down_formats)),
         ];
         let ends: Vec<_> = [(can.signal, "the device says so"), (can.vad, "the server finds it")]
@@ -318,7 +341,11 @@ impl Description {
             .filter_map(|(b, t)| b.then_some(t))
             .collect();
         lines.push(format!("end of speech: {}", ends.join(", or ")));
-        lines.push(format!("{}, {}", yes(can.interrupt, "interruption by a message"), yes(can.resume, "resumption of sessions")));
+        lines.push(format!(
+            "{}, {}",
+            yes(can.interrupt, "interruption by a message"),
+            yes(can.resume, "resumption of sessions")
+        ));
         for (n, step) in self.open.iter().enumerate() {
             lines.push(match step {
                 Step::Send(_) => format!("opening {}: a message", n + 1),
@@ -329,11 +356,12 @@ impl Description {
             });
         }
         for rule in &self.rules {
-            let emits = if rule.emit.messages.is_empty() && !(rule.is == rule::Is::Audio && rule.audio.is_none()) {
-                ", which the reference server never sends"
-            } else {
-                ""
-            };
+            let emits =
+                if rule.emit.messages.is_empty() && !(rule.is == rule::Is::Audio && rule.audio.is_none()) {
+                    ", which the reference server never sends"
+                } else {
+                    ""
+                };
             lines.push(format!("event `{}`: {}{emits}", rule.name, rule.is.name()));
         }
         if !self.variants.is_empty() {

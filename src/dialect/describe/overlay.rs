@@ -8,8 +8,13 @@ use crate::dialect::Encoding;
 use crate::scenario::units::nearest;
 use crate::scenario::{Diagnostics, Place};
 
-/// Reads a file. What is wrong with a variant or a mode that is not chosen is wrong as well.
-pub(super) fn load(origin: &str, text: &str, choice: &Choice) -> Result<Description, Diagnostics> {
+/// Reads a file. With `everything`, what is wrong with a variant or a mode that is not chosen is wrong as well.
+pub(super) fn load(
+    origin: &str,
+    text: &str,
+    choice: &Choice,
+    everything: bool,
+) -> Result<Description, Diagnostics> {
     let mut out = Diagnostics::default();
     let source = out.add_source(origin, text);
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -26,12 +31,16 @@ pub(super) fn load(origin: &str, text: &str, choice: &Choice) -> Result<Descript
     let chosen = chosen_variants(&mut notes, base, choice, &names);
     let mut description = None;
     let alone = names.iter().map(|n| vec![n.clone()]);
-    let all: Vec<Vec<String>> = std::iter::once(Vec::new()).chain(alone).chain(Some(chosen.clone())).collect();
+    let all: Vec<Vec<String>> =
+        std::iter::once(Vec::new()).chain(alone).chain(Some(chosen.clone())).collect();
     for (n, variants) in all.iter().enumerate() {
         let wanted = n + 1 == all.len();
         for vad in [!choice.vad, choice.vad] {
             for encoding in [None, Some(Encoding::Binary), Some(Encoding::Base64)] {
                 let last = wanted && vad == choice.vad && encoding == Some(Encoding::Base64);
+                if !(everything || last) {
+                    continue;
+                }
                 let encoding = if last { choice.encoding } else { encoding };
                 let merged = merged(&mut notes, base, variants, vad, encoding);
                 let now = Choice { vad, encoding, ..choice.clone() };
@@ -47,7 +56,11 @@ pub(super) fn load(origin: &str, text: &str, choice: &Choice) -> Result<Descript
         Some(d) if out.is_empty() => Ok(d),
         _ if !out.is_empty() => Err(out),
         _ => {
-            out.push(Some(Place { source, span: 0..0 }), "not a description of a dialect", "see docs/dialect-format.md");
+            out.push(
+                Some(Place { source, span: 0..0 }),
+                "not a description of a dialect",
+                "see docs/dialect-format.md",
+            );
             Err(out)
         }
     }
@@ -68,7 +81,12 @@ fn names_of(notes: &mut Notes<'_>, base: &DeTable<'_>) -> Vec<String> {
 }
 
 /// The variants of the choice, or of the file.
-fn chosen_variants(notes: &mut Notes<'_>, base: &DeTable<'_>, choice: &Choice, names: &[String]) -> Vec<String> {
+fn chosen_variants(
+    notes: &mut Notes<'_>,
+    base: &DeTable<'_>,
+    choice: &Choice,
+    names: &[String],
+) -> Vec<String> {
     let top = Tab { path: "", table: base };
     let own = match top.get("dialect").map(|n| n.get_ref()) {
         Some(DeValue::Table(table)) => {
@@ -118,7 +136,9 @@ fn merged<'i>(
         Encoding::Binary => "binary",
         Encoding::Base64 => "base64",
     });
-    for (kind, name, known) in [("mode", Some(mode), ["signal", "vad"]), ("encoding", encoding, ["binary", "base64"])] {
+    for (kind, name, known) in
+        [("mode", Some(mode), ["signal", "vad"]), ("encoding", encoding, ["binary", "base64"])]
+    {
         let now = table.clone();
         if let Some(node) = (Tab { path: "", table: &now }).get(kind) {
             notes.table(node, kind, &known);
@@ -133,7 +153,12 @@ fn merged<'i>(
     table
 }
 
-fn inner<'t, 'i>(notes: &mut Notes<'_>, table: &'t DeTable<'i>, kind: &'t str, name: &str) -> Option<&'t DeTable<'i>> {
+fn inner<'t, 'i>(
+    notes: &mut Notes<'_>,
+    table: &'t DeTable<'i>,
+    kind: &'t str,
+    name: &str,
+) -> Option<&'t DeTable<'i>> {
     let DeValue::Table(all) = (Tab { path: "", table }).get(kind)?.get_ref() else { return None };
     let node = Tab { path: kind, table: all }.get(name)?;
     match node.get_ref() {
@@ -167,6 +192,15 @@ fn lay<'i>(under: &mut DeTable<'i>, over: &DeTable<'i>) {
 fn is_whole(key: &str) -> bool {
     matches!(
         key,
-        "send" | "start" | "end" | "reply" | "emit" | "template" | "when" | "stale" | "resumed" | "interrupted"
+        "send"
+            | "start"
+            | "end"
+            | "reply"
+            | "emit"
+            | "template"
+            | "when"
+            | "stale"
+            | "resumed"
+            | "interrupted"
     ) || key.starts_with("turn_")
 }

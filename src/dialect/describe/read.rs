@@ -25,7 +25,8 @@ impl<'t, 'i> Tab<'t, 'i> {
 
     /// Keys and values in the order of the file.
     pub(super) fn entries(&self) -> Vec<(String, Range<usize>, &'t Node<'i>)> {
-        let mut all: Vec<_> = self.table.iter().map(|(k, v)| (k.get_ref().to_string(), k.span(), v)).collect();
+        let mut all: Vec<_> =
+            self.table.iter().map(|(k, v)| (k.get_ref().to_string(), k.span(), v)).collect();
         all.sort_by_key(|(_, span, _)| span.start);
         all
     }
@@ -47,7 +48,12 @@ impl Notes<'_> {
     }
 
     /// A table with these keys and no others.
-    pub(super) fn table<'t, 'i>(&mut self, node: &'t Node<'i>, path: &'t str, keys: &[&str]) -> Option<Tab<'t, 'i>> {
+    pub(super) fn table<'t, 'i>(
+        &mut self,
+        node: &'t Node<'i>,
+        path: &'t str,
+        keys: &[&str],
+    ) -> Option<Tab<'t, 'i>> {
         let DeValue::Table(table) = node.get_ref() else {
             self.wrong(node, path, "it is a table");
             return None;
@@ -91,7 +97,8 @@ impl Notes<'_> {
         let found = words.iter().find(|(w, _)| *w == text).map(|(_, t)| *t);
         if found.is_none() {
             let names: Vec<&str> = words.iter().map(|(w, _)| *w).collect();
-            let all = format!("expected {}", names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "));
+            let all =
+                format!("expected {}", names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "));
             let help = match nearest(&text, names) {
                 Some(near) => format!("did you mean `{near}`? {all}"),
                 None => all,
@@ -101,7 +108,12 @@ impl Notes<'_> {
         found
     }
 
-    pub(super) fn word_at<T: Copy>(&mut self, tab: &Tab<'_, '_>, key: &str, words: &[(&str, T)]) -> Option<T> {
+    pub(super) fn word_at<T: Copy>(
+        &mut self,
+        tab: &Tab<'_, '_>,
+        key: &str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
         let node = tab.get(key)?;
         self.word(node, &format!("{}.{key}", tab.path), words)
     }

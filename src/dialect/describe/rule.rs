@@ -315,15 +315,20 @@ impl Dispatch {
             rule.when.slots(&mut slots);
             slots.sort_unstable();
             slots.dedup();
-            slots.into_iter().filter(|s| rule.when.key(*s).is_some()).for_each(|s| *votes.entry(s).or_default() += 1);
+            slots
+                .into_iter()
+                .filter(|s| rule.when.key(*s).is_some())
+                .for_each(|s| *votes.entry(s).or_default() += 1);
         }
-        let best = votes.into_iter().max_by_key(|(slot, n)| (*n, std::cmp::Reverse(*slot))).map(|(slot, _)| slot);
+        let best =
+            votes.into_iter().max_by_key(|(slot, n)| (*n, std::cmp::Reverse(*slot))).map(|(slot, _)| slot);
         let Some(slot) = best else {
             return Self { otherwise: all.clone(), all, ..Self::default() };
         };
         let keys: Vec<Option<Vec<&str>>> = rules.iter().map(|r| r.when.key(slot)).collect();
         let with = |value: Option<&str>| -> Box<[u16]> {
-            let fits = |k: &Option<Vec<&str>>| k.as_ref().is_none_or(|k| value.is_some_and(|v| k.contains(&v)));
+            let fits =
+                |k: &Option<Vec<&str>>| k.as_ref().is_none_or(|k| value.is_some_and(|v| k.contains(&v)));
             keys.iter().zip(0..).filter(|(k, _)| fits(k)).map(|(_, n)| n).collect()
         };
         let values = keys.iter().flatten().flatten();

@@ -172,7 +172,8 @@ impl Trie {
 
 /// Whether two keys differ in spelling only: `mimeType` and `mime_type`.
 fn alike(a: &str, b: &str) -> bool {
-    let plain = |s: &str| s.bytes().filter(|b| *b != b'_').map(|b| b.to_ascii_lowercase()).collect::<Vec<_>>();
+    let plain =
+        |s: &str| s.bytes().filter(|b| *b != b'_').map(|b| b.to_ascii_lowercase()).collect::<Vec<_>>();
     a == b || plain(a) == plain(b)
 }
 
@@ -246,7 +247,8 @@ impl<'de> Visitor<'de> for Seed<'_, '_, 'de> {
         let branch = &self.trie.branches[self.at];
         let mut n = 0_usize;
         loop {
-            let named = (!branch.children.is_empty()).then(|| self.trie.child(self.at, &n.to_string())).flatten();
+            let named =
+                (!branch.children.is_empty()).then(|| self.trie.child(self.at, &n.to_string())).flatten();
             let more = match named.or(branch.star) {
                 Some(at) => seq.next_element_seed(Seed { trie: self.trie, at, scan: self.scan })?.is_some(),
                 None => seq.next_element::<IgnoredAny>()?.is_some(),
@@ -315,7 +317,9 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_found_with_its_type() {
         let t = trie(&["/a", "/b/c", "/b/*/d", "/e/1", "/f", "/none", "/b"]);
-        let s = t.scan(r#"{"x":[{"a":1}],"a":"\u00e9","b":[{"d":1},{"d":"two"},{}],"e":[1,2],"f":null}"#).unwrap();
+        let s = t
+            .scan(r#"{"x":[{"a":1}],"a":"\u00e9","b":[{"d":1},{"d":"two"},{}],"e":[1,2],"f":null}"#)
+            .unwrap();
         assert_eq!(s.at(0).as_str(), Some("é"));
         assert_eq!(s.at(1), &Found::Missing);
         assert_eq!(s.all(2).map(|f| f.to_value().unwrap().to_string()).collect::<Vec<_>>(), ["1", "\"two\""]);

@@ -78,7 +78,8 @@ struct Leaf {
 fn leaves(tree: &Node) -> Vec<Leaf> {
     let mut all = Vec::new();
     tree.leaves(&mut Vec::new(), &mut |path, node| {
-        let pointer: String = path.iter().map(|p| format!("/{}", p.replace('~', "~0").replace('/', "~1"))).collect();
+        let pointer: String =
+            path.iter().map(|p| format!("/{}", p.replace('~', "~0").replace('/', "~1"))).collect();
         let constant = if let Node::Fixed(value) = node { Scalar::of(value) } else { None };
         let says = match node {
             Node::Text(text) => match text.alone().map(|h| &h.var) {
@@ -117,7 +118,8 @@ pub(super) fn signs(out: &Outgoing<'_>, trie: &mut Trie) -> Vec<Sign> {
     let mut constants: BTreeMap<&str, Vec<&Scalar>> = BTreeMap::new();
     let mut holders: BTreeMap<String, usize> = BTreeMap::new();
     for leaves in json.iter().flatten() {
-        let mut paths: Vec<String> = leaves.iter().flat_map(|l| [l.pointer.clone(), top(&l.pointer).to_owned()]).collect();
+        let mut paths: Vec<String> =
+            leaves.iter().flat_map(|l| [l.pointer.clone(), top(&l.pointer).to_owned()]).collect();
         paths.sort();
         paths.dedup();
         paths.into_iter().for_each(|p| *holders.entry(p).or_default() += 1);
@@ -136,18 +138,23 @@ pub(super) fn signs(out: &Outgoing<'_>, trie: &mut Trie) -> Vec<Sign> {
         let form = match (message, leaves) {
             (Message::Json { .. }, Some(leaves)) => {
                 let tells = |l: &&Leaf| constants.get(l.pointer.as_str()).is_some_and(|c| c.len() > 1);
-                let is_word = |l: &&Leaf| matches!(l.constant, Some(Scalar::Str(_))) && top(&l.pointer) == l.pointer;
-                let mut chosen: Vec<&Leaf> = leaves.iter().filter(|l| l.constant.is_some()).filter(tells).collect();
+                let is_word =
+                    |l: &&Leaf| matches!(l.constant, Some(Scalar::Str(_))) && top(&l.pointer) == l.pointer;
+                let mut chosen: Vec<&Leaf> =
+                    leaves.iter().filter(|l| l.constant.is_some()).filter(tells).collect();
                 if chosen.is_empty() {
                     chosen = leaves.iter().filter(is_word).collect();
                 }
-                let equals = chosen.into_iter().filter_map(|l| Some((trie.slot(&l.pointer), l.constant.clone()?)));
+                let equals =
+                    chosen.into_iter().filter_map(|l| Some((trie.slot(&l.pointer), l.constant.clone()?)));
                 let equals = equals.collect();
-                let mut paths: Vec<&str> = leaves.iter().flat_map(|l| [l.pointer.as_str(), top(&l.pointer)]).collect();
+                let mut paths: Vec<&str> =
+                    leaves.iter().flat_map(|l| [l.pointer.as_str(), top(&l.pointer)]).collect();
                 paths.sort_unstable();
                 paths.dedup();
                 let own = |p: &&str| total == 1 || holders.get(*p).is_some_and(|n| *n < total);
-                let present = paths.into_iter().filter(own).filter(|p| !p.is_empty()).map(|p| trie.slot(p)).collect();
+                let present =
+                    paths.into_iter().filter(own).filter(|p| !p.is_empty()).map(|p| trie.slot(p)).collect();
                 let says = leaves.iter().filter_map(|l| Some((trie.slot(&l.pointer), l.says?))).collect();
                 Form::Json { equals, present, says }
             }
@@ -313,7 +320,13 @@ impl Server {
     }
 
     /// A message; `payload`: the audio that came with it in an envelope.
-    fn scanned(&mut self, scan: &Scan<'_>, text: Option<&str>, payload: Option<Bytes>, out: &mut Vec<Request>) {
+    fn scanned(
+        &mut self,
+        scan: &Scan<'_>,
+        text: Option<&str>,
+        payload: Option<Bytes>,
+        out: &mut Vec<Request>,
+    ) {
         let d = Arc::clone(&self.d);
         let part = &d.description.server;
         if let Some(payload) = payload {
@@ -408,10 +421,12 @@ impl Server {
                 };
                 let frame = match &mut self.codec {
                     None => message.frame(&theirs),
-                    Some(codec) => match message.json(&theirs).map(|json| codec.encode(&json, said.payload)) {
-                        Some(Ok(frame)) => frame,
-                        _ => message.frame(&theirs),
-                    },
+                    Some(codec) => {
+                        match message.json(&theirs).map(|json| codec.encode(&json, said.payload)) {
+                            Some(Ok(frame)) => frame,
+                            _ => message.frame(&theirs),
+                        }
+                    }
                 };
                 if rule.emit.after > Micros::ZERO {
                     self.later.push((rule.emit.after, frame));
@@ -450,8 +465,11 @@ impl Server {
             self.emit(Moment::Audio, Said { audio: Some((&base64, payload.len())), ..Said::default() }, out);
         } else if d.description.rules.iter().any(|r| r.is == Is::Audio) {
             self.seq += 1;
-            let numbers =
-                Numbers { ts_ms: (self.media.0 / 1_000) as u32, seq: self.seq as u32, chunk: self.seq as u32 };
+            let numbers = Numbers {
+                ts_ms: (self.media.0 / 1_000) as u32,
+                seq: self.seq as u32,
+                chunk: self.seq as u32,
+            };
             out.push(Frame::Binary(d.description.down.header.wrap(payload, numbers)));
         }
         self.media += codec::duration(self.down, payload).unwrap_or_default();
@@ -464,7 +482,13 @@ const fn codec_of_default() -> crate::audio::Codec {
 }
 
 impl ServerDialect for Server {
-    fn connected(&mut self, session: &str, handshake: &Handshake, out: &mut Vec<Request>, frames: &mut Vec<Frame>) {
+    fn connected(
+        &mut self,
+        session: &str,
+        handshake: &Handshake,
+        out: &mut Vec<Request>,
+        frames: &mut Vec<Frame>,
+    ) {
         session.clone_into(&mut self.session);
         let d = Arc::clone(&self.d);
         let connect = &d.description.connect;
@@ -498,9 +522,9 @@ impl ServerDialect for Server {
                 None => {}
             },
             Frame::Text(text) => {
-                let bare = described.server.signs.iter().find(|s| {
-                    matches!(&s.form, Form::Text(t) if t == text.as_str() || t.trim() == text.trim())
-                });
+                let bare = described.server.signs.iter().find(
+                    |s| matches!(&s.form, Form::Text(t) if t == text.as_str() || t.trim() == text.trim()),
+                );
                 match bare {
                     Some(sign) => out.push(match sign.what {
                         What::Open if !self.opened && !described.server.on_connect => self.open_request(),

@@ -183,14 +183,21 @@ impl Text {
                 ));
             }
             match find(name) {
-                Ok(Var::Fixed(value)) if !as_text && !optional && fallback.is_none() && span != (0..text.len()) => {
+                Ok(Var::Fixed(value))
+                    if !as_text && !optional && fallback.is_none() && span != (0..text.len()) =>
+                {
                     lit.push_str(&plain(&value));
                 }
                 Ok(var) => {
                     if !lit.is_empty() {
                         parts.push(Part::Lit(std::mem::take(&mut lit).into()));
                     }
-                    parts.push(Part::Hole(Hole { var, as_text, optional, fallback: fallback.map(Into::into) }));
+                    parts.push(Part::Hole(Hole {
+                        var,
+                        as_text,
+                        optional,
+                        fallback: fallback.map(Into::into),
+                    }));
                 }
                 Err(why) => errors.push((span.clone(), why)),
             }
@@ -249,9 +256,8 @@ impl Text {
 
 /// The name at the beginning of what stands in braces.
 fn variable_name(inner: &str) -> Option<&str> {
-    let end = inner
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'))
-        .unwrap_or(inner.len());
+    let end =
+        inner.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.')).unwrap_or(inner.len());
     let name = &inner[..end];
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let ends = inner[end..].is_empty() || inner[end..].starts_with(['?', ':', '|']);
@@ -548,11 +554,20 @@ mod tests {
 
     #[test]
     fn types_are_kept_and_fields_left_out() {
-        let values = Some1(vec![("n", json!(7)), ("s", json!("a\"b")), ("none", json!(null)), ("o", json!({"x": 1}))]);
+        let values =
+            Some1(vec![("n", json!(7)), ("s", json!("a\"b")), ("none", json!(null)), ("o", json!({"x": 1}))]);
         let tree = Node::Object(
-            [("gone", "{none?}"), ("n", "{n}"), ("ns", "{n:s}"), ("mixed", "<{s}-{n}>"), ("o", "{o}"), ("d", "{none|else}"), ("there", "{s?}")]
-                .map(|(k, t)| (k.to_owned(), Node::Text(text(t, &values))))
-                .into(),
+            [
+                ("gone", "{none?}"),
+                ("n", "{n}"),
+                ("ns", "{n:s}"),
+                ("mixed", "<{s}-{n}>"),
+                ("o", "{o}"),
+                ("d", "{none|else}"),
+                ("there", "{s?}"),
+            ]
+            .map(|(k, t)| (k.to_owned(), Node::Text(text(t, &values))))
+            .into(),
         );
         let mut out = String::new();
         Json::new(tree).render(&values, &mut out);
@@ -566,7 +581,10 @@ mod tests {
     #[test]
     fn an_object_of_nothing_but_absent_fields_is_empty() {
         let values = Some1(vec![("none", json!(""))]);
-        let tree = Node::Object(vec![("a".into(), Node::Text(text("{none?}", &values))), ("b".into(), Node::Text(text("{none?}", &values)))]);
+        let tree = Node::Object(vec![
+            ("a".into(), Node::Text(text("{none?}", &values))),
+            ("b".into(), Node::Text(text("{none?}", &values))),
+        ]);
         let mut out = String::new();
         Json::new(tree).render(&values, &mut out);
         assert_eq!(out, "{}");
@@ -575,9 +593,14 @@ mod tests {
     #[test]
     fn braces_that_are_no_variables_are_themselves() {
         let values = Some1(vec![("a", json!("x"))]);
-        for (written, is) in [(r#"{"eof" : 1}"#, r#"{"eof" : 1}"#), ("{{a}} {a}", "{a} x"), ("{", "{"), ("{}", "{}")] {
+        for (written, is) in
+            [(r#"{"eof" : 1}"#, r#"{"eof" : 1}"#), ("{{a}} {a}", "{a} x"), ("{", "{"), ("{}", "{}")]
+        {
             assert_eq!(text(written, &values).render(&values).as_deref(), Some(is), "{written}");
         }
-        assert!(Text::parse("{nope} {a:x}", |n| if n == "a" { Ok(Var::Captured(0)) } else { Err("no".into()) }).is_err());
+        assert!(
+            Text::parse("{nope} {a:x}", |n| if n == "a" { Ok(Var::Captured(0)) } else { Err("no".into()) })
+                .is_err()
+        );
     }
 }

@@ -1,14 +1,14 @@
 //! Whole turns between the two sides of a description, and what is wrong with files.
 
-
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dialect::{
-    Answer, DeviceDialect as _, Dialect, Handshake, Meaning, Request, ServerDialect as _, SessionSetup, envelope,
-};
 use crate::audio::Chunk;
+use crate::dialect::{
+    Answer, DeviceDialect as _, Dialect, Handshake, Meaning, Request, ServerDialect as _, SessionSetup,
+    envelope,
+};
 use crate::transport::Frame;
 
 fn described(name: &str, choice: Choice) -> Arc<Described> {
@@ -32,10 +32,11 @@ struct Talk {
 impl Talk {
     fn new(name: &str, variant: Option<&str>, vad: bool) -> Self {
         let choice = Choice { variant: variant.map(str::to_owned), vad, ..Choice::default() };
-        let mut d = described(name, choice.clone());
+        let text = Described::built_in(name).unwrap();
+        let d = Described::read(name, text, choice.clone(), false).unwrap();
         let can = d.capabilities();
         let formats = (can.formats[0], can.down_formats[0]);
-        d = described(name, Choice { formats: Some(formats), ..choice });
+        let d = Arc::new(d.choose(Choice { formats: Some(formats), ..choice }).unwrap());
         let setup = SessionSetup { up: formats.0, down: formats.1, vad, ..SessionSetup::default() };
         let device = Device::new(Arc::clone(&d), Arc::new(setup), 7);
         let server = Server::new(Arc::clone(&d));
@@ -215,17 +216,26 @@ fn a_first_stop_counts_only_after_audio() {
     assert_eq!(t.to_device(), [], "it belongs to a reply before");
     t.frames.push(Frame::Binary(Bytes::from_static(&[0x4b, 0])));
     t.frames.push(Frame::text(r#"{"type":"tts","state":"stop"}"#));
-    assert!(matches!(t.to_device()[..], [Meaning::Audio { .. }, Meaning::ReplyDone { interrupted: false, .. }]));
+    assert!(matches!(
+        t.to_device()[..],
+        [Meaning::Audio { .. }, Meaning::ReplyDone { interrupted: false, .. }]
+    ));
 }
 
 #[test]
 fn unmatched_frames_are_counted_with_an_example_of_each_shape() {
     let mut t = Talk::new("openai-realtime", None, false);
-    for text in [r#"{"type":"new.thing","a":1}"#, r#"{"type":"new.thing","a":2}"#, r#"{"odd":true}"#, "words"] {
+    for text in [r#"{"type":"new.thing","a":1}"#, r#"{"type":"new.thing","a":2}"#, r#"{"odd":true}"#, "words"]
+    {
         t.device.read(&Frame::text(text), &mut t.meanings);
     }
     assert_eq!(t.meanings, [Meaning::Unmatched, Meaning::Unmatched, Meaning::Unmatched, Meaning::Unmatched]);
-    assert!(t.device.complaint().unwrap().contains("no rule matched 4 frames, the first: {\"type\":\"new.thing\""));
+    assert!(
+        t.device
+            .complaint()
+            .unwrap()
+            .contains("no rule matched 4 frames, the first: {\"type\":\"new.thing\"")
+    );
     let d = Arc::clone(&t.d);
     drop(t);
     let shapes: Vec<_> = d.tally.shapes().into_iter().map(|u| (u.shape, u.count)).collect();
@@ -244,7 +254,10 @@ fn unmatched_frames_are_counted_with_an_example_of_each_shape() {
 fn servers_are_lenient_about_what_devices_add_and_leave_out() {
     let mut t = Talk::new("xiaozhi", None, false);
     for (text, is) in [
-        (r#"{"type":"hello","version":3,"features":{"mcp":true},"audio_params":{"sampleRate":16000}}"#, "Open"),
+        (
+            r#"{"type":"hello","version":3,"features":{"mcp":true},"audio_params":{"sampleRate":16000}}"#,
+            "Open",
+        ),
         (r#"{"session_id":"","type":"listen","state":"start","mode":"manual","extra":1}"#, "TurnStart"),
         (r#"{"type":"listen","state":"detect","text":"hi"}"#, "Ignored"),
         (r#"{"type":"mcp","payload":{}}"#, "Ignored"),
@@ -334,13 +347,15 @@ fn a_variant_that_is_not_chosen_is_checked_too() {
     let wrong = problems(&format!("{text}[variant.x.event.a]\nis = \"adio\"\n"));
     assert!(wrong.contains("did you mean `audio`?"), "{wrong}");
     let choice = Choice { variant: Some("y".into()), ..Choice::default() };
-    let wrong = Described::load("m", &format!("{text}[variant.x.event.a]\nis = \"audio\"\n"), choice).unwrap_err();
+    let wrong =
+        Described::load("m", &format!("{text}[variant.x.event.a]\nis = \"audio\"\n"), choice).unwrap_err();
     assert!(wrong.to_string().contains("no variant `y`"), "{wrong}");
 }
 
 #[test]
 fn a_dialect_travels_to_another_process() {
-    let d = Dialect::Described(described("xiaozhi", Choice { variant: Some("v3".into()), ..Choice::default() }));
+    let d =
+        Dialect::Described(described("xiaozhi", Choice { variant: Some("v3".into()), ..Choice::default() }));
     let json = serde_json::to_string(&d).unwrap();
     assert_eq!(serde_json::from_str::<Dialect>(&json).unwrap(), d);
     assert_eq!(serde_json::to_string(&Dialect::Plain).unwrap(), r#"{"native":"plain"}"#);
@@ -378,7 +393,10 @@ reply = { type = "pong", event_id = "{ping_id}" }
     ] {
         device.read(&Frame::text(text), &mut out);
     }
-    let names: Vec<_> = out.iter().map(|m| format!("{m:?}").split([' ', '(']).next().unwrap_or_default().to_owned()).collect();
+    let names: Vec<_> = out
+        .iter()
+        .map(|m| format!("{m:?}").split([' ', '(']).next().unwrap_or_default().to_owned())
+        .collect();
     assert_eq!(names, ["Audio", "ReplyDone", "Ignored", "Audio", "Ignored"]);
     let mut replies = Vec::new();
     device.replies(&mut replies);
@@ -387,6 +405,8 @@ reply = { type = "pong", event_id = "{ping_id}" }
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Nothing that comes from outside panics, on either side, and every frame means something.
     #[test]
     fn anything_may_come(text in "\\PC{0,60}", bytes in prop::collection::vec(any::<u8>(), 0..40), json in "[\\[\\]{}:,\"a-z/0-9. ]{0,60}") {
