@@ -67,7 +67,7 @@ impl Device {
 
     /// How often a sign of life is sent.
     fn keep_alive_every(&self) -> Option<Micros> {
-        self.plan.session.keep_alive.or(self.plan.dialect.capabilities().keep_alive_every)
+        self.plan.session.keep_alive.or_else(|| self.plan.dialect.capabilities().keep_alive_every)
     }
 
     /// The server's session message.

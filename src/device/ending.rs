@@ -125,7 +125,9 @@ impl Device {
             {
                 turn.record.speech_lost += speech.skip_due(now, Micros::ZERO).0;
             }
-            (self.speech, self.cough) = (None, None);
+            self.cough = None;
+            let open = self.plan.dialect.capabilities().open_microphone && turn.on_wire;
+            self.speech = self.speech.take().filter(|s| open && s.spoken_out());
         }
         // After an interruption the next turn has begun already.
         if self.next_start.is_none() && self.turn.is_none() {

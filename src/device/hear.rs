@@ -225,12 +225,10 @@ impl Device {
     pub(super) fn fell_quiet(&mut self, now: Micros, ear: &mut Ear) {
         let Some(quiet) = self.plan.dialect.capabilities().quiet else { return };
         let over = |t: &Turn| t.record.first_byte.is_some() && t.deadline(Micros::NEVER, quiet) <= now;
-        for turn in [&self.interrupted, &self.turn]
-            .map(|t| t.as_deref().filter(|t| over(t)).map(|t| t.record.session_turn))
-        {
-            if let Some(id) = turn {
-                self.reply_done(now, Some(id), false, ear);
-            }
+        let ids = [&self.interrupted, &self.turn]
+            .map(|t| t.as_deref().filter(|t| over(t)).map(|t| t.record.session_turn));
+        for id in ids.into_iter().flatten() {
+            self.reply_done(now, Some(id), false, ear);
         }
     }
 

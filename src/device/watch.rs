@@ -250,10 +250,19 @@ impl Watch {
         let named = meanings.iter().find_map(turn_of);
         let open = self.open.iter().rfind(|o| named.is_none_or(|id| o.session_turn == id));
         let turn = turn.or_else(|| open.map(|o| o.turn));
+        let names: Vec<_> = meanings.iter().map(name_of).collect();
+        let told: Vec<_> = names.iter().copied().filter(|n| *n != "ignored").collect();
+        // Where a description decides what a frame means, that is what one wants to see.
+        let by_description = self.plan.dialect.described().is_some() && audio.is_none();
+        let note = match &told[..] {
+            [] | ["garbage" | "unmatched" | "pong"] => meanings.into_iter().find_map(note_on),
+            _ if by_description => Some(told.join(", ")),
+            _ => meanings.into_iter().find_map(note_on),
+        };
         let seen = Seen {
             frame: Some(frame),
-            meanings: meanings.iter().map(name_of).collect(),
-            note: meanings.into_iter().find_map(note_on).unwrap_or_default(),
+            meanings: names,
+            note: note.unwrap_or_default(),
             audio,
             ..Seen::default()
         };

@@ -128,9 +128,12 @@ fn put_bytes(number: u64, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
+/// The fields of a message, and where in it the audio is.
+type Read = (Map<String, Value>, Option<Range<usize>>);
+
 impl Message {
     /// The fields in `data`, and where in it the audio is.
-    fn read(&self, data: &[u8]) -> Result<(Map<String, Value>, Option<Range<usize>>), String> {
+    fn read(&self, data: &[u8]) -> Result<Read, String> {
         let default = |kind| match kind {
             Kind::Number => Some(Value::from(0)),
             Kind::Text => Some(Value::from("")),
@@ -216,9 +219,7 @@ impl EnvelopeCodec for Pipecat {
             let Some(message) = FRAMES.iter().find(|m| m.number == number) else { continue };
             let (mut fields, audio) = message.read(bytes)?;
             let inner = match fields.remove("data") {
-                Some(Value::String(text)) => {
-                    serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text))
-                }
+                Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
                 _ => Value::Object(fields),
             };
             // The last one of a `oneof` counts.

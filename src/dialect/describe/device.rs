@@ -1,5 +1,6 @@
 //! The device's side of a description: rules become meanings, turns become messages.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -300,10 +301,10 @@ impl DeviceDialect for Device {
             if !text.is_empty() {
                 text.push_str("; ");
             }
-            text.push_str(&format!("no rule matched {} frames", self.s.unmatched));
+            let _ = write!(text, "no rule matched {} frames", self.s.unmatched);
             if let Some(first) = self.s.shapes.first() {
                 let example: String = first.example.chars().take(SHOWN).collect();
-                text.push_str(&format!(", the first: {example}"));
+                let _ = write!(text, ", the first: {example}");
             }
         }
         (!text.is_empty()).then_some(text)

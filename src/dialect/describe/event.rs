@@ -10,7 +10,7 @@ use super::read::{Node, Notes, Tab};
 use super::rule::{Emit, Is, Moment, Pointers, Rule, Source};
 use crate::time::Micros;
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 16] = [
     "is",
     "when",
     "text",
@@ -27,7 +27,6 @@ const KEYS: [&str; 17] = [
     "emit",
     "emit_on",
     "emit_after",
-    "about",
 ];
 
 /// The events of a file, in its order.

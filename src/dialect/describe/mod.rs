@@ -92,7 +92,11 @@ pub struct Described {
 impl Described {
     /// Reads a description. Errors are everything that is wrong, in all of its variants.
     pub fn load(origin: &str, text: &str, choice: Choice) -> Result<Self, Diagnostics> {
-        let description = overlay::load(origin, text, &choice)?;
+        Self::read(origin, text, choice, true)
+    }
+
+    fn read(origin: &str, text: &str, choice: Choice, all: bool) -> Result<Self, Diagnostics> {
+        let description = overlay::load(origin, text, &choice, all)?;
         let tally =
             Arc::new(Tally::new(description.rules.iter().map(|r| (Arc::clone(&r.name), r.is.name()))));
         Ok(Self { origin: origin.to_owned(), text: text.to_owned(), choice, description, tally })
@@ -100,7 +104,7 @@ impl Described {
 
     /// The same with another choice.
     pub fn choose(&self, choice: Choice) -> Result<Self, Diagnostics> {
-        Self::load(&self.origin, &self.text, choice)
+        Self::read(&self.origin, &self.text, choice, false)
     }
 
     /// What it can do.

@@ -8,8 +8,13 @@ use crate::dialect::Encoding;
 use crate::scenario::units::nearest;
 use crate::scenario::{Diagnostics, Place};
 
-/// Reads a file. What is wrong with a variant or a mode that is not chosen is wrong as well.
-pub(super) fn load(origin: &str, text: &str, choice: &Choice) -> Result<Description, Diagnostics> {
+/// Reads a file. With `everything`, what is wrong with a variant or a mode that is not chosen is wrong as well.
+pub(super) fn load(
+    origin: &str,
+    text: &str,
+    choice: &Choice,
+    everything: bool,
+) -> Result<Description, Diagnostics> {
     let mut out = Diagnostics::default();
     let source = out.add_source(origin, text);
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -33,6 +38,9 @@ pub(super) fn load(origin: &str, text: &str, choice: &Choice) -> Result<Descript
         for vad in [!choice.vad, choice.vad] {
             for encoding in [None, Some(Encoding::Binary), Some(Encoding::Base64)] {
                 let last = wanted && vad == choice.vad && encoding == Some(Encoding::Base64);
+                if !(everything || last) {
+                    continue;
+                }
                 let encoding = if last { choice.encoding } else { encoding };
                 let merged = merged(&mut notes, base, variants, vad, encoding);
                 let now = Choice { vad, encoding, ..choice.clone() };

@@ -302,8 +302,8 @@ fn write_plain(val: &Val<'_>, out: &mut String) {
 /// A JSON value with variables.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
-    Object(Vec<(String, Node)>),
-    Array(Vec<Node>),
+    Object(Vec<(String, Self)>),
+    Array(Vec<Self>),
     Fixed(Value),
     Text(Text),
 }

@@ -32,10 +32,11 @@ struct Talk {
 impl Talk {
     fn new(name: &str, variant: Option<&str>, vad: bool) -> Self {
         let choice = Choice { variant: variant.map(str::to_owned), vad, ..Choice::default() };
-        let mut d = described(name, choice.clone());
+        let text = Described::built_in(name).unwrap();
+        let d = Described::read(name, text, choice.clone(), false).unwrap();
         let can = d.capabilities();
         let formats = (can.formats[0], can.down_formats[0]);
-        d = described(name, Choice { formats: Some(formats), ..choice });
+        let d = Arc::new(d.choose(Choice { formats: Some(formats), ..choice }).unwrap());
         let setup = SessionSetup { up: formats.0, down: formats.1, vad, ..SessionSetup::default() };
         let device = Device::new(Arc::clone(&d), Arc::new(setup), 7);
         let server = Server::new(Arc::clone(&d));
@@ -43,14 +44,14 @@ impl Talk {
     }
 
     /// Everything that was said arrives, and is answered by the dialects themselves.
-    fn to_server(&mut self) -> Vec<Request> {
+    fn server_hears(&mut self) -> Vec<Request> {
         for frame in std::mem::take(&mut self.frames) {
             self.server.read(&frame, &mut self.requests);
         }
         std::mem::take(&mut self.requests)
     }
 
-    fn to_device(&mut self) -> Vec<Meaning> {
+    fn device_hears(&mut self) -> Vec<Meaning> {
         let mut replies = Vec::new();
         for frame in std::mem::take(&mut self.frames) {
             self.device.read(&frame, &mut self.meanings);
@@ -63,7 +64,7 @@ impl Talk {
 
     fn say(&mut self, answer: Answer) -> Vec<Meaning> {
         self.server.write(answer, &mut self.frames);
-        self.to_device()
+        self.device_hears()
     }
 
     fn open(&mut self) {
@@ -72,9 +73,9 @@ impl Talk {
         self.device.open(None, &mut self.frames);
         let from_device = std::mem::take(&mut self.frames);
         self.frames = frames;
-        assert_eq!(self.to_device(), []);
+        assert_eq!(self.device_hears(), []);
         self.frames.splice(0..0, from_device);
-        let opened = self.to_server();
+        let opened = self.server_hears();
         let can = self.d.capabilities();
         assert!(
             matches!(&opened[..], [Request::Open(o)] if o.up == Some(can.formats[0]) && o.down == Some(can.down_formats[0])),
@@ -110,7 +111,7 @@ fn a_turn_of_every_description_as_both_sides_understand_it() {
             t.frames.push(t.device.audio(&prepared));
         }
         t.device.turn_end(0, &mut t.frames);
-        let heard: Vec<_> = t.to_server().into_iter().filter(|r| *r != Request::Ignored).collect();
+        let heard: Vec<_> = t.server_hears().into_iter().filter(|r| *r != Request::Ignored).collect();
         let audio = Request::Audio(chunk().payload);
         let spoken = [audio.clone(), audio, Request::TurnEnd { turn: None }];
         let started = heard.iter().filter(|r| matches!(r, Request::TurnStart { .. })).count();
@@ -138,11 +139,11 @@ fn a_turn_of_every_description_as_both_sides_understand_it() {
 
         // The next one is interrupted.
         t.device.turn_start(1, &mut t.frames);
-        t.to_server();
+        t.server_hears();
         t.say(Answer::Final { turn: 1, text: "more".into() });
         t.say(Answer::Audio { turn: 1, payload: chunk().payload });
         t.device.interrupt(1, &mut t.frames);
-        assert_eq!(t.to_server(), [Request::Interrupt { turn: None }], "{name}");
+        assert_eq!(t.server_hears(), [Request::Interrupt { turn: None }], "{name}");
         let stopped = t.say(Answer::Done { turn: 1, interrupted: true });
         let turn = (name == "openai-realtime").then_some(1);
         assert_eq!(stopped, [Meaning::ReplyDone { turn, interrupted: true }], "{name}");
@@ -151,7 +152,7 @@ fn a_turn_of_every_description_as_both_sides_understand_it() {
         for (_, frame) in late {
             t.frames.push(frame);
         }
-        assert_eq!(t.to_device(), [], "a second stop ends nothing");
+        assert_eq!(t.device_hears(), [], "a second stop ends nothing");
         assert_eq!(t.device.complaint(), None, "{name}: every rule that matters has fired");
     }
 }
@@ -167,13 +168,13 @@ fn the_server_hears_who_finds_the_end_of_speech() {
         let created = t.frames.pop_if(|_| !by_turn);
         t.frames = created.into_iter().chain(std::mem::take(&mut t.frames)).collect();
         if !by_turn {
-            t.to_device();
+            t.device_hears();
         }
-        let Some(Request::Open(open)) = t.to_server().pop() else { panic!("{name}") };
+        let Some(Request::Open(open)) = t.server_hears().pop() else { panic!("{name}") };
         assert_eq!(open.vad, !by_turn, "{name}");
         t.device.turn_start(0, &mut t.frames);
         let expected: &[Request] = if by_turn { &[Request::TurnStart { vad: Some(true) }] } else { &[] };
-        assert_eq!(t.to_server(), expected, "{name}");
+        assert_eq!(t.server_hears(), expected, "{name}");
     }
 }
 
@@ -212,11 +213,11 @@ fn a_first_stop_counts_only_after_audio() {
     let mut t = Talk::new("xiaozhi", None, false);
     t.open();
     t.frames.push(Frame::text(r#"{"type":"tts","state":"stop"}"#));
-    assert_eq!(t.to_device(), [], "it belongs to a reply before");
+    assert_eq!(t.device_hears(), [], "it belongs to a reply before");
     t.frames.push(Frame::Binary(Bytes::from_static(&[0x4b, 0])));
     t.frames.push(Frame::text(r#"{"type":"tts","state":"stop"}"#));
     assert!(matches!(
-        t.to_device()[..],
+        t.device_hears()[..],
         [Meaning::Audio { .. }, Meaning::ReplyDone { interrupted: false, .. }]
     ));
 }
@@ -267,7 +268,7 @@ fn servers_are_lenient_about_what_devices_add_and_leave_out() {
         ("not json", "Garbage"),
     ] {
         t.frames.push(Frame::text(text));
-        let heard = t.to_server();
+        let heard = t.server_hears();
         assert!(format!("{heard:?}").starts_with(&format!("[{is}")), "{text}: {heard:?}");
     }
 }
@@ -404,6 +405,8 @@ reply = { type = "pong", event_id = "{ping_id}" }
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Nothing that comes from outside panics, on either side, and every frame means something.
     #[test]
     fn anything_may_come(text in "\\PC{0,60}", bytes in prop::collection::vec(any::<u8>(), 0..40), json in "[\\[\\]{}:,\"a-z/0-9. ]{0,60}") {
