@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use voxload::audio::Chunk;
 use voxload::dialect::describe::{Choice, Described, ENVELOPE};
-use voxload::dialect::{Answer, DeviceDialect, Dialect, Encoding, Meaning, SessionSetup};
+use voxload::dialect::{Answer, Dialect, Encoding, Meaning, SessionSetup};
 use voxload::time::Micros;
 use voxload::transport::Frame;
 
