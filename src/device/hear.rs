@@ -283,6 +283,13 @@ impl Device {
                     }
                     (false, _) => t.complete(now, ear, limit),
                 };
+                let outcome = match outcome {
+                    // A reply without audio may be one whose audio was not recognised.
+                    Outcome::Failed(FailureClass::Silent, why) if t.record.first_byte.is_none() => {
+                        Outcome::Failed(FailureClass::Silent, self.with_complaint(why.into()).into())
+                    }
+                    other => other,
+                };
                 let mismatch = matches!(outcome, Outcome::Failed(FailureClass::FormatMismatch, _));
                 self.answered = Some(t.answered());
                 self.finish(now, t, outcome);

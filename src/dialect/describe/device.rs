@@ -24,6 +24,8 @@ use crate::transport::Frame;
 
 /// Frames of one connection that are kept as examples, where no rule has matched them.
 const EXAMPLES: u64 = 32;
+/// Of the first device, which is the one that `debug` and `learn` play: it may look at more than a fleet could.
+const FIRST_EXAMPLES: u64 = 5_000;
 /// Characters of an answer that are shown when it is not understood.
 const SHOWN: usize = 160;
 
@@ -403,7 +405,7 @@ impl State {
 
     fn unmatched(&mut self, d: &Description, text: &str, bytes: Option<&Bytes>, out: &mut Vec<Meaning>) {
         self.unmatched += 1;
-        if self.unmatched <= EXAMPLES {
+        if self.unmatched <= if self.device == 0 { FIRST_EXAMPLES } else { EXAMPLES } {
             let ((shape, key), example) = match bytes {
                 None => (tally::shape(text, d.dispatch.pointer(&d.pointers.trie)), tally::example(text)),
                 Some(b) => (("a binary frame".to_owned(), None), format!("{} bytes", b.len())),
