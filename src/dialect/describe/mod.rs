@@ -396,3 +396,5 @@ impl Description {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vendors;
