@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Choice, Described};
-use crate::dialect::{DeviceDialect, Dialect, Meaning, SessionSetup};
+use crate::dialect::{DeviceDialect, Dialect, Handshake, Meaning, SessionSetup};
 use crate::transport::Frame;
 
 /// What a frame means to a device, as words; what is passed over is `-` when there is nothing else.
@@ -298,4 +298,28 @@ fn replies_of_openai_are_told_apart_by_their_ids_and_transcripts_come_when_they_
             ),
         ],
     );
+}
+
+#[test]
+fn tokens_are_found_where_each_protocol_has_them() {
+    let shown = |dialect: &str, header: &str, value: &str| {
+        let text = Described::built_in(dialect).unwrap();
+        let d = Described::load(dialect, text, Choice::default()).unwrap();
+        let headers = vec![(header.to_owned(), value.to_owned())];
+        d.token_shown(&Handshake { target: "/".to_owned(), headers })
+    };
+    for (dialect, header, value) in [
+        ("openai-realtime", "authorization", "Bearer k"),
+        // As the documentation of Deepgram writes it, and as its client does.
+        ("deepgram-listen", "authorization", "token k"),
+        ("deepgram-agent", "authorization", "Token k"),
+        ("assemblyai", "authorization", "k"),
+        ("elevenlabs", "xi-api-key", "k"),
+        ("gemini-live", "x-goog-api-key", "k"),
+    ] {
+        assert_eq!(shown(dialect, header, value).as_deref(), Some("k"), "{dialect}");
+    }
+    assert_eq!(shown("openai-realtime", "authorization", "Basic k"), None);
+    assert_eq!(shown("gemini-live", "authorization", "Bearer k"), None);
+    assert_eq!(shown("openai-realtime", "authorization", ""), None);
 }
