@@ -19,6 +19,7 @@
 pub mod audio;
 pub mod calibrate;
 pub mod capacity;
+pub mod ci;
 pub mod cli;
 pub mod compare;
 pub mod device;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::ci;
 use crate::exit::Failure;
 
 /// Between two looks at a process.
@@ -57,6 +58,7 @@ pub fn command() -> Result<Command, Failure> {
         .map_err(|e| Failure::usage(format!("cannot find voxload's own binary: {e}")))?;
     let mut command = Command::new(program);
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
+    ci::hide_from(&mut command);
     Ok(command)
 }
 

@@ -104,7 +104,7 @@ fn exit_codes_say_the_answer() {
         assert!(out.starts_with(says), "{out}");
         let d = read(&home.join(format!("report-{new}/compare.json")));
         assert_eq!(i32::from(d.verdict.exit_code), code);
-        for file in ["compare.md", "compare.html", "compare-percentiles.svg"] {
+        for file in ["compare.md", "compare.html", "compare-percentiles.svg", "junit.xml"] {
             assert!(home.join(format!("report-{new}/{file}")).is_file(), "{file}");
         }
     }
@@ -187,7 +187,30 @@ fn a_baseline_is_recorded_resumed_and_compared_with() {
     assert_eq!((d.base.used, d.new.used, d.metrics[0].metric.as_str()), (5, 5, "ttfa:p(95)"));
     let (status, _, err) = voxload(home, again);
     assert_eq!(status, Some(2), "not into a folder with other runs");
-    assert!(err.contains("--report-dir"), "{err}");
+    assert!(err.contains("--report-dir") && err.contains("--resume again"), "{err}");
+    // Going on with it is asked for, and only with runs of the same.
+    let (status, _, err) =
+        voxload(home, "run tiny.toml -u 140 --baseline b --resume again --allow-different");
+    assert_eq!(status, Some(2), "{err}");
+    assert!(err.contains("fleet.devices: 150 there, 140 now"), "{err}");
+    let (status, _, err) = voxload(home, "run tiny.toml --baseline b --resume b");
+    assert!(status == Some(2) && err.contains("no run of a comparison"), "{err}");
+    fs::remove_dir_all(home.join("again/run-05")).unwrap();
+    let outs = "--out json=c.json --out md=c.md --out html=c.html --out junit=c.xml";
+    let (status, out, err) =
+        voxload(home, &format!("run tiny.toml --baseline b --margin 5s --resume again {outs}"));
+    assert_eq!(status, Some(0), "{out}{err}");
+    assert!(err.contains("run 5 of 5") && !err.contains("run 4 of 5"), "{err}");
+    for (copy, of) in [
+        ("c.json", "compare.json"),
+        ("c.md", "compare.md"),
+        ("c.html", "compare.html"),
+        ("c.xml", "junit.xml"),
+    ] {
+        assert_eq!(fs::read(home.join(copy)).unwrap(), fs::read(home.join("again").join(of)).unwrap());
+    }
+    let (status, _, err) = voxload(home, "run tiny.toml --baseline b --out csv=turns.csv");
+    assert!(status == Some(2) && err.contains("no turns of its own"), "{err}");
     // A failed threshold outranks the comparison; one run decides nothing.
     let (status, out, err) =
         voxload(home, "run tiny.toml --baseline b --runs 1 --threshold ttfa:p(95)<1ms --report-dir one");

@@ -162,9 +162,10 @@ fn junit_has_a_case_for_each_judgement() {
     let xml = text(dir.path(), "junit.xml");
     assert_eq!(count(&xml, "<testcase "), result.thresholds.len() + 2);
     assert_eq!((count(&xml, "<failure "), count(&xml, "<error ")), (3, 0), "{xml}");
-    let (dir, _) = written(Kind::Invalid);
+    let (dir, result) = written(Kind::Invalid);
     let xml = text(dir.path(), "junit.xml");
-    assert_eq!((count(&xml, "<failure "), count(&xml, "<error ")), (1, 2), "{xml}");
+    assert_eq!((count(&xml, "<failure "), count(&xml, "<error ")), (0, 2), "{xml}");
+    assert!(count(&xml, "<skipped ") == result.thresholds.len() && !result.thresholds.is_empty(), "{xml}");
     let (dir, _) = written(Kind::Good);
     let xml = text(dir.path(), "junit.xml");
     assert_eq!((count(&xml, "<failure "), count(&xml, "<error ")), (0, 0), "{xml}");

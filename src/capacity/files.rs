@@ -8,13 +8,15 @@ use crate::report::{Writer, Written, chart, json};
 
 /// The name of the document.
 pub const FILE: &str = "capacity.json";
+/// The name of the Markdown.
+pub const MARKDOWN: &str = "capacity.md";
 
 /// Writes everything into the folder, the document first. A file that fails is a problem; the others are written all
 /// the same.
 pub fn write(r: &CapacityReport, dir: &Path) -> Written {
     let mut out = Writer::new(dir);
     out.document(FILE, r);
-    out.text("capacity.md", &markdown::render(r));
+    out.text(MARKDOWN, &markdown::render(r));
     let (charts, problem) = match chart::capacity(r) {
         Ok(charts) => (charts, None),
         Err(e) => (Vec::new(), Some(format!("the charts cannot be drawn: {e}"))),

@@ -11,6 +11,7 @@ use crate::capacity::judge::Budget;
 use crate::capacity::lab::{self, Lab, Plan};
 use crate::capacity::search::{Limits, Search};
 use crate::capacity::{self, terminal};
+use crate::ci;
 use crate::exit::{Exit, Failure};
 use crate::report;
 use crate::report::terminal::Style;
@@ -219,6 +220,8 @@ fn publish(args: &Args, report: &CapacityReport, dir: &Path) -> Result<Exit, Fai
         terminal::tables(report, &written.files, Style::for_stdout())
     };
     problems.extend(super::print(&text).err().map(|e| e.message));
+    let told = super::tell_ci(&dir.join(capacity::MARKDOWN), &ci::of_capacity(report), args.json);
+    problems.extend(told.err());
     if !problems.is_empty() {
         return Err(Failure::usage(problems.join("\n")));
     }

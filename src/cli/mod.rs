@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _, stderr, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::ci::{Annotation, Ci};
 use crate::exit::{Exit, Failure};
 
 mod baseline;
@@ -115,6 +117,23 @@ fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Shows a result to the CI server, where there is one: its Markdown as the summary of the step, and annotations. They go to
+/// standard error where standard output is a document of its own; GitHub reads both.
+fn tell_ci(markdown: &Path, annotations: &[Annotation], stdout_is_taken: bool) -> Result<(), String> {
+    annotate(annotations, stdout_is_taken)?;
+    Ci::here().summarise(markdown)
+}
+
+/// The annotations alone.
+fn annotate(annotations: &[Annotation], stdout_is_taken: bool) -> Result<(), String> {
+    let lines = Ci::here().annotations(annotations);
+    if stdout_is_taken {
+        let _ = stderr().write_all(lines.as_bytes());
+        return Ok(());
+    }
+    print(&lines).map_err(|e| e.message)
 }
 
 /// Says a line on standard error; when nobody listens there, there is nobody to be told.

@@ -9,6 +9,7 @@ use super::progress::Reporter;
 use super::scenario_args::ScenarioArgs;
 use super::{REPORTS, baseline};
 use crate::calibrate::quote::{self, Here, Planned};
+use crate::ci;
 use crate::compare::RUNS;
 use crate::drive::links;
 use crate::drive::outcome::{self, Context};
@@ -81,13 +82,24 @@ pub(super) struct Args {
     #[arg(long)]
     no_calibration: bool,
 
-    /// Write one more copy of a result file: json=FILE, csv=FILE (turns), md=FILE, html=FILE, junit=FILE; repeatable
+    /// Write one more copy of a result file: json=FILE, csv=FILE (turns), md=FILE, html=FILE, junit=FILE; repeatable. With
+    /// --baseline: of the comparison's files, which have no turns
     #[arg(long = "out", value_name = "KIND=FILE", value_parser = parse_out)]
     outs: Vec<(OutKind, PathBuf)>,
 
     /// Make several runs and compare them with this baseline (`voxload baseline record`); exits with 122 or 123 too
-    #[arg(long, value_name = "DIR", help_heading = "Comparison", conflicts_with = "outs")]
+    #[arg(long, value_name = "DIR", help_heading = "Comparison")]
     baseline: Option<PathBuf>,
+
+    /// Go on with the runs in this folder, of the same command with --baseline that was interrupted; --runs may be larger
+    #[arg(
+        long,
+        value_name = "DIR",
+        help_heading = "Comparison",
+        requires = "baseline",
+        conflicts_with = "report_dir"
+    )]
+    resume: Option<PathBuf>,
 
     /// Runs to compare with the baseline [default: 5, the fewest that decide anything]
     #[arg(long, value_name = "N", help_heading = "Comparison", requires = "baseline",
@@ -119,6 +131,17 @@ impl OutKind {
             Self::Junit => "junit.xml",
         }
     }
+
+    /// The file of a comparison.
+    const fn compared(self) -> Option<&'static str> {
+        match self {
+            Self::Json => Some(crate::compare::FILE),
+            Self::Csv => None,
+            Self::Markdown => Some(crate::compare::MARKDOWN),
+            Self::Html => Some(crate::compare::PAGE),
+            Self::Junit => Some(crate::compare::JUNIT),
+        }
+    }
 }
 
 fn parse_out(text: &str) -> Result<(OutKind, PathBuf), String> {
@@ -138,8 +161,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     if let Some(baseline) = &args.baseline {
         let runs = args.runs.unwrap_or(RUNS as u32);
         let out = Output { json: args.json, quiet: args.quiet };
-        let (scenario, question) = (&args.scenario, &args.question);
-        return baseline::Compared { scenario, baseline, runs, question, quoting: quoting(args), out }.run();
+        let (scenario, question, resume) = (&args.scenario, &args.question, args.resume.as_deref());
+        let (copies, quoting) = (compared_copies(&args.outs)?, quoting(args));
+        return baseline::Compared { scenario, baseline, resume, runs, question, quoting, copies, out }.run();
     }
     args.question.unused("--baseline DIR")?;
     let scenario = args.scenario.load()?;
@@ -305,11 +329,8 @@ fn publish(
 ) -> Result<Exit, Failure> {
     let written = report::write_all(result, dir, &scenario.report);
     problems.extend(written.problems);
-    for (kind, to) in &args.outs {
-        if let Err(e) = std::fs::copy(dir.join(kind.file()), to) {
-            problems.push(format!("--out {}: cannot write {}: {e}", kind.file(), to.display()));
-        }
-    }
+    let copies: Vec<_> = args.outs.iter().map(|(kind, to)| (kind.file(), to.clone())).collect();
+    problems.extend(copy_out(dir, &copies));
     let files = report_files(dir, written.files);
     let text = if args.json {
         serde_json::to_string_pretty(result).map(|json| json + "\n").unwrap_or_else(|e| {
@@ -322,6 +343,7 @@ fn publish(
         terminal::summary(result, &files, Style::for_stdout())
     };
     problems.extend(super::print(&text).err().map(|e| e.message));
+    problems.extend(super::tell_ci(&dir.join("summary.md"), &ci::of_run(result), args.json).err());
     for p in &problems {
         super::say(format_args!("error: {p}"));
     }
@@ -364,6 +386,41 @@ fn too_few_descriptors(devices: u32, needed: u64, limit: u64) -> String {
     )
 }
 
+/// A file of a report, and where a copy of it goes.
+pub(super) type Copy = (&'static str, PathBuf);
+
+/// Makes the copies; what could not be made.
+pub(super) fn copy_out(dir: &Path, copies: &[Copy]) -> Vec<String> {
+    let made = copies.iter().map(|(file, to)| {
+        let done = std::fs::copy(dir.join(file), to);
+        done.map_err(|e| format!("--out {file}: cannot write {}: {e}", to.display()))
+    });
+    made.filter_map(Result::err).collect()
+}
+
+/// The copies of a comparison's files.
+fn compared_copies(outs: &[(OutKind, PathBuf)]) -> Result<Vec<Copy>, Failure> {
+    let copy = |(kind, to): &(OutKind, PathBuf)| {
+        let file = kind.compared().ok_or_else(|| {
+            Failure::usage(format!(
+                "--out csv={}: a comparison has no turns of its own; those of each run are in its folder",
+                to.display()
+            ))
+        })?;
+        folder_exists(to)?;
+        Ok((file, to.clone()))
+    };
+    outs.iter().map(copy).collect()
+}
+
+fn folder_exists(file: &Path) -> Result<(), Failure> {
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("--out {}: the folder {} does not exist", file.display(), folder.display())))
+}
+
 /// A copy that cannot be made should fail before the run, not after it.
 fn check_outs(outs: &[(OutKind, PathBuf)], scenario: &Scenario) -> Result<(), Failure> {
     for (kind, file) in outs {
@@ -375,14 +432,7 @@ fn check_outs(outs: &[(OutKind, PathBuf)], scenario: &Scenario) -> Result<(), Fa
         if !made {
             return Err(Failure::usage(format!("--out: the scenario's [report] leaves {} out", kind.file())));
         }
-        let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        if !folder.is_dir() {
-            return Err(Failure::usage(format!(
-                "--out {}: the folder {} does not exist",
-                file.display(),
-                folder.display()
-            )));
-        }
+        folder_exists(file)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::REPORTS;
 use super::scenario_args::{ScenarioArgs, key_and_value};
 use crate::audio::Library;
+use crate::ci;
 use crate::exit::{Exit, Failure};
 use crate::report::terminal::Style;
 use crate::report::{self, Written};
@@ -228,6 +229,7 @@ fn measure(args: &Args, given: &[Override], job: &Job, mut done: Done) -> Result
         terminal::summary(&sweep, &files, Style::for_stdout())
     };
     problems.extend(super::print(&text).err().map(|e| e.message));
+    problems.extend(super::tell_ci(&job.dir.join(sweep::MARKDOWN), &ci::of_sweep(&sweep), args.json).err());
     let go_on = || format!("go on with: {} --resume {}", job.command, shown(&job.dir));
     match ended {
         Err(e) => {

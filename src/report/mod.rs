@@ -22,7 +22,7 @@ mod hgrm;
 mod hlog;
 mod html;
 pub mod json;
-mod junit;
+pub(crate) mod junit;
 pub(crate) mod markdown;
 pub mod result;
 #[doc(hidden)]

@@ -51,7 +51,7 @@ pub struct SweepPlan {
     pub retries: u32,
     /// The cell that others are compared with; `None`: the first.
     pub baseline: Option<Conditions>,
-    /// How much slower than the fastest cell a recommended one may be, median TTFA.
+    /// How much slower than the fastest cell a recommended one may be, mean TTFA.
     pub max_delay: Micros,
     /// How much a recommended cell may distort speech: log-spectral distance, dB.
     pub max_distortion: f64,

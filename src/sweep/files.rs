@@ -8,12 +8,14 @@ use crate::report::{Writer, Written, chart};
 
 /// The name of the document.
 pub const FILE: &str = "sweep.json";
+/// The name of the Markdown.
+pub const MARKDOWN: &str = "sweep.md";
 
 /// Writes everything into the folder. A file that fails is a problem; the others are written all the same.
 pub fn write(s: &Sweep, dir: &Path) -> Written {
     let mut out = Writer::new(dir);
     out.document(FILE, s);
-    out.text("sweep.md", &markdown::render(s));
+    out.text(MARKDOWN, &markdown::render(s));
     out.rendered("sweep.csv", csv::render(s));
     let (charts, problems) = chart::sweep(s);
     out.rendered("sweep.html", html::render(s, &charts));

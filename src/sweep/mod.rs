@@ -38,7 +38,7 @@ pub mod terminal;
 mod words;
 
 pub use document::{Sweep, schema};
-pub use files::{FILE, write};
+pub use files::{FILE, MARKDOWN, write};
 
 use document::{AxisInfo, Cell, Run};
 use plan::{Grid, Slot};
