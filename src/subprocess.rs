@@ -71,6 +71,11 @@ impl Subprocess {
         child.map(Self).map_err(|e| Failure::usage(format!("cannot start a run: {e}")))
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// How it ended, once it has; looks at most once in [`LOOK`], and not after `end`.
     pub fn look(&mut self, stop: &Stop, end: Option<Instant>) -> Result<Option<End>, Failure> {
         match self.0.try_wait() {

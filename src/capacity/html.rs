@@ -72,6 +72,10 @@ fn tiles(r: &CapacityReport) -> Vec<Tile> {
                 format!("{:.1}", t.turn_rate),
                 format!("{} failed", share(t.failed, t.turns)),
             );
+            if t.server_cpu_cores.is_some() {
+                let note = format!("and {} of memory", words::memory(t.server_rss_bytes));
+                tile("The server's CPU there", words::cores(t.server_cpu_cores), note);
+            }
         }
     }
     if let Some(f) = &r.fleet {

@@ -24,8 +24,10 @@ pub mod queueing;
 #[doc(hidden)]
 pub mod sample;
 pub mod search;
+pub mod server;
 #[cfg(test)]
 mod simulated;
+mod storm;
 pub mod terminal;
 mod words;
 

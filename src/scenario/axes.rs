@@ -51,6 +51,8 @@ pub struct SweepPlan {
     pub retries: u32,
     /// The cell that others are compared with; `None`: the first.
     pub baseline: Option<Conditions>,
+    /// A search of this length for how many devices one server carries, at each cell; 0: none.
+    pub capacity: Micros,
     /// How much slower than the fastest cell a recommended one may be, mean TTFA.
     pub max_delay: Micros,
     /// How much a recommended cell may distort speech: log-spectral distance, dB.

@@ -927,6 +927,7 @@ impl Check<'_> {
             skip_invalid: self.choice("sweep.invalid") != "refuse",
             retries: self.u32("sweep.retries"),
             baseline,
+            capacity: self.time("sweep.capacity"),
             max_delay: self.time("sweep.max_delay"),
             max_distortion: self.float("sweep.max_distortion"),
         }

@@ -1118,6 +1118,14 @@ pub const SECTIONS: &[Section] = &[
                 "\"audio.codec=pcm16, audio.chunk=20ms\"",
             ),
             key(
+                "sweep.capacity",
+                Duration(ZERO, seconds(3_600)),
+                Toml("\"0s\""),
+                "After the rounds, find out how many devices one server carries at each cell (`voxload capacity`), within this time for \
+                 each: `3m` is short, and enough for a server that makes tens of turns a second. The thresholds say what \"carries\" means. \
+                 0: not measured. Flag: `--capacity`.",
+            ),
+            key(
                 "sweep.max_delay",
                 Duration(ZERO, seconds(60)),
                 Toml("\"50ms\""),
