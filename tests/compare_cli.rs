@@ -278,3 +278,41 @@ fn an_unreachable_target_ends_it_and_says_so() {
     assert_eq!(status, Some(124), "{err}");
     assert!(err.contains("base 1 could not be made") && err.contains("goes on from there"), "{err}");
 }
+
+#[test]
+fn github_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    side(&home.join("base"), 300.0, 5, 0);
+    side(&home.join("slower"), 340.0, 5, 1);
+    let summary = home.join("step.md");
+    let told = |args: &str| {
+        let out = command(home, args)
+            .envs([("GITHUB_ACTIONS", "true".as_ref()), ("GITHUB_STEP_SUMMARY", summary.as_os_str())])
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (out.status.code(), text(out.stdout), text(out.stderr))
+    };
+    let (status, out, err) = told("compare base slower");
+    assert_eq!(status, Some(122), "{out}{err}");
+    let last: Vec<&str> = out.lines().filter(|l| l.starts_with("::")).collect();
+    assert!(last[0].starts_with("::error title=voxload sample%3A a regression::NEW is slower: "), "{last:?}");
+    let once = fs::read_to_string(&summary).unwrap();
+    assert!(once.starts_with("# ❌ WORSE"), "{once}");
+
+    // A document on standard output stays one. What is a part of something larger says nothing by itself.
+    fs::write(home.join("tiny.toml"), TINY).unwrap();
+    let (status, out, err) = told("run tiny.toml --json --threshold ttfa:p(95)<1ms --report-dir r");
+    assert_eq!(status, Some(99), "{out}{err}");
+    serde_json::from_str::<Value>(&out).unwrap();
+    assert!(
+        err.contains("\n::error title=voxload tiny%3A a threshold did not hold::ttfa:p(95)<1ms: "),
+        "{err}"
+    );
+    let twice = fs::read_to_string(&summary).unwrap();
+    assert!(twice.starts_with(&once) && twice.contains("VALID, FAIL: tiny"), "{twice}");
+    let (status, out, err) = told("baseline record tiny.toml --runs 1 --out b");
+    assert_eq!(status, Some(0), "{out}{err}");
+    assert_eq!(fs::read_to_string(&summary).unwrap(), twice);
+}

@@ -401,10 +401,6 @@ mod tests {
             ("quickstart --server-pid 1", "the embedded server's process is known"),
             ("quickstart --url ws://x/ --server-pid 4294967294", "no such process"),
             ("quickstart --storm 1ms", "at least 100ms"),
-            (
-                "quickstart --set fleet.arrivals=open --set fleet.rate=2 --set turn.count=1 --storm 1s",
-                "no fleet",
-            ),
             ("", "which scenario?"),
         ] {
             let e = refused(line);
