@@ -30,6 +30,7 @@ pub mod exit;
 pub mod fault;
 pub mod gate;
 pub mod measure;
+pub mod merge;
 pub mod network;
 pub mod prove;
 pub mod reference;

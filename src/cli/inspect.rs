@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::gate::{Statistic, Threshold, fewest_for_bound};
 use crate::scenario::estimate::{DEVICE_MEMORY, Estimate, Speech, Wire};
 use crate::scenario::units::format_duration;
-use crate::scenario::{Arrivals, EndOfTurn, Flush, Scenario, reference};
+use crate::scenario::{Arrivals, EndOfTurn, Flush, Part, Scenario, reference};
 use crate::time::Micros;
 use crate::transport::source::{self, Sources};
 
@@ -41,6 +41,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", requires = "faults")]
     device: Option<u32>,
 
+    /// With --faults: only the devices of this shard, as `voxload run --shard` plays them.
+    #[arg(long, value_name = "I/N", requires = "faults")]
+    shard: Option<Part>,
+
     /// Print the JSON Schema of scenario files, for editors.
     #[arg(long, group = "what", conflicts_with = "scenario")]
     print_schema: bool,
@@ -59,16 +63,22 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         super::print(&reference::markdown())?;
         return Ok(Exit::Good);
     }
-    let scenario = args.scenario.load()?;
+    let part = args.shard.unwrap_or_default();
+    let scenario = Scenario { part, ..args.scenario.load()? };
     if args.effective {
         super::print(&scenario.effective)?;
         return Ok(Exit::Good);
     }
     if args.faults {
         let text = faults::text(&scenario, args.device).ok_or_else(|| {
-            let device = args.device.unwrap_or_default();
             let most = scenario.fleet.most();
-            Failure::usage(format!("--device {device}: no such device; {most} devices are counted from 0"))
+            Failure::usage(match args.device {
+                Some(device) if device < most => format!("--device {device} is not of shard {part}"),
+                Some(device) => {
+                    format!("--device {device}: no such device; {most} devices are counted from 0")
+                }
+                None => format!("shard {part} has no device: there are {most}"),
+            })
         })?;
         super::print(&text)?;
         return Ok(Exit::Good);

@@ -20,6 +20,7 @@ mod debug;
 mod fixtures;
 mod init;
 mod inspect;
+mod merge;
 mod network;
 mod progress;
 mod prove;
@@ -64,6 +65,7 @@ enum Verb {
     Capacity(capacity::Args),
     Inspect(inspect::Args),
     Sweep(sweep::Args),
+    Merge(merge::Args),
     Serve(serve::Args),
     Debug(debug::Args),
     Init(init::Args),
@@ -91,6 +93,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Capacity(args) => capacity::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Sweep(args) => sweep::run(&args),
+        Verb::Merge(args) => merge::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Debug(args) => debug::run(&args),
         Verb::Init(args) => init::run(&args),

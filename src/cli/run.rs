@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::compare::{Output, QuestionArgs};
+use super::merge::ShardArgs;
 use super::progress::Reporter;
 use super::scenario_args::ScenarioArgs;
 use super::{REPORTS, baseline};
@@ -17,11 +18,12 @@ use crate::drive::prepare::{self, Speech};
 use crate::drive::run::{self, Run, Sinks};
 use crate::exit::{Exit, Failure};
 use crate::measure::{agreement, health};
+use crate::merge::{self, Record, Start};
 use crate::reference::child::{Child, USAGE};
 use crate::report::result::{CalibrationQuote, RunResult};
 use crate::report::terminal::{self, Style};
 use crate::report::{self, HlogWriter, IntervalsCsv, TurnsCsv};
-use crate::scenario::Scenario;
+use crate::scenario::{Part, ReportPlan, Scenario};
 use crate::time::{Clock, Micros};
 use crate::transport::websocket::Endpoint;
 
@@ -29,7 +31,8 @@ use crate::transport::websocket::Endpoint;
 const TRUTH: &str = "reference-truth.csv";
 
 /// Files that are written while the run lasts.
-const STREAMED: [&str; 8] = [
+const STREAMED: [&str; 9] = [
+    merge::FILE,
     "turns.csv",
     "intervals.csv",
     "links.csv",
@@ -88,7 +91,7 @@ pub(super) struct Args {
     outs: Vec<(OutKind, PathBuf)>,
 
     /// Make several runs and compare them with this baseline (`voxload baseline record`); exits with 122 or 123 too
-    #[arg(long, value_name = "DIR", help_heading = "Comparison")]
+    #[arg(long, value_name = "DIR", help_heading = "Comparison", conflicts_with_all = ["shard", "start_at"])]
     baseline: Option<PathBuf>,
 
     /// Go on with the runs in this folder, of the same command with --baseline that was interrupted; --runs may be larger
@@ -108,11 +111,14 @@ pub(super) struct Args {
 
     #[command(flatten)]
     question: QuestionArgs,
+
+    #[command(flatten)]
+    shard: ShardArgs,
 }
 
 /// What `--out` can copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OutKind {
+pub(super) enum OutKind {
     Json,
     Csv,
     Markdown,
@@ -166,7 +172,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         return baseline::Compared { scenario, baseline, resume, runs, question, quoting, copies, out }.run();
     }
     args.question.unused("--baseline DIR")?;
-    let scenario = args.scenario.load()?;
+    let scenario = args.shard.of(args.scenario.load()?)?;
     let say = |text: &str| {
         if !args.quiet {
             super::say(text);
@@ -202,10 +208,20 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let calibration = calibration(args, &scenario, say);
     let mut reporter = Reporter::new(args.quiet);
-    let started = SystemTime::now();
-    let sinks = sinks(&scenario, &speech, &target.dir, started)?;
     let groups = links::groups(&scenario);
-    let clock = Clock::start();
+    let start = args.shard.start();
+    let begin = start.unwrap_or_else(Start::now);
+    let record = if args.shard.is_given() {
+        let head = merge::Head::of(&scenario, groups.names(), &target.endpoint.sources, begin);
+        Some(Record::create(&target.dir, &head).map_err(Failure::usage)?)
+    } else {
+        None
+    };
+    let sinks = sinks(&scenario, &speech, &target.dir, begin.to_system(), record)?;
+    args.shard.wait(say)?;
+    let started = begin.to_system();
+    // Without --start-at, what was prepared since `begin` is not part of the run.
+    let clock = start.map_or_else(Clock::start, |start| Clock::starting_at(start.unix_us()));
     let Target { mut server, endpoint, dir } = target;
     if let Some(server) = &mut server {
         server.set_epoch(clock.epoch_us());
@@ -231,16 +247,18 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         plan: &speech.plan,
         fixtures: speech.fixtures,
         started,
-        command: args.scenario.command_line("run", &scenario),
+        command: args.scenario.command_line("run", &scenario) + &args.shard.command_line(),
         url: embedded.clone().unwrap_or_else(|| scenario.target.shown.clone()),
         embedded: embedded.is_some(),
         tls: endpoint.tls.is_some(),
         sources: &endpoint.sources,
         groups: &groups,
         agreement,
+        shard: args.shard.info(scenario.part, begin),
     };
     let result = RunResult { calibration, ..outcome::result(context, &finished) };
-    publish(args, &scenario, &dir, &result, problems)
+    let out = Output { json: args.json, quiet: args.quiet };
+    publish(&out, &args.outs, &scenario.report, &dir, &result, problems)
 }
 
 /// The flags about the calibration, for runs of their own.
@@ -263,18 +281,7 @@ struct Target {
 
 /// Knocks at the target, or starts the embedded server. A target that cannot be reached leaves no folder behind.
 async fn reach(scenario: &Scenario) -> Result<Target, Failure> {
-    let folder = || -> Result<PathBuf, Failure> {
-        let (dir, root) = (scenario.report.dir.as_deref(), Path::new(REPORTS));
-        let made =
-            report::create_dir(dir, root, &scenario.name, SystemTime::now()).map_err(Failure::usage)?;
-        clear(&made, Path::new(&scenario.origin)).map_err(|(file, e)| {
-            Failure::usage(format!(
-                "cannot remove {}, of an earlier report: {e}; choose another folder with --report-dir",
-                file.display()
-            ))
-        })?;
-        Ok(made)
-    };
+    let folder = || folder(scenario.report.dir.as_deref(), &scenario.name, Path::new(&scenario.origin));
     if scenario.target.url.is_some() {
         let endpoint = Arc::new(prepare::endpoint(scenario, None).await?);
         prepare::knock(scenario, &endpoint, &Clock::start()).await?;
@@ -285,6 +292,19 @@ async fn reach(scenario: &Scenario) -> Result<Target, Failure> {
     let endpoint = Arc::new(prepare::endpoint(scenario, server.as_ref()).await?);
     prepare::knock(scenario, &endpoint, &Clock::start()).await?;
     Ok(Target { server, endpoint, dir })
+}
+
+/// The folder of a report, without an earlier one: `dir`, or one of its own. `scenario`: the file that stays.
+pub(super) fn folder(dir: Option<&Path>, name: &str, scenario: &Path) -> Result<PathBuf, Failure> {
+    let made =
+        report::create_dir(dir, Path::new(REPORTS), name, SystemTime::now()).map_err(Failure::usage)?;
+    clear(&made, scenario).map_err(|(file, e)| {
+        Failure::usage(format!(
+            "cannot remove {}, of an earlier report: {e}; choose another folder with --report-dir",
+            file.display()
+        ))
+    })?;
+    Ok(made)
 }
 
 /// Removes an earlier report, so that no file in the folder is of another run than the rest. Other files stay, and so
@@ -320,30 +340,31 @@ fn clear(dir: &Path, scenario: &Path) -> Result<(), (PathBuf, std::io::Error)> {
 }
 
 /// Writes the reports, prints the summary, and says what could not be written.
-fn publish(
-    args: &Args,
-    scenario: &Scenario,
+pub(super) fn publish(
+    out: &Output,
+    outs: &[(OutKind, PathBuf)],
+    plan: &ReportPlan,
     dir: &Path,
     result: &RunResult,
     mut problems: Vec<String>,
 ) -> Result<Exit, Failure> {
-    let written = report::write_all(result, dir, &scenario.report);
+    let written = report::write_all(result, dir, plan);
     problems.extend(written.problems);
-    let copies: Vec<_> = args.outs.iter().map(|(kind, to)| (kind.file(), to.clone())).collect();
+    let copies: Vec<_> = outs.iter().map(|(kind, to)| (kind.file(), to.clone())).collect();
     problems.extend(copy_out(dir, &copies));
     let files = report_files(dir, written.files);
-    let text = if args.json {
+    let text = if out.json {
         serde_json::to_string_pretty(result).map(|json| json + "\n").unwrap_or_else(|e| {
             problems.push(format!("the result as JSON: {e}"));
             String::new()
         })
-    } else if args.quiet {
+    } else if out.quiet {
         String::new()
     } else {
         terminal::summary(result, &files, Style::for_stdout())
     };
     problems.extend(super::print(&text).err().map(|e| e.message));
-    problems.extend(super::tell_ci(&dir.join("summary.md"), &ci::of_run(result), args.json).err());
+    problems.extend(super::tell_ci(&dir.join("summary.md"), &ci::of_run(result), out.json).err());
     for p in &problems {
         super::say(format_args!("error: {p}"));
     }
@@ -354,8 +375,7 @@ fn publish(
 
 /// Raises the limit of open files if need be; what was done.
 fn enough_descriptors(scenario: &Scenario) -> Result<Option<String>, Failure> {
-    let fleet = &scenario.fleet;
-    let most = fleet.most();
+    let most = scenario.most();
     let needed = u64::from(most) + OWN_DESCRIPTORS;
     let limit = health::raise_open_files(needed);
     if !limit.enough {
@@ -437,12 +457,19 @@ fn check_outs(outs: &[(OutKind, PathBuf)], scenario: &Scenario) -> Result<(), Fa
     Ok(())
 }
 
-fn sinks(scenario: &Scenario, speech: &Speech, dir: &Path, started: SystemTime) -> Result<Sinks, Failure> {
+fn sinks(
+    scenario: &Scenario,
+    speech: &Speech,
+    dir: &Path,
+    started: SystemTime,
+    record: Option<Record>,
+) -> Result<Sinks, Failure> {
     let log = scenario.report.histograms.then(|| HlogWriter::create(dir, started)).transpose();
     Ok(Sinks {
         turns: TurnsCsv::create(dir).map_err(Failure::usage)?,
         intervals: IntervalsCsv::create(dir).map_err(Failure::usage)?,
         histograms: log.map_err(Failure::usage)?,
+        record,
         fixtures: speech.fixtures.iter().map(|f| f.id.clone()).collect(),
         problems: Vec::new(),
     })
@@ -455,8 +482,13 @@ fn announcement(scenario: &Scenario, server: Option<&Child>) -> String {
         }
         None => scenario.target.shown.clone(),
     };
-    let devices = scenario.fleet.most();
-    format!("{devices} devices for {} against {target}", scenario.fleet.duration)
+    let (devices, all) = (scenario.most(), scenario.fleet.most());
+    let of = if scenario.part == Part::WHOLE {
+        String::new()
+    } else {
+        format!(" of {all} (shard {})", scenario.part)
+    };
+    format!("{devices} devices{of} for {} against {target}", scenario.fleet.duration)
 }
 
 /// What the calibration of this machine says about the run, said before it starts.

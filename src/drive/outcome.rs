@@ -1,18 +1,22 @@
 //! From what a run came to, to the document that every report is made of.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::SystemTime;
+
+use serde::Serialize;
 
 use super::run::Finished;
 use crate::device::plan::Plan;
-use crate::event::PREBUFFERS;
+use crate::event::{PREBUFFERS, TurnRecord};
 use crate::exit::Exit;
 use crate::gate;
 use crate::measure::{Groups, Metric, Quantile, Totals, findings, health, probe, turn_row, validity};
+use crate::report::StageTotals;
 use crate::report::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
-    Generator, MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, Status, TargetInfo, TurnCounts,
-    TurnRow, Verdict,
+    Generator, IntervalPoint, MetricResult, NetworkResult, PlaybackResult, RunResult, SCHEMA_VERSION,
+    ShardInfo, StageMean, Status, TargetInfo, TurnCounts, TurnRow, Verdict,
 };
 use crate::scenario::estimate::Wire;
 use crate::scenario::{Scenario, ValidityLimits};
@@ -45,6 +49,63 @@ pub struct Context<'a> {
     pub groups: &'a Groups,
     /// Harness against reference server.
     pub agreement: Option<Agreement>,
+    /// The part of the fleet that this process played, when it was not all of it.
+    pub shard: Option<ShardInfo>,
+}
+
+/// What the document says of a run's events, and of nothing else.
+#[derive(Debug, Serialize)]
+pub struct Measured {
+    /// Turns, counted.
+    pub turns: TurnCounts,
+    /// Connections, counted.
+    pub connections: ConnectionCounts,
+    /// Metrics by name.
+    pub metrics: BTreeMap<String, MetricResult>,
+    /// Failures by class.
+    pub failures: Vec<FailureGroup>,
+    /// Where the time of a turn goes.
+    pub stages: Vec<StageMean>,
+    /// Playback at each prebuffer.
+    pub playback: Vec<PlaybackResult>,
+    /// Interruptions.
+    pub barge_in: BargeInCounts,
+    /// Series over time.
+    pub intervals: Vec<IntervalPoint>,
+    /// The slowest and the first failed turns.
+    pub worst_turns: Vec<TurnRow>,
+    /// Networks and faults.
+    pub network: Option<NetworkResult>,
+}
+
+/// What indices in events stand for.
+pub struct Names<'a> {
+    /// The run's fixtures.
+    pub fixtures: &'a [String],
+    /// The groups of devices.
+    pub groups: &'a [String],
+    /// The address that a device connects from, where it was chosen.
+    pub source: &'a dyn Fn(u32) -> Option<IpAddr>,
+}
+
+/// The numbers of a run: of one process, or of several together.
+pub fn measured(totals: &Totals, stages: &StageTotals, names: &Names<'_>) -> Measured {
+    let row = |t: &TurnRecord| TurnRow {
+        source_ip: (names.source)(t.device),
+        ..turn_row(t, names.fixtures, names.groups)
+    };
+    Measured {
+        turns: turns(totals),
+        connections: connections(totals),
+        metrics: metrics(totals),
+        failures: failures(totals),
+        stages: stages.to_result(),
+        playback: playback(totals),
+        barge_in: barge_in(totals),
+        intervals: totals.series(),
+        worst_turns: totals.worst().map(row).collect(),
+        network: totals.network(names.groups),
+    }
 }
 
 /// Makes the document, verdict included.
@@ -61,14 +122,28 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         sources,
         groups,
         agreement,
+        shard,
     } = context;
     let totals = &run.totals;
-    let generator = generator(run, scenario.fleet.most(), sources);
+    let generator = generator(run, scenario.most(), sources);
     let fleet_ttfa = totals.all.metric(Metric::Ttfa);
     let probe = run.probe.as_ref().map(|p| probe::compare(p, fleet_ttfa));
     let evidence = validity::Evidence { totals, generator: &generator, probe, lost_shards: run.lost_shards };
     let validity = validity::judge(evidence, &scenario.validity, &ValidityLimits::defaults());
     let names: Vec<String> = fixtures.iter().map(|f| f.id.clone()).collect();
+    let source = |device| sources.of(device);
+    let Measured {
+        turns,
+        connections,
+        metrics,
+        failures,
+        stages,
+        playback,
+        barge_in,
+        intervals,
+        worst_turns,
+        network,
+    } = measured(totals, &run.stages, &Names { fixtures: &names, groups: groups.names(), source: &source });
     let mut result = RunResult {
         schema_version: SCHEMA_VERSION,
         validity,
@@ -89,19 +164,16 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
             tls,
             insecure: scenario.target.insecure,
         },
-        turns: turns(totals),
-        connections: connections(totals),
-        metrics: metrics(totals),
-        failures: failures(totals),
-        playback: playback(totals),
-        barge_in: barge_in(totals),
-        stages: run.stages.to_result(),
+        turns,
+        connections,
+        metrics,
+        failures,
+        playback,
+        barge_in,
+        stages,
         generator,
-        intervals: totals.series(),
-        worst_turns: totals
-            .worst()
-            .map(|t| TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &names, groups.names()) })
-            .collect(),
+        intervals,
+        worst_turns,
         fixtures,
         audio: audio(scenario, plan, tls),
         host: health::host(),
@@ -109,7 +181,9 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         command,
         agreement,
         calibration: None,
-        network: totals.network(groups.names()),
+        network,
+        shard,
+        processes: Vec::new(),
     };
     result.thresholds = gate::evaluate_all(&scenario.thresholds, &result);
     result.verdict = verdict(&result, run.interrupted);
@@ -117,7 +191,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
 }
 
 /// Invalid outranks everything but the user's own interruption; a threshold outranks an empty run.
-fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
+pub fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
     let mut reasons = Vec::new();
     for c in r.validity.checks.iter().filter(|c| !c.ok) {
         reasons.push(format!("{}: {} (limit {}): {}; try {}", c.name, c.seen, c.limit, c.cause, c.try_this));

@@ -1,6 +1,7 @@
 //! A run: shards started, intervals collected and streamed to disk, signals obeyed, everything added up.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
@@ -14,10 +15,10 @@ use crate::device::plan::Plan;
 use crate::measure::findings::ListenDrops;
 use crate::measure::health::{self, Usage};
 use crate::measure::{Distribution, Groups, Interval, Metric, Quantile, Totals, turn_row};
-use crate::report::result::{ThreadResult, TurnRow};
+use crate::merge::{End, Record};
+use crate::report::result::{IntervalPoint, ThreadResult, TurnRow};
 use crate::report::{HlogWriter, IntervalsCsv, StageTotals, TurnsCsv};
-use crate::scenario::{Arrivals, Scenario, arrival};
-use crate::seed::Seed;
+use crate::scenario::{Arrivals, Scenario};
 use crate::time::{Clock, Micros};
 use crate::transport::source::{self, Sources};
 use crate::transport::websocket::Endpoint;
@@ -48,6 +49,8 @@ pub struct Sinks {
     pub intervals: IntervalsCsv,
     /// Histograms by interval.
     pub histograms: Option<HlogWriter>,
+    /// The record of this part of the fleet, for `voxload merge`.
+    pub record: Option<Record>,
     /// Names of the fixtures, by index.
     pub fixtures: Vec<String>,
     /// What could not be written, each once.
@@ -183,8 +186,7 @@ pub async fn run(run: Run<'_>) -> Finished {
     let there = Arc::new(AtomicU32::new(0));
     let threads: Vec<JoinHandle<()>> = (0..count)
         .filter_map(|index| {
-            let stays = arrival::plan(fleet, Seed(scenario.seed))
-                .filter(move |s| division.thread_of(s.device) == index);
+            let stays = scenario.stays().filter(move |s| division.thread_of(s.device) == index);
             let config = shard::Config {
                 clock,
                 plan: Arc::clone(&plan),
@@ -192,7 +194,7 @@ pub async fn run(run: Run<'_>) -> Finished {
                 interval: scenario.report.interval,
                 stays: Box::new(stays),
                 cap: matches!(fleet.arrivals, Arrivals::Open { .. })
-                    .then(|| (Arc::clone(&there), fleet.devices)),
+                    .then(|| (Arc::clone(&there), scenario.part.share(fleet.devices))),
                 groups: groups.clone(),
                 end: fleet.duration,
                 control: control.clone(),
@@ -272,6 +274,13 @@ pub async fn run(run: Run<'_>) -> Finished {
     }
     collector.sinks.flush();
     let threads = collector.threads(division);
+    let listen = listen.and_then(|before| Some(ListenDrops::now()?.since(before)));
+    let probe = collector.probe.map(|(_, ttfa)| ttfa);
+    if let Some(record) = collector.sinks.record.take() {
+        let end =
+            End { probe: probe.clone(), listen, lost_shards: collector.lost, intervals: record.intervals() };
+        collector.sinks.problems.extend(record.finish(&end).err());
+    }
     Finished {
         duration: clock.now(),
         before,
@@ -280,13 +289,15 @@ pub async fn run(run: Run<'_>) -> Finished {
         rss_peak: collector.rss_peak.max(after.rss),
         // Counted at intervals; devices that came and went between two had one each, besides those that were there
         // before.
-        open_files_peak: collector.open_files_peak.max(
-            listed.map(|n| n + collector.totals.peak_connected.clamp(0, fleet.most().into()).unsigned_abs()),
-        ),
-        listen: listen.and_then(|before| Some(ListenDrops::now()?.since(before))),
+        open_files_peak: collector
+            .open_files_peak
+            .max(listed.map(|n| {
+                n + collector.totals.peak_connected.clamp(0, scenario.most().into()).unsigned_abs()
+            })),
+        listen,
         shards: division.shards(),
         threads,
-        probe: collector.probe.map(|(_, ttfa)| ttfa),
+        probe,
         interrupted: collector.stopping == Some(Phase::Interrupted),
         lost_shards: collector.lost,
         problems: collector.sinks.problems,
@@ -371,15 +382,16 @@ impl Collector<'_> {
 
     /// Joins the next interval of all shards.
     fn join(&mut self, now: Micros) {
-        let mut all = Interval::default();
+        let mut parts = Vec::new();
         for (index, queue) in self.queues.iter_mut().enumerate() {
             let Some(one) = queue.waiting.pop_front() else { continue };
             queue.add(&one);
             if let Some((_, ttfa)) = self.probe.as_mut().filter(|(probe, _)| *probe == index) {
                 ttfa.merge(one.metric(Metric::Ttfa));
             }
-            all.gather(*one);
+            parts.push(*one);
         }
+        let mut all = Interval::joined(parts);
         let start = self.interval * self.next;
         self.next += 1;
         let usage = Usage::now();
@@ -387,7 +399,8 @@ impl Collector<'_> {
         all.counts.rss = usage.rss;
         self.cpu_seen = usage.cpu;
         let row = self.totals.add(start, self.interval, &all);
-        self.sinks.write(start, self.interval, &row, &all, &mut self.stages, (&self.sources, &self.groups));
+        let (sources, names) = (&self.sources, self.groups.names());
+        self.sinks.write(&row, &all, &mut self.stages, (&|device| sources.of(device), names));
         self.rss_peak = self.rss_peak.max(usage.rss);
         self.open_files_peak = self.open_files_peak.max(usage.open_files);
         let phase = match self.stopping {
@@ -427,19 +440,18 @@ impl Queue {
 }
 
 impl Sinks {
-    fn write(
+    /// What an interval adds; `row` says which time it is of. `source` is the address that a device connects from.
+    pub(crate) fn write(
         &mut self,
-        start: Micros,
-        width: Micros,
-        row: &crate::report::result::IntervalPoint,
+        row: &IntervalPoint,
         interval: &Interval,
         stages: &mut StageTotals,
-        (sources, groups): (&Sources, &Groups),
+        (source, groups): (&dyn Fn(u32) -> Option<IpAddr>, &[String]),
     ) {
+        let (start, width) = (Micros(row.start_us), Micros(row.width_us));
         let mut outcomes = Vec::new();
         for t in &interval.turns {
-            let row =
-                TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &self.fixtures, groups.names()) };
+            let row = TurnRow { source_ip: source(t.device), ..turn_row(t, &self.fixtures, groups) };
             stages.add(&row);
             outcomes.push(self.turns.write(&row));
         }
@@ -451,11 +463,14 @@ impl Sinks {
                 }
             }
         }
+        if let Some(record) = &mut self.record {
+            outcomes.push(record.interval(interval));
+        }
         self.problems.extend(outcomes.into_iter().filter_map(Result::err));
         self.flush();
     }
 
-    fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         let log = self.histograms.as_mut().map_or(Ok(()), HlogWriter::flush);
         let outcomes = [self.turns.flush(), self.intervals.flush(), log];
         self.problems.extend(outcomes.into_iter().filter_map(Result::err));

@@ -159,7 +159,8 @@ async fn drive(index: usize, config: Config) -> io::Result<()> {
     let arrivals = tokio::task::spawn_local(spawner.spawn_all(stays));
 
     let timer = shared.timers.timer();
-    let mut next = clock.now().0.div_euclid(interval.0) * interval.0 + interval.0;
+    // Also of a thread that began late: the n-th interval of every thread, and of every process, is of the same time.
+    let mut next = interval.0;
     loop {
         tokio::select! {
             () = timer.until(Micros(next)) => {

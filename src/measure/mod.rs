@@ -15,6 +15,7 @@ pub mod probe;
 mod recorder;
 mod row;
 mod samples;
+mod stored;
 mod storm;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::faults::Faults;
 use super::storm::{Back, Cut};
 use super::{Distribution, Metric};
@@ -62,7 +64,7 @@ impl fmt::Debug for Groups {
 }
 
 /// What networks and faults did in one interval, or in a run. It exists only where there are any.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Network {
     /// By group.
     groups: BTreeMap<u8, Group>,
@@ -84,7 +86,7 @@ impl Network {
 }
 
 /// A group of devices.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Group {
     turns: GroupTurns,
     ttfa: Distribution,
@@ -96,7 +98,7 @@ struct Group {
 }
 
 /// Links, added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Links {
     connections: u64,
     syn_lost: u64,
@@ -162,6 +164,13 @@ impl Network {
         self.cuts.append(&mut other.cuts);
         self.backs.append(&mut other.backs);
         self.links.append(&mut other.links);
+    }
+
+    /// Puts the lists into the order of time, and of devices.
+    pub(super) fn in_order(&mut self) {
+        self.cuts.sort_by_key(|c| (c.at, c.device));
+        self.backs.sort_by_key(|b| (b.at, b.lost));
+        self.links.sort_by_key(|(device, _)| *device);
     }
 
     /// A turn that counts has ended.

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::faults::{Noted, OpenFaults, Sample, is_loss};
 use super::network::{Groups, Network, share};
-use super::{Distribution, Metric};
+use super::{Distribution, Metric, stored};
 use crate::event::{Event, FailureClass, Outcome, Sent, TurnRecord, stall_ratio};
 use crate::time::Micros;
 
@@ -12,12 +14,14 @@ use crate::time::Micros;
 const MAX_CLASSES: usize = 64;
 
 /// What happened in one interval on one shard, or on all of them: intervals add up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Interval {
+    #[serde(with = "stored::metrics")]
     metrics: Vec<Distribution>,
     /// Counts.
     pub counts: Counts,
     /// Failures by class.
+    #[serde(with = "stored::pairs")]
     pub failures: HashMap<FailureClass, Failures>,
     /// Turns that ended.
     pub turns: Vec<Box<TurnRecord>>,
@@ -27,7 +31,7 @@ pub struct Interval {
 
 /// Counts of one interval; `connected` and `in_turn` are levels at its end, `most_connected` is the highest within it.
 #[allow(missing_docs, reason = "named after the events they count")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub connected: i64,
     pub most_connected: i64,
@@ -81,7 +85,7 @@ pub struct Counts {
 
 /// Stalls at one prebuffer.
 #[allow(missing_docs, reason = "plain")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaybackCounts {
     pub stalled_replies: u64,
     pub stalls: u64,
@@ -89,7 +93,7 @@ pub struct PlaybackCounts {
 }
 
 /// Failures of one class.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
     /// Failed turns.
     pub turns: u64,
@@ -164,6 +168,18 @@ impl Interval {
             network.cuts.extend(noted.cut);
             network.backs.extend(noted.backs);
         }
+    }
+
+    /// The intervals of all shards, or of all processes, at the same time, as if one had recorded everything: what is
+    /// listed is in the order of time, whoever recorded it.
+    pub fn joined(intervals: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self::default();
+        intervals.into_iter().for_each(|one| all.gather(one));
+        all.turns.sort_by_key(|t| (t.ended, t.device, t.turn));
+        if let Some(network) = &mut all.network {
+            network.in_order();
+        }
+        all
     }
 
     /// Adds an interval of another shard, and takes over what sums do not have: turns, and the lists of the network.

@@ -118,6 +118,17 @@ impl Samples {
         Some(coarse)
     }
 
+    /// As a histogram that says the same in whatever order the samples came: a histogram that grows remembers what made
+    /// it grow, and writes that down.
+    pub(super) fn written(&self) -> Option<Histogram<u64>> {
+        let grown = self.histogram()?;
+        let mut h = Histogram::new_with_max(grown.max().max(2), DIGITS).ok()?;
+        h.auto(true);
+        let added = h.add(&*grown);
+        debug_assert!(added.is_ok());
+        Some(h)
+    }
+
     /// As a histogram; nothing when there is no sample.
     pub(super) fn histogram(&self) -> Option<Cow<'_, Histogram<u64>>> {
         match self {

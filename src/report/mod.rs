@@ -41,6 +41,7 @@ pub use dir::{create_dir, rfc3339};
 pub use hlog::HlogWriter;
 pub use result::RunResult;
 pub use stages::StageTotals;
+pub(crate) use stream::Guarded;
 pub use stream::{CsvRow, IntervalsCsv, RowsCsv, TurnsCsv, write_links};
 
 use view::View;

@@ -10,6 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod network;
+mod process;
+
+pub use process::{ProcessResult, ShardInfo};
 
 pub use network::{
     AgainstControl, CONTROL, FaultMark, FaultNumbers, FaultResult, GroupResult, GroupTurns, LinkRow,
@@ -85,6 +88,13 @@ pub struct RunResult {
     /// Networks and faults; `null` when the run had neither.
     #[serde(default)]
     pub network: Option<NetworkResult>,
+    /// The part of the fleet that this process played (`--shard`); `null`: all of it.
+    #[serde(default)]
+    pub shard: Option<ShardInfo>,
+    /// Of a merged result (`voxload merge`): the processes that it was merged from; else empty. Then `generator` is all of
+    /// them together: sums where they add up, and the worst where shares and peaks do not.
+    #[serde(default)]
+    pub processes: Vec<ProcessResult>,
 }
 
 /// What came of a run.

@@ -399,6 +399,8 @@ fn result(
         agreement: (kind == Kind::Good).then(|| agreement(succeeded)),
         calibration: None,
         network: None,
+        shard: None,
+        processes: Vec::new(),
     }
 }
 

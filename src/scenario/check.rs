@@ -13,7 +13,7 @@ use super::units::{TextError, format_bitrate, format_duration, nearest, parse_bi
 use super::value::Value;
 use super::{
     Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush, Freeze,
-    Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, ResumeReply, Scenario, Secret,
+    Part, Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, ResumeReply, Scenario, Secret,
     ServerEvent, SessionPlan, Stage, Target, TurnPlan, ValidityLimits,
 };
 use crate::audio::{AudioFormat, Codec, CodecSettings};
@@ -62,6 +62,7 @@ impl Check<'_> {
         self.thresholds(dialect);
         let seed = self.int("seed").unsigned_abs();
         Scenario {
+            part: Part::WHOLE,
             seed,
             origin: origin.to_owned(),
             effective: String::new(),

@@ -19,6 +19,7 @@ use crate::audio::{AudioFormat, CodecSettings};
 use crate::dialect::{Dialect, Encoding};
 use crate::fault::FaultSpec;
 use crate::network::NetworkPlan;
+use crate::seed::Seed;
 use crate::time::Micros;
 use crate::transport::source::Sources;
 
@@ -33,6 +34,7 @@ mod file;
 pub mod keys;
 mod mask;
 mod network;
+mod part;
 mod presets;
 pub mod reference;
 mod source;
@@ -46,6 +48,7 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use dist::Dist;
 pub use file::Environment;
 pub use mask::Mask;
+pub use part::Part;
 pub use source::{BUILT_IN, SHIPPED, Source};
 pub use trouble::{ServerEvent, Trouble};
 
@@ -126,9 +129,22 @@ pub struct Scenario {
     pub report: ReportPlan,
     /// What `voxload sweep` varies.
     pub sweep: SweepPlan,
+    /// Which part of the fleet this process plays; no key, because it differs between the processes of one run.
+    pub part: Part,
 }
 
 impl Scenario {
+    /// Most devices at any time that this process plays.
+    pub fn most(&self) -> u32 {
+        self.part.share(self.fleet.most())
+    }
+
+    /// The stays of the devices that this process plays, by arrival.
+    pub fn stays(&self) -> impl Iterator<Item = arrival::Stay> + Send + 'static {
+        let part = self.part;
+        arrival::plan(&self.fleet, Seed(self.seed)).filter(move |stay| part.has(stay.device))
+    }
+
     /// What must not be shown of a conversation, wherever it turns up.
     pub fn secrets(&self) -> Secrets {
         Secrets { target: self.target.clone(), token: self.reference.token.clone() }
@@ -274,7 +290,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Most devices at any time.
+    /// Most devices at any time, in all processes.
     pub fn most(&self) -> u32 {
         self.stages.iter().map(|s| s.devices).max().unwrap_or(self.devices)
     }
@@ -443,7 +459,7 @@ pub struct PlaybackPlan {
 }
 
 /// When the run is INVALID.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValidityLimits {
     /// Send lateness, p99, without the time in which the socket was not writable; and lag of a thread's timer, p99.
     pub send_lateness_p99: Micros,
@@ -482,7 +498,7 @@ impl ValidityLimits {
 }
 
 /// Which report files to write; `result.json`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportPlan {
     /// Where; `None`: `reports/<name>-<UTC time>`.
     pub dir: Option<PathBuf>,
