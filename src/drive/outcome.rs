@@ -5,17 +5,18 @@ use std::time::SystemTime;
 
 use super::run::Finished;
 use crate::device::plan::Plan;
-use crate::event::PREBUFFERS;
+use crate::event::{PREBUFFERS, TurnRecord};
 use crate::exit::Exit;
 use crate::gate;
 use crate::measure::{Groups, Metric, Quantile, Totals, findings, health, probe, turn_row, validity};
 use crate::report::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
-    Generator, MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, Status, TargetInfo, TurnCounts,
-    TurnRow, Verdict,
+    Generator, LoadPhase, MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, Status, TargetInfo,
+    TurnCounts, TurnRow, Verdict,
 };
 use crate::scenario::estimate::Wire;
-use crate::scenario::{Scenario, ValidityLimits};
+use crate::scenario::{Arrivals, Fleet, Scenario, ValidityLimits};
+use crate::time::Micros;
 use crate::transport::source::{self, Sources};
 
 /// Metrics that a run of the right kind always has, with or without samples.
@@ -69,6 +70,8 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
     let evidence = validity::Evidence { totals, generator: &generator, probe, lost_shards: run.lost_shards };
     let validity = validity::judge(evidence, &scenario.validity, &ValidityLimits::defaults());
     let names: Vec<String> = fixtures.iter().map(|f| f.id.clone()).collect();
+    let full =
+        |t: &TurnRecord| TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &names, groups.names()) };
     let mut result = RunResult {
         schema_version: SCHEMA_VERSION,
         validity,
@@ -98,10 +101,9 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         stages: run.stages.to_result(),
         generator,
         intervals: totals.series(),
-        worst_turns: totals
-            .worst()
-            .map(|t| TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &names, groups.names()) })
-            .collect(),
+        worst_turns: totals.worst().map(full).collect(),
+        typical_turn: totals.typical().map(full),
+        phases: phases(&scenario.fleet, run.load.span, run.duration),
         fixtures,
         audio: audio(scenario, plan, tls),
         host: health::host(),
@@ -114,6 +116,39 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
     result.thresholds = gate::evaluate_all(&scenario.thresholds, &result);
     result.verdict = verdict(&result, run.interrupted);
     result
+}
+
+/// What the load did when: the plan's phases, until no more turns began `span` after the warm-up; then what was under way
+/// ended.
+fn phases(fleet: &Fleet, span: Micros, duration: Micros) -> Vec<LoadPhase> {
+    let end = (fleet.warmup + span).min(duration);
+    let mut plan: Vec<(String, Micros)> = Vec::new();
+    let mut before = 0;
+    for s in &fleet.stages {
+        let name = match s.devices {
+            n if n == before => format!("at {n}"),
+            n => format!("to {n}"),
+        };
+        plan.push((name, plan.last().map_or(Micros::ZERO, |(_, to)| *to) + s.duration));
+        before = s.devices;
+    }
+    if plan.is_empty() {
+        let ramp = if fleet.arrivals == Arrivals::Closed { fleet.ramp } else { Micros::ZERO };
+        plan = vec![
+            ("ramp".to_owned(), ramp),
+            ("warm-up".to_owned(), fleet.warmup),
+            ("steady".to_owned(), Micros::NEVER),
+        ];
+    }
+    let (mut phases, mut from) = (Vec::new(), Micros::ZERO);
+    let planned = plan.into_iter().map(|(name, to)| (name, to.min(end)));
+    for (name, to) in planned.chain([("drain".to_owned(), duration)]) {
+        if to > from {
+            phases.push(LoadPhase { name, from_us: from.0, to_us: to.0 });
+            from = to;
+        }
+    }
+    phases
 }
 
 /// Invalid outranks everything but the user's own interruption; a threshold outranks an empty run.
