@@ -23,9 +23,7 @@ pub fn write(document: &Document, base: &Found, new: &Found, dir: &Path) -> Writ
     out.text("compare.md", &markdown::render(document));
     let (charts, problems) = charts(document, base, new);
     out.rendered("compare.html", html::render(document, &charts));
-    for c in &charts {
-        out.text(&format!("{}.svg", c.name), &c.svg);
-    }
+    out.charts("", &charts);
     problems.into_iter().for_each(|p| out.problem(p));
     out.finish()
 }
