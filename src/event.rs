@@ -190,6 +190,9 @@ pub struct Playout {
     pub stalls: u32,
     /// For how long in all.
     pub stalled: Micros,
+    /// When it first ran dry.
+    #[serde(default)]
+    pub first_stall: Option<Micros>,
 }
 
 /// A barge-in, as it went.

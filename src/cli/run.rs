@@ -47,7 +47,7 @@ const STREAMED: [&str; 9] = [
 const RENDERED: [&str; 5] = ["result.json", "summary.md", "report.html", "junit.xml", "scenario.toml"];
 
 /// Folders that are rendered at its end, and what the files in them end with.
-const FOLDERS: [(&str, &str); 2] = [("charts", "svg"), ("percentiles", "hgrm")];
+const FOLDERS: [(&str, &str); 3] = [("charts", "svg"), ("charts", "png"), ("percentiles", "hgrm")];
 
 /// Descriptors that the harness needs besides one per device: files, timers, the runtime's own.
 const OWN_DESCRIPTORS: u64 = 64;

@@ -30,9 +30,7 @@ pub fn write(document: &Document, base: &Found, new: &Found, dir: &Path) -> Writ
     out.rendered(JUNIT, junit::render(document));
     let (charts, problems) = charts(document, base, new);
     out.rendered(PAGE, html::render(document, &charts));
-    for c in &charts {
-        out.text(&format!("{}.svg", c.name), &c.svg);
-    }
+    out.charts("", &charts);
     problems.into_iter().for_each(|p| out.problem(p));
     out.finish()
 }

@@ -15,11 +15,12 @@ use crate::measure::{Groups, Metric, Quantile, Totals, findings, health, probe, 
 use crate::report::StageTotals;
 use crate::report::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
-    Generator, IntervalPoint, MetricResult, NetworkResult, PlaybackResult, RunResult, SCHEMA_VERSION,
-    ShardInfo, StageMean, Status, TargetInfo, TurnCounts, TurnRow, Verdict,
+    Generator, IntervalPoint, LoadPhase, MetricResult, NetworkResult, PlaybackResult, RunResult,
+    SCHEMA_VERSION, ShardInfo, StageMean, Status, TargetInfo, TurnCounts, TurnRow, Verdict,
 };
 use crate::scenario::estimate::Wire;
-use crate::scenario::{Scenario, ValidityLimits};
+use crate::scenario::{Arrivals, Fleet, Scenario, ValidityLimits};
+use crate::time::Micros;
 use crate::transport::source::{self, Sources};
 
 /// Metrics that a run of the right kind always has, with or without samples.
@@ -72,6 +73,8 @@ pub struct Measured {
     pub barge_in: BargeInCounts,
     /// Series over time.
     pub intervals: Vec<IntervalPoint>,
+    /// A turn that took about the median.
+    pub typical_turn: Option<TurnRow>,
     /// The slowest and the first failed turns.
     pub worst_turns: Vec<TurnRow>,
     /// Networks and faults.
@@ -103,7 +106,8 @@ pub fn measured(totals: &Totals, stages: &StageTotals, names: &Names<'_>) -> Mea
         playback: playback(totals),
         barge_in: barge_in(totals),
         intervals: totals.series(),
-        worst_turns: totals.worst().map(row).collect(),
+        worst_turns: totals.worst().map(&row).collect(),
+        typical_turn: totals.typical().map(&row),
         network: totals.network(names.groups),
     }
 }
@@ -142,6 +146,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         barge_in,
         intervals,
         worst_turns,
+        typical_turn,
         network,
     } = measured(totals, &run.stages, &Names { fixtures: &names, groups: groups.names(), source: &source });
     let mut result = RunResult {
@@ -174,6 +179,8 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         generator,
         intervals,
         worst_turns,
+        typical_turn,
+        phases: phases(&scenario.fleet, run.load.span, run.duration),
         fixtures,
         audio: audio(scenario, plan, tls),
         host: health::host(),
@@ -188,6 +195,39 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
     result.thresholds = gate::evaluate_all(&scenario.thresholds, &result);
     result.verdict = verdict(&result, run.interrupted);
     result
+}
+
+/// What the load did when: the plan's phases, until no more turns began `span` after the warm-up; then what was under way
+/// ended.
+fn phases(fleet: &Fleet, span: Micros, duration: Micros) -> Vec<LoadPhase> {
+    let end = (fleet.warmup + span).min(duration);
+    let mut plan: Vec<(String, Micros)> = Vec::new();
+    let mut before = 0;
+    for s in &fleet.stages {
+        let name = match s.devices {
+            n if n == before => format!("at {n}"),
+            n => format!("to {n}"),
+        };
+        plan.push((name, plan.last().map_or(Micros::ZERO, |(_, to)| *to) + s.duration));
+        before = s.devices;
+    }
+    if plan.is_empty() {
+        let ramp = if fleet.arrivals == Arrivals::Closed { fleet.ramp } else { Micros::ZERO };
+        plan = vec![
+            ("ramp".to_owned(), ramp),
+            ("warm-up".to_owned(), fleet.warmup),
+            ("steady".to_owned(), Micros::NEVER),
+        ];
+    }
+    let (mut phases, mut from) = (Vec::new(), Micros::ZERO);
+    let planned = plan.into_iter().map(|(name, to)| (name, to.min(end)));
+    for (name, to) in planned.chain([("drain".to_owned(), duration)]) {
+        if to > from {
+            phases.push(LoadPhase { name, from_us: from.0, to_us: to.0 });
+            from = to;
+        }
+    }
+    phases
 }
 
 /// Invalid outranks everything but the user's own interruption; a threshold outranks an empty run.

@@ -20,6 +20,7 @@ mod storm;
 #[cfg(test)]
 pub(crate) mod testing;
 mod totals;
+mod typical;
 pub mod validity;
 
 pub use distribution::{Confidence, Distribution, Quantile, fewest_samples};

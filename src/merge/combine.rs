@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::check::{Process, Shards};
 use crate::measure::Totals;
 use crate::report::result::{
-    Generator, HostInfo, ProcessResult, ShardInfo, ThreadResult, Validity, ValidityCheck,
+    Generator, HostInfo, LoadPhase, ProcessResult, ShardInfo, ThreadResult, Validity, ValidityCheck,
 };
 
 /// The check that every part of the fleet was played to its end.
@@ -99,6 +99,12 @@ pub(super) fn generator(shards: &Shards, totals: &Totals, most: u32) -> Generato
     let over_base = all.rss_peak_bytes.saturating_sub(all.rss_base_bytes);
     all.rss_bytes_per_device = over_base / u64::from(all.devices.max(1));
     all
+}
+
+/// The phases of the load: the plan is the same for all, and over when the last process is.
+pub(super) fn phases(shards: &Shards) -> Vec<LoadPhase> {
+    let longest = shards.processes.iter().max_by_key(|p| p.result.duration_us);
+    longest.map_or_else(Vec::new, |p| p.result.phases.clone())
 }
 
 fn largest(a: Option<f64>, b: Option<f64>) -> Option<f64> {

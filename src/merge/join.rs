@@ -67,6 +67,7 @@ pub fn join(mut shards: Shards, dir: &Path, command: String) -> Result<Merged, S
         barge_in,
         intervals,
         worst_turns,
+        typical_turn,
         network,
     } = outcome::measured(
         &totals,
@@ -106,6 +107,8 @@ pub fn join(mut shards: Shards, dir: &Path, command: String) -> Result<Merged, S
         generator,
         intervals,
         worst_turns,
+        typical_turn,
+        phases: combine::phases(&shards),
         fixtures: base.fixtures,
         audio: base.audio,
         host: combine::host(&shards),

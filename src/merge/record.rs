@@ -91,7 +91,7 @@ impl Head {
     /// Without what may differ between the processes of one run.
     pub fn of_run(&self) -> Self {
         let interval = self.interval;
-        let report = ReportPlan { dir: None, html: true, histograms: true, junit: true, interval };
+        let report = ReportPlan { dir: None, html: true, png: true, histograms: true, junit: true, interval };
         Self { part: Part::WHOLE, report, sources: String::new(), ..self.clone() }
     }
 

@@ -70,6 +70,12 @@ pub struct RunResult {
     pub intervals: Vec<IntervalPoint>,
     /// The slowest and the first failed turns, in full.
     pub worst_turns: Vec<TurnRow>,
+    /// A turn whose TTFA is about the median, in full; `null` when there was none, or half of all turns failed.
+    #[serde(default)]
+    pub typical_turn: Option<TurnRow>,
+    /// What the load did when, one after the other: `ramp`, `warm-up`, `steady`, `drain`, or the scenario's stages.
+    #[serde(default)]
+    pub phases: Vec<LoadPhase>,
     /// The fixtures that were spoken.
     pub fixtures: Vec<FixtureInfo>,
     /// The audio settings, with what they cost on the wire.
@@ -95,6 +101,17 @@ pub struct RunResult {
     /// them together: sums where they add up, and the worst where shares and peaks do not.
     #[serde(default)]
     pub processes: Vec<ProcessResult>,
+}
+
+/// A phase of the load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadPhase {
+    /// Its name, for people.
+    pub name: String,
+    /// Its begin.
+    pub from_us: i64,
+    /// Its end.
+    pub to_us: i64,
 }
 
 /// What came of a run.
@@ -688,6 +705,9 @@ pub struct TurnRow {
     /// Chunks sent at a lower bit rate than the scenario's, because the line was slow.
     #[serde(default)]
     pub lowered: u32,
+    /// When playback at the scenario's prebuffer first ran dry − end of speech.
+    #[serde(default)]
+    pub first_stall_us: Option<i64>,
 }
 
 /// A fixture that was spoken.

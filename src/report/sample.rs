@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, Difference, FailureExample, FailureGroup,
-    FixtureInfo, Generator, HostInfo, IntervalPoint, Note, PlaybackResult, RunResult, SCHEMA_VERSION, Status,
-    TargetInfo, ThresholdResult, TurnCounts, TurnRow, Validity, ValidityCheck, Verdict,
+    FixtureInfo, Generator, HostInfo, IntervalPoint, LoadPhase, Note, PlaybackResult, RunResult,
+    SCHEMA_VERSION, Status, TargetInfo, ThresholdResult, TurnCounts, TurnRow, Validity, ValidityCheck,
+    Verdict,
 };
 use super::{BUDGET, StageTotals};
 use crate::event::{FailureClass, PREBUFFERS};
@@ -189,6 +190,7 @@ fn turn(kind: Kind, random: &mut Stream, n: u32, of: u32) -> TurnRow {
         stalled_120_us: at(120_000),
         stalled_200_us: at(200_000),
         required_prebuffer_us: required,
+        first_stall_us: (required > 0).then_some(byte + media / 3),
         ended_us: eos + byte + lead + media,
         ..TurnRow::default()
     };
@@ -205,6 +207,7 @@ fn turn(kind: Kind, random: &mut Stream, n: u32, of: u32) -> TurnRow {
             ttfa_first_byte_uncorrected_us: None,
             ttfa_from_last_send_us: None,
             lead_silence_us: None,
+            first_stall_us: None,
             last_byte_us: None,
             reply_done_us: None,
             tokens: 0,
@@ -323,6 +326,8 @@ fn result(
     rows.iter().for_each(|r| stages.add(r));
     let mut worst: Vec<&TurnRow> = counted.clone();
     worst.sort_by_key(|r| std::cmp::Reverse(r.ttfa_us.unwrap_or(i64::MAX)));
+    let median =
+        totals.get(&Metric::Ttfa).and_then(|d| d.quantile(0.5)).and_then(Quantile::finite).map(|t| t.0);
     let metric = |(m, d): (&Metric, &Distribution)| (m.name().to_owned(), d.to_result(m.unit().name()));
     let thresholds = thresholds(totals, &turns);
     let validity = validity(kind);
@@ -370,7 +375,9 @@ fn result(
         },
         generator: generator(kind, rows.len() as u64),
         intervals,
-        worst_turns: worst.into_iter().take(20).cloned().collect(),
+        typical_turn: worst.iter().rfind(|t| t.ttfa_us >= median).map(|t| (*t).clone()),
+        worst_turns: worst_turns(&worst),
+        phases: phases(),
         fixtures: ["weather", "story", "counting"].map(fixture).into(),
         audio: AudioInfo {
             codec: "opus".to_owned(),
@@ -402,6 +409,22 @@ fn result(
         shard: None,
         processes: Vec::new(),
     }
+}
+
+/// The slowest, then the first that failed.
+fn worst_turns(slowest_first: &[&TurnRow]) -> Vec<TurnRow> {
+    let slow = slowest_first.iter().filter(|t| t.ttfa_us.is_some()).take(10);
+    let failed = slowest_first.iter().filter(|t| t.ttfa_us.is_none()).take(10);
+    slow.chain(failed).map(|t| (*t).clone()).collect()
+}
+
+fn phases() -> Vec<LoadPhase> {
+    let phase = |name: &str, from: i64, to: i64| LoadPhase {
+        name: name.to_owned(),
+        from_us: from * SECOND,
+        to_us: to * SECOND,
+    };
+    vec![phase("ramp", 0, 5), phase("steady", 5, 56), phase("drain", 56, 60)]
 }
 
 fn thresholds(totals: &BTreeMap<Metric, Distribution>, turns: &TurnCounts) -> Vec<ThresholdResult> {

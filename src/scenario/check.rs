@@ -94,6 +94,7 @@ impl Check<'_> {
             report: ReportPlan {
                 dir: self.path("report.dir"),
                 html: self.bool("report.html"),
+                png: self.bool("report.png"),
                 histograms: self.bool("report.histograms"),
                 junit: self.bool("report.junit"),
                 interval: self.time("report.interval"),

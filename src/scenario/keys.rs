@@ -1208,6 +1208,12 @@ pub const SECTIONS: &[Section] = &[
                 "`report.html` (one file, for people) and `charts/*.svg`.",
             ),
             key(
+                "report.png",
+                Bool,
+                Toml("true"),
+                "`charts/*.png`, too: the same charts as pictures. Only with `report.html`; a second of CPU time or less, after the run.",
+            ),
+            key(
                 "report.histograms",
                 Bool,
                 Toml("true"),

@@ -504,6 +504,8 @@ pub struct ReportPlan {
     pub dir: Option<PathBuf>,
     /// `report.html` and `charts/`.
     pub html: bool,
+    /// `charts/*.png` beside the drawings.
+    pub png: bool,
     /// `histograms.hlog` and `percentiles/`.
     pub histograms: bool,
     /// `junit.xml`.
