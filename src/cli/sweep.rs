@@ -10,7 +10,7 @@ use crate::audio::Library;
 use crate::exit::{Exit, Failure};
 use crate::report::terminal::Style;
 use crate::report::{self, Written};
-use crate::scenario::{self, Override, Scenario};
+use crate::scenario::{self, Override, Scenario, Undecided};
 use crate::seed::Seed;
 use crate::subprocess::Stop;
 use crate::sweep::plan::{self, Slot};
@@ -321,6 +321,10 @@ fn arguments(args: &Args, given: &[Override], job: &Job, slot: Slot, dir: &Path)
     let cell = job.grid.cells.iter().find(|c| c.number == slot.cell);
     for (axis, value) in job.grid.axes.iter().zip(cell.iter().flat_map(|c| &c.values)) {
         flag("--set", format!("{}={value}", axis.key));
+    }
+    if cell.is_some_and(|c| c.scenario.gate.undecided == Undecided::Extend) {
+        // Cells are compared: all take the same time.
+        flag("--set", format!("gate.undecided={}", Undecided::Fail.name()));
     }
     flag("--set", format!("name={} c{:02} r{}", job.name, slot.cell, slot.round));
     flag("--seed", plan::round_seed(Seed(job.seed), slot.round).to_string());

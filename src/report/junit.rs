@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::result::{RunResult, Status};
+use super::result::{RunResult, Status, ThresholdVerdict};
 use super::view::View;
 
 /// The document.
@@ -16,10 +16,10 @@ pub(super) fn render(view: &View<'_>) -> Result<String, String> {
     for t in &result.thresholds {
         let note = view.threshold_note(t);
         let said = format!("{}: {} {note}", t.expression, t.actual_text).trim_end().to_owned();
-        let status = if t.passed {
-            TestCaseStatus::success()
-        } else {
-            not(NonSuccessKind::Failure, "threshold", said.clone(), None)
+        let status = match view.threshold_mark(t).0 {
+            _ if t.passed => TestCaseStatus::success(),
+            ThresholdVerdict::Undecided => not(NonSuccessKind::Failure, "undecided", said.clone(), None),
+            _ => not(NonSuccessKind::Failure, "threshold", said.clone(), None),
         };
         let mut case = case(result, format!("threshold {}", t.expression), status);
         case.set_system_out(said);
