@@ -26,7 +26,7 @@ use crate::report::text::{count, percent, span};
 use crate::report::{RunResult, json, rfc3339};
 use crate::scenario::estimate::{Estimate, Speech};
 use crate::scenario::units::format_duration;
-use crate::scenario::{Arrivals, Scenario};
+use crate::scenario::{Arrivals, Scenario, Undecided};
 use crate::subprocess::{self, End, LOOK, Stop, Subprocess};
 use crate::time::Micros;
 
@@ -239,6 +239,10 @@ impl<'a> Lab<'a> {
             key("report.junit", "false".to_owned()),
             key("report.histograms", "false".to_owned()),
         ];
+        if self.plan.scenario.gate.undecided == Undecided::Extend {
+            // How long a probe takes, and whether there is another, is the search's to say.
+            keys.push(key("gate.undecided", Undecided::Fail.name().to_owned()));
+        }
         match fleet.arrivals {
             Arrivals::Closed => keys.extend([
                 key("fleet.devices", format!("{}", load as u64)),

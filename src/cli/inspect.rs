@@ -9,10 +9,10 @@ mod faults;
 use super::scenario_args::ScenarioArgs;
 use crate::drive::prepare;
 use crate::exit::{Exit, Failure};
-use crate::gate::{Statistic, Threshold, fewest_for_bound};
+use crate::gate::{Rule, Threshold, binomial};
 use crate::scenario::estimate::{DEVICE_MEMORY, Estimate, Speech, Wire};
 use crate::scenario::units::format_duration;
-use crate::scenario::{Arrivals, EndOfTurn, Flush, Part, Scenario, reference};
+use crate::scenario::{Arrivals, EndOfTurn, Flush, Part, Scenario, Undecided, reference};
 use crate::time::Micros;
 use crate::transport::source::{self, Sources};
 
@@ -376,16 +376,22 @@ fn warnings(s: &Scenario, e: &Estimate, limits: &Limits, sources: &Sources) -> V
         let Ok(threshold) = Threshold::parse(expression) else {
             continue;
         };
-        if let Statistic::Quantile(q) = threshold.statistic() {
-            let needed = fewest_for_bound(q);
-            if (e.counted as f64) < needed {
-                all.push(format!(
-                    "`{expression}` needs at least {} turns to say anything at 95 %, about {} are expected: run longer (-d), \
-                     with more devices (-u), or with shorter turn.think",
-                    grouped(needed as u64),
-                    grouped(e.counted)
-                ));
-            }
+        let Some(allowance) = threshold.allowance() else {
+            continue;
+        };
+        let rule = Rule::of(&s.gate);
+        let needed = binomial::fewest(allowance.share, rule.miss);
+        if e.counted < needed {
+            let what = match s.gate.undecided {
+                Undecided::Extend => "the run goes on for longer than planned".to_owned(),
+                _ => "run longer (-d), with more devices (-u), or with shorter turn.think".to_owned(),
+            };
+            all.push(format!(
+                "`{expression}` needs at least {} turns to say anything at {} %, about {} are expected: {what}",
+                grouped(needed),
+                ((1.0 - rule.miss) * 100.0).round(),
+                grouped(e.counted)
+            ));
         }
     }
     if s.audio.settings.chunk > Micros::from_millis(120) {

@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::measure::health;
 use crate::merge::{self, Shards, Start};
 use crate::report::result::ShardInfo;
-use crate::scenario::{Part, Scenario};
+use crate::scenario::{Part, Scenario, Undecided};
 use crate::time::{Micros, unix_now_us};
 
 /// The wall clock is looked at so often while the start is awaited: it may be put right meanwhile.
@@ -55,6 +55,18 @@ impl ShardArgs {
             return refuse(format!(
                 "--shard {part} needs --start-at: all processes count from one instant\n  \
                  for example --start-at \"$(date -u -d '+30 seconds' +%FT%TZ)\", made once and given to each"
+            ));
+        }
+        if part.of() > 1 && scenario.gate.undecided == Undecided::Extend {
+            return refuse(format!(
+                "--shard {part} with gate.undecided = \"extend\": a part alone cannot see whether the whole is decided\n  \
+                 make the run long enough, and give every process --set gate.undecided=fail (or pass)"
+            ));
+        }
+        if part.of() > 1 && !scenario.gate.aborts.is_empty() {
+            return refuse(format!(
+                "--shard {part} with abort_on_fail: a part alone cannot see what the whole does, and would end before the others\n  \
+                 take abort_on_fail out of `thresholds`; `voxload merge` judges them on the whole"
             ));
         }
         let scenario = Scenario { part, ..scenario };

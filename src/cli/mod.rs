@@ -37,7 +37,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
     0  good
     2  usage, scenario or file error
-   99  a threshold failed
+   99  a threshold failed, or is undecided and that fails (gate.undecided)
   120  run invalid: the generator itself was the bottleneck (outranks 99)
   121  no turn completed
   122  regression against a baseline

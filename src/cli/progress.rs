@@ -62,7 +62,9 @@ fn line(p: &Progress<'_>) -> String {
     let phase = match p.phase {
         Phase::WarmUp => "warm-up",
         Phase::Load => "load",
+        Phase::Extended => "undecided, going on",
         Phase::Draining => "draining",
+        Phase::Aborted => "stopped by a threshold, draining",
         Phase::Interrupted => "interrupted, draining (again to stop at once)",
     };
     let at = |metric, q| match p.totals.all.metric(metric).quantile(q) {

@@ -11,7 +11,7 @@ use crate::ci;
 use crate::exit::{Exit, Failure};
 use crate::report::terminal::Style;
 use crate::report::{self, Written};
-use crate::scenario::{self, Override, Scenario};
+use crate::scenario::{self, Override, Scenario, Undecided};
 use crate::seed::Seed;
 use crate::subprocess::Stop;
 use crate::sweep::plan::{self, Slot};
@@ -365,6 +365,10 @@ fn of_the_cell(args: &Args, given: &[Override], job: &Job, cell: u32, but: &[&st
     let cell = job.grid.cells.iter().find(|c| c.number == cell);
     for (axis, value) in job.grid.axes.iter().zip(cell.iter().flat_map(|c| &c.values)) {
         flag("--set", format!("{}={value}", axis.key));
+    }
+    if cell.is_some_and(|c| c.scenario.gate.undecided == Undecided::Extend) {
+        // Cells are compared: all take the same time.
+        flag("--set", format!("gate.undecided={}", Undecided::Fail.name()));
     }
     words
 }

@@ -10,13 +10,13 @@ use super::run::Finished;
 use crate::device::plan::Plan;
 use crate::event::{PREBUFFERS, TurnRecord};
 use crate::exit::Exit;
-use crate::gate;
+use crate::gate::{Rule, judge_all};
 use crate::measure::{Groups, Metric, Quantile, Totals, findings, health, probe, turn_row, validity};
 use crate::report::StageTotals;
 use crate::report::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
     Generator, IntervalPoint, LoadPhase, MetricResult, NetworkResult, PlaybackResult, RunResult,
-    SCHEMA_VERSION, ShardInfo, StageMean, Status, TargetInfo, TurnCounts, TurnRow, Verdict,
+    SCHEMA_VERSION, ShardInfo, StageMean, Status, TargetInfo, ThresholdVerdict, TurnCounts, TurnRow, Verdict,
 };
 use crate::scenario::estimate::Wire;
 use crate::scenario::{Arrivals, Fleet, Scenario, ValidityLimits};
@@ -98,13 +98,13 @@ pub fn measured(totals: &Totals, stages: &StageTotals, names: &Names<'_>) -> Mea
         ..turn_row(t, names.fixtures, names.groups)
     };
     Measured {
-        turns: turns(totals),
+        turns: totals.all.counts.turns(),
         connections: connections(totals),
         metrics: metrics(totals),
         failures: failures(totals),
         stages: stages.to_result(),
         playback: playback(totals),
-        barge_in: barge_in(totals),
+        barge_in: totals.all.counts.barge_in(),
         intervals: totals.series(),
         worst_turns: totals.worst().map(&row).collect(),
         typical_turn: totals.typical().map(&row),
@@ -161,6 +161,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         duration_us: run.duration.0,
         warmup_us: scenario.fleet.warmup.0,
         thresholds: Vec::new(),
+        gate: Some(run.gate.clone()),
         target: TargetInfo {
             url,
             dialect: plan.dialect.capabilities().name.to_owned(),
@@ -192,7 +193,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         shard,
         processes: Vec::new(),
     };
-    result.thresholds = gate::evaluate_all(&scenario.thresholds, &result);
+    result.thresholds = judge_all(&scenario.thresholds, &result, Rule::of(&scenario.gate));
     result.verdict = verdict(&result, run.interrupted);
     result
 }
@@ -244,9 +245,21 @@ pub fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
             .map_or_else(String::new, |f| format!("; most failed as `{}`: {}", f.class, f.explanation));
         reasons.push(format!("no turn completed{why}"));
     }
+    let aborted = r.gate.as_ref().and_then(|g| g.aborted.as_ref());
+    if let Some(a) = aborted {
+        reasons.push(format!(
+            "stopped by a threshold after {} of {}: {} had certainly failed ({})",
+            Micros(a.at_us),
+            Micros(a.planned_us),
+            a.expression,
+            a.seen
+        ));
+    }
     for t in r.thresholds.iter().filter(|t| !t.passed) {
-        let note = if t.note.is_empty() { String::new() } else { format!(" ({})", t.note) };
-        reasons.push(format!("threshold failed: {} was {}{note}", t.expression, t.actual_text));
+        let what = if t.verdict() == ThresholdVerdict::Undecided { "undecided" } else { "failed" };
+        let note = t.note.replacen("undecided: ", "", 1);
+        let note = if note.is_empty() { note } else { format!(" ({note})") };
+        reasons.push(format!("threshold {what}: {} was {}{note}", t.expression, t.actual_text));
     }
     if interrupted {
         reasons.insert(0, "interrupted by the user: the numbers cover the time until then".to_owned());
@@ -257,7 +270,7 @@ pub fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
         (Status::Invalid, Exit::Invalid)
     } else if none {
         (Status::Fail, Exit::NoTurns)
-    } else if r.thresholds.iter().any(|t| !t.passed) {
+    } else if aborted.is_some() || r.thresholds.iter().any(|t| !t.passed) {
         (Status::Fail, Exit::Threshold)
     } else {
         (Status::Pass, Exit::Good)
@@ -300,33 +313,7 @@ fn generator(run: &Finished, most: u32, sources: &Sources) -> Generator {
     }
 }
 
-fn turns(totals: &Totals) -> TurnCounts {
-    let c = &totals.all.counts;
-    TurnCounts {
-        planned: c.started + c.missed,
-        started: c.started,
-        succeeded: c.succeeded,
-        failed: c.failed,
-        timed_out: c.timed_out,
-        interrupted: c.interrupted,
-        cancelled: c.cancelled,
-        missed: c.missed,
-        warmup: c.started_warmup,
-        reconnected: c.turns_reconnected,
-        lost_to_cut: c.turns_lost_to_cut,
-        cut_short: c.turns_cut_short,
-        answered_twice: c.turns_answered_twice,
-        speech_lost: c.turns_speech_lost,
-        speech_lost_us: c.speech_lost.0,
-        speech_late: c.turns_speech_late,
-        speech_late_us: c.speech_late.0,
-        lowered_chunks: c.lowered,
-        bitrate_downs: c.bitrate_downs,
-        bitrate_ups: c.bitrate_ups,
-    }
-}
-
-fn connections(totals: &Totals) -> ConnectionCounts {
+pub(super) fn connections(totals: &Totals) -> ConnectionCounts {
     let c = &totals.all.counts;
     ConnectionCounts {
         attempted: c.connects,
@@ -370,7 +357,7 @@ fn failures(totals: &Totals) -> Vec<FailureGroup> {
     groups
 }
 
-fn playback(totals: &Totals) -> Vec<PlaybackResult> {
+pub(super) fn playback(totals: &Totals) -> Vec<PlaybackResult> {
     let c = &totals.all.counts;
     let ttfa = [Metric::TtfaAt0, Metric::TtfaAt60, Metric::TtfaAt120, Metric::TtfaAt200];
     let quantile = |m: Metric, q| totals.all.metric(m).quantile(q).and_then(Quantile::finite).map(|t| t.0);
@@ -391,17 +378,6 @@ fn playback(totals: &Totals) -> Vec<PlaybackResult> {
             ttfa_uncorrected_p95_us: m.uncorrected().and_then(|m| quantile(m, 0.95)),
         })
         .collect()
-}
-
-fn barge_in(totals: &Totals) -> BargeInCounts {
-    let c = &totals.all.counts;
-    BargeInCounts {
-        made: c.barge_ins,
-        stopped: c.barge_ins_stopped,
-        backchannels: c.backchannels,
-        false_stops: c.false_stops,
-        stale_messages: c.stale_messages,
-    }
 }
 
 fn audio(scenario: &Scenario, plan: &Plan, tls: bool) -> AudioInfo {

@@ -11,12 +11,14 @@ use tokio::sync::{mpsc, watch};
 
 use super::division::Division;
 use super::shard::{self, Control, Report};
+use super::sofar::SoFar;
 use crate::device::plan::Plan;
+use crate::gate::watch::{Stop, Watch};
 use crate::measure::findings::ListenDrops;
 use crate::measure::health::{self, Usage};
 use crate::measure::{Distribution, Groups, Interval, Metric, Quantile, Totals, turn_row};
 use crate::merge::{End, Record};
-use crate::report::result::{IntervalPoint, ThreadResult, TurnRow};
+use crate::report::result::{GateResult, IntervalPoint, ThreadResult, TurnRow};
 use crate::report::{HlogWriter, IntervalsCsv, StageTotals, TurnsCsv};
 use crate::scenario::{Arrivals, Scenario};
 use crate::time::{Clock, Micros};
@@ -61,7 +63,7 @@ pub struct Sinks {
 pub struct Progress<'a> {
     /// Now.
     pub now: Micros,
-    /// When load ends.
+    /// When load ends; of a run that is being extended, at the latest.
     pub end: Micros,
     /// All so far.
     pub totals: &'a Totals,
@@ -78,8 +80,12 @@ pub enum Phase {
     WarmUp,
     /// Turns are counted.
     Load,
+    /// The planned load is over; it goes on because thresholds are undecided.
+    Extended,
     /// Load is over; turns that have begun are awaited.
     Draining,
+    /// A threshold has stopped the run; turns that have begun are awaited.
+    Aborted,
     /// The user has interrupted; turns that have begun are awaited.
     Interrupted,
 }
@@ -112,6 +118,8 @@ pub struct Finished {
     pub probe: Option<Distribution>,
     /// True when the user interrupted.
     pub interrupted: bool,
+    /// What thresholds did to its course.
+    pub gate: GateResult,
     /// Shards that could not start, or failed.
     pub lost_shards: u32,
     /// What could not be written, and shards that failed.
@@ -171,7 +179,9 @@ impl LoadMarks {
 /// Runs to the end.
 pub async fn run(run: Run<'_>) -> Finished {
     let Run { scenario, plan, endpoint, clock, groups, sinks, progress } = run;
-    let fleet = &scenario.fleet;
+    let watch = Watch::new(scenario);
+    // Devices stay until the end of the extension; the run tells them when it is decided before that.
+    let fleet = &scenario.fleet.extended(watch.extension());
     let (order, control) = watch::channel(Control::Run);
     let (results, mut reports) = mpsc::unbounded_channel();
     let division = Division::new(scenario, health::cores());
@@ -225,15 +235,36 @@ pub async fn run(run: Run<'_>) -> Finished {
         sources,
         groups,
         progress,
+        planned: scenario.fleet.duration,
         end: fleet.duration,
         warmup: fleet.warmup,
+        watch,
+        stop: None,
         stopping: None,
         lost: 0,
     };
     let mut signals = Signals::new();
     let mut deadline = fleet.duration.saturating_add(fleet.graceful_stop);
     let mut aborted = false;
+    let mut gate =
+        GateResult { undecided: scenario.gate.undecided.name().to_owned(), ..GateResult::default() };
+    // When load ended before its time.
+    let mut ended = None;
     loop {
+        if let Some(stop) = collector.stop.take() {
+            let now = clock.now();
+            collector.stopping = Some(match stop {
+                Stop::Abort(why) => {
+                    gate.aborted = Some(why);
+                    Phase::Aborted
+                }
+                Stop::Decided => Phase::Draining,
+            });
+            ended = Some(now);
+            marks.over(now);
+            deadline = deadline.min(now.saturating_add(fleet.graceful_stop));
+            let _ = order.send(Control::LeaveAt(now));
+        }
         let patience =
             if aborted { std::time::Duration::from_secs(3600) } else { (deadline - clock.now()).to_std() };
         let look = marks.next().map(|at| (at - clock.now()).to_std());
@@ -247,6 +278,7 @@ pub async fn run(run: Run<'_>) -> Finished {
             () = signals.next() => {
                 let now = clock.now();
                 marks.over(now);
+                ended = ended.or(Some(now));
                 if collector.stopping.replace(Phase::Interrupted) == Some(Phase::Interrupted) {
                     aborted = true;
                     let _ = order.send(Control::Abort { owed: false });
@@ -263,6 +295,8 @@ pub async fn run(run: Run<'_>) -> Finished {
         }
     }
     let after = Usage::now();
+    let load_end = ended.unwrap_or_else(|| clock.now()).min(fleet.duration);
+    gate.extended_us = (load_end - scenario.fleet.duration).max(Micros::ZERO).0;
     let load = marks.load(before, (clock.now(), after));
     collector.rest();
     collector.totals.finish();
@@ -299,6 +333,7 @@ pub async fn run(run: Run<'_>) -> Finished {
         threads,
         probe,
         interrupted: collector.stopping == Some(Phase::Interrupted),
+        gate,
         lost_shards: collector.lost,
         problems: collector.sinks.problems,
         totals: collector.totals,
@@ -334,8 +369,13 @@ struct Collector<'a> {
     sources: Sources,
     groups: Groups,
     progress: Box<dyn FnMut(&Progress<'_>) + 'a>,
+    /// When load was to end, and when it ends at the latest.
+    planned: Micros,
     end: Micros,
     warmup: Micros,
+    watch: Watch,
+    /// What the thresholds want, until it is obeyed.
+    stop: Option<Stop>,
     stopping: Option<Phase>,
     /// Shards that are no more.
     lost: u32,
@@ -403,13 +443,18 @@ impl Collector<'_> {
         self.sinks.write(&row, &all, &mut self.stages, (&|device| sources.of(device), names));
         self.rss_peak = self.rss_peak.max(usage.rss);
         self.open_files_peak = self.open_files_peak.max(usage.open_files);
+        if self.stopping.is_none() && self.stop.is_none() && now < self.end {
+            self.stop = self.watch.look(now, &SoFar { totals: &self.totals, groups: &self.groups });
+        }
         let phase = match self.stopping {
             Some(phase) => phase,
             None if now >= self.end => Phase::Draining,
             None if now < self.warmup => Phase::WarmUp,
+            None if now >= self.planned => Phase::Extended,
             None => Phase::Load,
         };
-        (self.progress)(&Progress { now, end: self.end, totals: &self.totals, latest: &all, phase });
+        let end = if now < self.planned { self.planned } else { self.end };
+        (self.progress)(&Progress { now, end, totals: &self.totals, latest: &all, phase });
     }
 }
 

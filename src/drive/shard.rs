@@ -173,6 +173,9 @@ async fn drive(index: usize, config: Config) -> io::Result<()> {
                 // A run that has gone away wants nothing any more.
                 let order = if changed.is_ok() { *control.borrow_and_update() } else { Control::Abort { owed: false } };
                 shared.control.set((shared.control.get().0 + 1, order));
+                if let Control::LeaveAt(at) = order {
+                    shared.recorder.borrow_mut().ends(at);
+                }
                 if matches!(order, Control::Abort { .. }) {
                     arrivals.abort();
                 }

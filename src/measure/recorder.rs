@@ -8,6 +8,7 @@ use super::faults::{Noted, OpenFaults, Sample, is_loss};
 use super::network::{Groups, Network, share};
 use super::{Distribution, Metric, stored};
 use crate::event::{Event, FailureClass, Outcome, Sent, TurnRecord, stall_ratio};
+use crate::report::result::{BargeInCounts, TurnCounts};
 use crate::time::Micros;
 
 /// Classes kept apart; further ones (a server can invent error codes) are counted together.
@@ -212,6 +213,43 @@ impl Interval {
 }
 
 impl Counts {
+    /// Turns, for `result.json`.
+    pub const fn turns(&self) -> TurnCounts {
+        TurnCounts {
+            planned: self.started + self.missed,
+            started: self.started,
+            succeeded: self.succeeded,
+            failed: self.failed,
+            timed_out: self.timed_out,
+            interrupted: self.interrupted,
+            cancelled: self.cancelled,
+            missed: self.missed,
+            warmup: self.started_warmup,
+            reconnected: self.turns_reconnected,
+            lost_to_cut: self.turns_lost_to_cut,
+            cut_short: self.turns_cut_short,
+            answered_twice: self.turns_answered_twice,
+            speech_lost: self.turns_speech_lost,
+            speech_lost_us: self.speech_lost.0,
+            speech_late: self.turns_speech_late,
+            speech_late_us: self.speech_late.0,
+            lowered_chunks: self.lowered,
+            bitrate_downs: self.bitrate_downs,
+            bitrate_ups: self.bitrate_ups,
+        }
+    }
+
+    /// Interruptions, for `result.json`.
+    pub const fn barge_in(&self) -> BargeInCounts {
+        BargeInCounts {
+            made: self.barge_ins,
+            stopped: self.barge_ins_stopped,
+            backchannels: self.backchannels,
+            false_stops: self.false_stops,
+            stale_messages: self.stale_messages,
+        }
+    }
+
     /// Adds everything, levels too: right for shards at one time. Along time the levels of the sum mean nothing.
     pub(super) fn absorb(&mut self, o: &Self) {
         self.connected += o.connected;
@@ -306,6 +344,11 @@ impl Recorder {
     /// recovered by then.
     pub fn of_run(&mut self, groups: Groups, end: Micros, patience: Micros) {
         (self.groups, self.end, self.patience) = (groups, end, patience);
+    }
+
+    /// Load ends earlier than planned.
+    pub fn ends(&mut self, at: Micros) {
+        self.end = self.end.min(at);
     }
 
     /// The last device has left: faults that are still open come to something.
@@ -442,6 +485,9 @@ impl Recorder {
                     i.turn(&turn, self.has_text);
                     if self.groups.are_any() {
                         i.network().turn(&turn, self.has_text);
+                    }
+                    if self.groups.is_judged(turn.group) {
+                        i.network().judged(turn.group).turn(&turn, self.has_text);
                     }
                 }
                 i.turns.push(turn);

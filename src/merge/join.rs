@@ -9,7 +9,7 @@ use super::combine;
 use super::record::End;
 use crate::drive::outcome::{self, Measured, Names};
 use crate::drive::run::Sinks;
-use crate::gate;
+use crate::gate::{Rule, judge_all};
 use crate::measure::findings::ListenDrops;
 use crate::measure::{Distribution, Interval, Metric, Totals, findings, probe, validity};
 use crate::report::result::{LinkRow, RunResult, SCHEMA_VERSION, Status, Verdict};
@@ -119,8 +119,13 @@ pub fn join(mut shards: Shards, dir: &Path, command: String) -> Result<Merged, S
         network,
         shard: None,
         processes: combine::processes(&shards),
+        gate: base.gate,
     };
-    result.thresholds = gate::evaluate_all(&head.thresholds, &result);
+    result.thresholds = judge_all(
+        &head.thresholds,
+        &result,
+        Rule { undecided_passes: head.undecided_passes, ..Rule::default() },
+    );
     result.verdict = outcome::verdict(&result, false);
     Ok(Merged { result, report: head.report, problems })
 }

@@ -13,7 +13,7 @@ use super::Start;
 use crate::measure::findings::ListenDrops;
 use crate::measure::{Distribution, Interval};
 use crate::report::Guarded;
-use crate::scenario::{Part, ReportPlan, Scenario, ValidityLimits};
+use crate::scenario::{Part, ReportPlan, Scenario, Undecided, ValidityLimits};
 use crate::time::Micros;
 use crate::transport::source::Sources;
 
@@ -61,6 +61,8 @@ pub struct Head {
     pub storms: bool,
     /// What must hold.
     pub thresholds: Vec<String>,
+    /// Those that are undecided count as held.
+    pub undecided_passes: bool,
     /// When a run is invalid.
     pub limits: ValidityLimits,
     /// Which reports are written.
@@ -82,6 +84,7 @@ impl Head {
             groups: groups.to_vec(),
             storms: !groups.is_empty() || !scenario.faults.is_empty(),
             thresholds: scenario.thresholds.clone(),
+            undecided_passes: scenario.gate.undecided == Undecided::Pass,
             limits: scenario.validity,
             report: scenario.report.clone(),
             sources: sources.text(),

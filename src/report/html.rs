@@ -9,7 +9,7 @@ use askama::Template;
 use super::BUDGET;
 use super::chart::Chart;
 use super::look::{Figure, Look};
-use super::result::{RunResult, Status, TurnRow};
+use super::result::{RunResult, Status, ThresholdVerdict, TurnRow};
 use super::text::{Cell, Shown, bytes, chosen, count, one_line, share, span};
 use super::view::{Fact, View, of_ttfa};
 use crate::measure::Metric;

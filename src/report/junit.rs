@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::result::Status;
+use super::result::{Status, ThresholdVerdict};
 use super::view::View;
 
 /// The document.
@@ -16,10 +16,13 @@ pub(super) fn render(view: &View<'_>) -> Result<String, String> {
     for t in &result.thresholds {
         let note = view.threshold_note(t);
         let said = format!("{}: {} {note}", t.expression, t.actual_text).trim_end().to_owned();
-        let status = match (result.validity.valid, t.passed) {
+        let status = match (result.validity.valid, view.threshold_mark(t).0) {
             (false, _) => skipped("the run is INVALID, so nothing was judged"),
-            (true, true) => TestCaseStatus::success(),
-            (true, false) => not(NonSuccessKind::Failure, "threshold", said.clone(), None),
+            _ if t.passed => TestCaseStatus::success(),
+            (true, ThresholdVerdict::Undecided) => {
+                not(NonSuccessKind::Failure, "undecided", said.clone(), None)
+            }
+            (true, _) => not(NonSuccessKind::Failure, "threshold", said.clone(), None),
         };
         let mut case = case(&result.name, format!("threshold {}", t.expression), status);
         case.set_system_out(said);

@@ -15,8 +15,9 @@ mod process;
 pub use process::{ProcessResult, ShardInfo};
 
 pub use network::{
-    AgainstControl, CONTROL, FaultMark, FaultNumbers, FaultResult, GroupResult, GroupTurns, LinkRow,
-    LinksResult, NetworkResult, PhaseResult, ReconnectRates, RecoverySteps, Spread, StormResult, WayResult,
+    AgainstControl, CONTROL, FaultMark, FaultNumbers, FaultResult, GroupJudged, GroupResult, GroupTurns,
+    LinkRow, LinksResult, NetworkResult, PhaseResult, ReconnectRates, RecoverySteps, Spread, StormResult,
+    WayResult,
 };
 
 /// Raised when a field changes its meaning or disappears.
@@ -48,6 +49,9 @@ pub struct RunResult {
     pub warmup_us: i64,
     /// The thresholds, judged.
     pub thresholds: Vec<ThresholdResult>,
+    /// What they did to the course of the run; `null` in documents of earlier versions.
+    #[serde(default)]
+    pub gate: Option<GateResult>,
     /// The server under test, without secrets.
     pub target: TargetInfo,
     /// Turns after warm-up, counted.
@@ -199,7 +203,7 @@ pub struct Note {
 }
 
 /// A threshold, judged.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ThresholdResult {
     /// As written in the scenario.
     pub expression: String,
@@ -208,10 +212,79 @@ pub struct ThresholdResult {
     pub actual: Option<f64>,
     /// The value for people, for example `281 ms`, `∞`, `no samples`.
     pub actual_text: String,
-    /// True when it held.
+    /// True when it counts as held: it passed, or is undecided and `gate.undecided` lets that pass.
     pub passed: bool,
-    /// More about it: why it failed without a value, the nearest metric name, …
+    /// What the run says about it; `null` in documents of earlier versions, where `passed` says it all.
+    #[serde(default)]
+    pub verdict: Option<ThresholdVerdict>,
+    /// What a percentile or a rate was judged by; `null` for other statistics, whose value decides, and without samples.
+    #[serde(default)]
+    pub share: Option<ThresholdShare>,
+    /// More about it: what it was judged by, what would decide it, the nearest metric name, …
     pub note: String,
+}
+
+impl ThresholdResult {
+    /// What the run says about it.
+    pub fn verdict(&self) -> ThresholdVerdict {
+        self.verdict.unwrap_or(if self.passed { ThresholdVerdict::Pass } else { ThresholdVerdict::Fail })
+    }
+}
+
+/// What a run says about a threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ThresholdVerdict {
+    /// It holds; of a percentile or a rate, with confidence.
+    Pass,
+    /// It does not, likewise; or there was nothing to judge it by.
+    Fail,
+    /// There are too few samples to say.
+    Undecided,
+}
+
+/// A percentile or a rate as a share of samples: `ttfa:p(95)<300ms` allows 5 % of the turns over 300 ms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ThresholdShare {
+    /// Samples on the wrong side of the limit; failed turns are.
+    pub over: u64,
+    /// Of so many.
+    pub n: u64,
+    /// The share that may be, between 0 and 1.
+    pub allowed: f64,
+    /// The least share that the samples are compatible with, one-sided: the threshold fails when it is above `allowed`.
+    pub low: f64,
+    /// The largest share, one-sided: the threshold passes when it is not above `allowed`.
+    pub high: f64,
+    /// The confidence of either bound: 0.95, or 0.99 where the run may be extended and is looked at again and again.
+    pub confidence: f64,
+    /// About so many samples in all would decide it, if the share stays what it is; `n` when it is decided, `null` when
+    /// the share is too near to what is allowed.
+    pub needed: Option<u64>,
+}
+
+/// What thresholds did to the course of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GateResult {
+    /// What becomes of thresholds that are undecided: `fail`, `pass` or `extend`.
+    pub undecided: String,
+    /// How much longer than planned load was applied, because thresholds were undecided.
+    pub extended_us: i64,
+    /// The threshold that stopped the run (`abort_on_fail`).
+    pub aborted: Option<Aborted>,
+}
+
+/// A run that a threshold stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Aborted {
+    /// The threshold.
+    pub expression: String,
+    /// When no more turns began.
+    pub at_us: i64,
+    /// Until when turns would have begun.
+    pub planned_us: i64,
+    /// What it was then, for people.
+    pub seen: String,
 }
 
 /// The server under test.
@@ -286,6 +359,15 @@ pub struct TurnCounts {
     /// How often one raised it again.
     #[serde(default)]
     pub bitrate_ups: u64,
+}
+
+impl TurnCounts {
+    /// Counts only turns that have ended, whatever else has begun.
+    #[must_use]
+    pub const fn of_ended(self) -> Self {
+        let started = self.succeeded + self.failed + self.timed_out + self.interrupted + self.cancelled;
+        Self { started, planned: started + self.missed, ..self }
+    }
 }
 
 /// Connections over the whole run.
@@ -399,7 +481,7 @@ pub struct StageMean {
 }
 
 /// Playback at one prebuffer, over all replies that had audio.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PlaybackResult {
     /// The prebuffer.
     pub prebuffer_us: i64,
@@ -426,7 +508,7 @@ pub struct PlaybackResult {
 }
 
 /// Interruptions.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BargeInCounts {
     /// Interruptions made.
     pub made: u64,

@@ -12,14 +12,15 @@ use super::template::{Text, placeholders, shown_url};
 use super::units::{TextError, format_bitrate, format_duration, nearest, parse_bitrate};
 use super::value::Value;
 use super::{
-    Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush, Freeze,
-    Part, Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, ResumeReply, Scenario, Secret,
-    ServerEvent, SessionPlan, Stage, Target, TurnPlan, ValidityLimits,
+    Abort, Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush,
+    Freeze, GatePlan, Part, Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, ResumeReply,
+    Scenario, Secret, ServerEvent, SessionPlan, Stage, Target, TurnPlan, Undecided, ValidityLimits,
 };
 use crate::audio::{AudioFormat, Codec, CodecSettings};
 use crate::dialect::{Dialect, Encoding, TextGranularity};
-use crate::gate::{Subject, Threshold};
+use crate::gate::{Subject, Threshold, no_group};
 use crate::measure::Metric;
+use crate::network::NetworkPlan;
 use crate::time::Micros;
 use crate::transport::source::{self, Sources};
 
@@ -59,7 +60,9 @@ impl Check<'_> {
         self.freeze_rules();
         self.session_rules(dialect);
         self.trouble_rules();
-        self.thresholds(dialect);
+        let network = self.network();
+        let (thresholds, aborts) = self.thresholds(dialect, &network);
+        self.gate_rules();
         let seed = self.int("seed").unsigned_abs();
         Scenario {
             part: Part::WHOLE,
@@ -79,9 +82,18 @@ impl Check<'_> {
                 prebuffer: self.time("playback.prebuffer"),
                 max_stall_ratio: self.share("playback.max_stall_ratio"),
             },
-            network: self.network(),
+            network,
             reference: self.reference(seed, dialect),
-            thresholds: self.list("thresholds").into_iter().map(|t| t.value).collect(),
+            thresholds,
+            gate: GatePlan {
+                undecided: match self.choice("gate.undecided").as_str() {
+                    "pass" => Undecided::Pass,
+                    "extend" => Undecided::Extend,
+                    _ => Undecided::Fail,
+                },
+                extend_limit: self.time("gate.extend_limit"),
+                aborts,
+            },
             validity: ValidityLimits {
                 send_lateness_p99: self.time("validity.send_lateness_p99"),
                 send_lateness_max: self.time("validity.send_lateness_max"),
@@ -637,16 +649,43 @@ impl Check<'_> {
         }
     }
 
-    fn thresholds(&mut self, dialect: Dialect) {
+    /// Stages that end with nobody there cannot be extended.
+    fn gate_rules(&mut self) {
+        let undecided = self.choice("gate.undecided");
+        if undecided != "extend" {
+            self.without_effect("gate.extend_limit", "gate.undecided", &undecided);
+        } else if self.stage_list().last().is_some_and(|s| s.devices == 0) {
+            self.fail(
+                &["gate.undecided", "fleet.stages"],
+                "`gate.undecided = \"extend\"` with stages that end without a device: there would be nobody to go on",
+                "let the last stage keep its devices, or choose another `gate.undecided`",
+            );
+        }
+    }
+
+    /// The expressions, and which of them stop the run.
+    fn thresholds(&mut self, dialect: Dialect, network: &NetworkPlan) -> (Vec<String>, Vec<Abort>) {
+        let (mut expressions, mut aborts) = (Vec::new(), Vec::new());
         let parts = self.setting("thresholds").map(|s| s.parts.clone()).unwrap_or_default();
         for (text, place) in self.list("thresholds").into_iter().zip(parts) {
-            let threshold = match Threshold::parse(&text.value) {
-                Ok(threshold) => threshold,
+            let (threshold, abort) = match Threshold::parse_entry(&text.value) {
+                Ok(read) => read,
                 Err(e) => {
                     self.wrong_item(&text, place, e);
                     continue;
                 }
             };
+            aborts.extend(abort.map(|delay| Abort { threshold: expressions.len(), delay }));
+            expressions.push(threshold.expression().to_owned());
+            if let Some(name) = threshold.group()
+                && !network.groups.iter().any(|g| g.name == name)
+            {
+                let known = network.groups.iter().map(|g| g.name.as_str());
+                let said = no_group(name, known);
+                let (message, help) = said.split_once(": ").unwrap_or((&said, ""));
+                self.out.push(Some(place), message, help);
+                continue;
+            }
             let never = match threshold.subject() {
                 Subject::Metric(Metric::Ttft | Metric::TtftUncorrected | Metric::TokenGap)
                     if dialect.capabilities().text == TextGranularity::None =>
@@ -662,14 +701,17 @@ impl Check<'_> {
             };
             self.out.push(Some(place), format!("`{}` would have no sample, and fail", text.written), never);
         }
+        (expressions, aborts)
     }
 
     /// Says what is wrong with a text of a list, at the part that is.
     fn wrong_item(&mut self, text: &Text, place: Place, e: TextError) {
         let source = self.out.slice(&place);
-        let at = source.find(&text.value).unwrap_or(0);
-        let span = place.span.start + at + e.span.start..place.span.start + at + e.span.end;
-        let place = Place { span: if text.has_variables() { place.span.clone() } else { span }, ..place };
+        // Of a table only the expression stands there as it is.
+        let shown = source.find(&text.value).or_else(|| source.find(text.value.get(..e.span.end)?));
+        let span = shown.map(|at| place.span.start + at + e.span.start..place.span.start + at + e.span.end);
+        let span = span.filter(|_| !text.has_variables()).unwrap_or_else(|| place.span.clone());
+        let place = Place { span, ..place };
         self.out.push(Some(place), e.message, e.help.unwrap_or_default());
     }
 

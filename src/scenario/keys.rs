@@ -39,6 +39,8 @@ pub enum Kind {
     Folder,
     /// A list of texts.
     List,
+    /// A list of thresholds: texts, or tables with what they do.
+    Thresholds,
     /// A table of texts; the values are never printed.
     Headers,
     /// A distribution of times.
@@ -159,7 +161,7 @@ const MIB: u32 = 1 << 20;
 use Fallback::{By, Toml, Unset};
 use Kind::{
     Axes, Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float, Folder,
-    Headers, Int, List, Secret, Share, Size, Stages, Text, Url,
+    Headers, Int, List, Secret, Share, Size, Stages, Text, Thresholds, Url,
 };
 
 /// Every section with its keys.
@@ -183,12 +185,15 @@ pub const SECTIONS: &[Section] = &[
             shown(
                 key(
                     "thresholds",
-                    List,
+                    Thresholds,
                     Toml("[]"),
-                    "What must hold, or the run ends with exit code 99: `metric:statistic operator value`. Turns that fail or never \
-                     answer count as infinitely slow. A metric that does not exist, or has no sample, fails.",
+                    "What must hold, or the run ends with exit code 99: `metric:statistic operator value`, of a group of devices \
+                     `metric{group:name}:…`. Turns that fail or never answer count as infinitely slow. A metric that does not exist, or \
+                     has no sample, fails; too few turns leave a percentile or a rate undecided (`gate.undecided`). As a table, or with \
+                     ` abort_on_fail delay=30s` after it, a threshold stops the run as soon as it has certainly failed, that long after \
+                     warm-up at the earliest.",
                 ),
-                "[\"ttfa:p(95)<300ms\", \"turns.failed:rate<1%\"]",
+                "[\"turns.failed:rate<1%\", { threshold = \"ttfa:p(95)<300ms\", abort_on_fail = true, delay = \"30s\" }]",
             ),
             shown(
                 key(
@@ -1137,6 +1142,32 @@ pub const SECTIONS: &[Section] = &[
                 Toml("5.0"),
                 "What is recommended may distort speech by so much: log-spectral distance between the fixture and what comes out of the \
                  decoder, in dB. Opus at 24 kbit/s comes to about 2, at 16 kbit/s to 3; µ-law, which has nothing above 4 kHz, to 6.",
+            ),
+        ],
+    },
+    Section {
+        path: "gate",
+        doc: "What thresholds do that the turns of a run do not decide: see docs/THRESHOLDS.md.",
+        keys: &[
+            key(
+                "gate.undecided",
+                Choice(&[
+                    ("fail", "they fail: what was not shown does not pass"),
+                    ("pass", "they pass, and reports say that they are undecided"),
+                    (
+                        "extend",
+                        "the run goes on with the same arrivals until they are decided; at the limit they fail",
+                    ),
+                ]),
+                Toml("\"fail\""),
+                "Percentiles and rates are judged with 95 % confidence on either side (99 % with `extend`, because the run is looked at \
+                 again and again); in between they are undecided.",
+            ),
+            key(
+                "gate.extend_limit",
+                Duration(seconds(1), MONTH),
+                Toml("\"5m\""),
+                "How much longer than planned an extended run may last.",
             ),
         ],
     },

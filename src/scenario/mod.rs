@@ -123,6 +123,8 @@ pub struct Scenario {
     pub reference: ReferencePlan,
     /// Threshold expressions, for example `ttfa:p(95)<300ms`.
     pub thresholds: Vec<String>,
+    /// What thresholds do to the course of a run.
+    pub gate: GatePlan,
     /// When the run is INVALID.
     pub validity: ValidityLimits,
     /// Which report files to write.
@@ -268,6 +270,48 @@ impl DeviceValues {
     }
 }
 
+/// What thresholds do to the course of a run.
+#[derive(Clone, Debug)]
+pub struct GatePlan {
+    /// What becomes of thresholds that are undecided.
+    pub undecided: Undecided,
+    /// With [`Undecided::Extend`]: how much longer than planned the run may last.
+    pub extend_limit: Micros,
+    /// Thresholds that stop the run.
+    pub aborts: Vec<Abort>,
+}
+
+/// What becomes of a threshold that the turns of a run do not decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undecided {
+    /// It has failed.
+    Fail,
+    /// It has held.
+    Pass,
+    /// The run goes on until it is decided; at the limit it has failed.
+    Extend,
+}
+
+impl Undecided {
+    /// As written in scenarios and in `result.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Pass => "pass",
+            Self::Extend => "extend",
+        }
+    }
+}
+
+/// A threshold that stops the run when it has certainly failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abort {
+    /// Its index among the thresholds.
+    pub threshold: usize,
+    /// From when on, after warm-up.
+    pub delay: Micros,
+}
+
 /// How many devices, when.
 #[derive(Clone, Debug)]
 pub struct Fleet {
@@ -290,6 +334,16 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// The same for longer: whoever is there at the end stays, and whoever arrives goes on arriving.
+    #[must_use]
+    pub fn extended(&self, by: Micros) -> Self {
+        let mut longer = Self { duration: self.duration.saturating_add(by), ..self.clone() };
+        if let Some(last) = self.stages.last().filter(|_| by > Micros::ZERO) {
+            longer.stages.push(Stage { duration: by, devices: last.devices });
+        }
+        longer
+    }
+
     /// Most devices at any time, in all processes.
     pub fn most(&self) -> u32 {
         self.stages.iter().map(|s| s.devices).max().unwrap_or(self.devices)
