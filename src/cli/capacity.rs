@@ -215,7 +215,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         cool_down_us: cool_down.0,
     };
     let storm = match args.storm {
-        Some(within) => lab.storm(lab.answer(&search), within)?,
+        // What the search has found is not lost for it.
+        Some(within) => lab.storm(lab.answer(&search), within).unwrap_or_else(|e| {
+            super::say(format_args!("error: the storm could not be measured: {}", e.message));
+            None
+        }),
         None => None,
     };
     let report = lab.report(&search, settings, (args.fleet, args.fleet_think), storm);
