@@ -109,8 +109,13 @@ mod tests {
         let before = r.take();
         let text = serde_json::to_string(&before).unwrap();
         let after: Interval = serde_json::from_str(&text).unwrap();
-        assert_eq!(format!("{before:?}"), format!("{after:?}"));
+        for &m in Metric::ALL {
+            assert_eq!(before.metric(m).to_result("us"), after.metric(m).to_result("us"), "{}", m.name());
+        }
         assert_eq!(after.metric(Metric::TickerLag).count(), 2_000);
+        assert_eq!((before.counts, &before.turns), (after.counts, &after.turns));
+        assert_eq!(before.failures, after.failures);
+        assert_eq!(format!("{:?}", before.network), format!("{:?}", after.network));
     }
 
     #[test]

@@ -204,7 +204,7 @@ fn two(root: &Path, change: impl Fn(u32, &mut RunResult, &mut Head)) -> Vec<Path
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(10))]
 
     #[test]
     fn merged_is_what_one_process_would_have_recorded(seed in any::<u64>(), devices in 1_u32..40, of in 1_u32..6) {
