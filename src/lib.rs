@@ -28,6 +28,7 @@ pub mod event;
 pub mod exit;
 pub mod fault;
 pub mod gate;
+pub mod live;
 pub mod measure;
 pub mod network;
 pub mod prove;

@@ -17,7 +17,14 @@ use voxload::time::Micros;
 const TURNS: u32 = 4_000;
 
 fn plan() -> ReportPlan {
-    ReportPlan { dir: None, html: true, histograms: true, junit: true, interval: Micros::from_secs(1) }
+    ReportPlan {
+        dir: None,
+        html: true,
+        histograms: true,
+        junit: true,
+        interval: Micros::from_secs(1),
+        prometheus: None,
+    }
 }
 
 fn written(kind: Kind) -> (tempfile::TempDir, RunResult) {
