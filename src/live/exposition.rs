@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn failures_are_in_the_last_bucket_only() {
         let mut d = Distribution::default();
-        [200_000, 300_000, 300_900, 40_000_000].map(|us| d.record(Micros(us)));
+        [200_000, 300_000, 300_900, 40_000_000].iter().for_each(|&us| d.record(Micros(us)));
         d.record_infinite();
         let mut s = Snapshot { histograms: vec![Exposed::of(&d, REPLIES)], ..Snapshot::default() };
         let series = read(&page(&s));
