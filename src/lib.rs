@@ -29,6 +29,7 @@ pub mod event;
 pub mod exit;
 pub mod fault;
 pub mod gate;
+pub mod live;
 pub mod measure;
 pub mod merge;
 pub mod network;

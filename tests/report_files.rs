@@ -24,6 +24,7 @@ fn plan() -> ReportPlan {
         histograms: true,
         junit: true,
         interval: Micros::from_secs(1),
+        prometheus: None,
     }
 }
 

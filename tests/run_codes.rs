@@ -37,7 +37,7 @@ fn usage_errors_end_with_2() {
         ("a broken recording", small().file("bad.wav", "RIFF").set("audio.fixtures", "bad.wav"), "bad.wav"),
         ("a missing variable", small().set("target.headers.A", "${NOT_SET_ANYWHERE}"), "NOT_SET_ANYWHERE"),
         ("a missing folder", small().args("--out json=gone/result.json"), "the folder gone does not exist"),
-        ("an unknown kind", small().args("--out xml=a.xml"), "not among json, csv, md, html, junit"),
+        ("an unknown kind", small().args("--out xml=a.xml"), "not among json, csv, md, html, junit, otlp"),
         (
             "left out and wanted",
             small().set("report.html", false).args("--out html=a.html"),

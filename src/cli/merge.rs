@@ -154,7 +154,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let dir = run::folder(args.report_dir.as_deref(), &name, Path::new(""))?;
     let merged = merge::join(shards, &dir, args.command_line()).map_err(Failure::usage)?;
     let out = Output { json: args.json, quiet: args.quiet };
-    run::publish(&out, &[], &merged.report, &dir, &merged.result, merged.problems)
+    run::publish(&out, &[], &merged.report, &dir, &merged.result, merged.started, merged.problems)
 }
 
 /// What is merged must not be written over.

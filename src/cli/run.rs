@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::compare::{Output, QuestionArgs};
 use super::merge::ShardArgs;
-use super::progress::Reporter;
+use super::progress::{Live, Reporter};
 use super::scenario_args::ScenarioArgs;
 use super::{REPORTS, baseline};
 use crate::calibrate::quote::{self, Here, Planned};
@@ -15,8 +15,10 @@ use crate::compare::RUNS;
 use crate::drive::links;
 use crate::drive::outcome::{self, Context};
 use crate::drive::prepare::{self, Speech};
-use crate::drive::run::{self, Run, Sinks};
+use crate::drive::run::{self, Asks, Run, Sinks};
 use crate::exit::{Exit, Failure};
+use crate::live::otlp::{self, Origin};
+use crate::live::{About, Board, Metrics, Snapshot, Watcher};
 use crate::measure::{agreement, health};
 use crate::merge::{self, Record, Start};
 use crate::reference::child::{Child, USAGE};
@@ -58,7 +60,7 @@ const OWN_DESCRIPTORS: u64 = 64;
 /// started for the run. Progress goes to standard error, the summary to standard output, and the report into a folder
 /// of its own under `reports/`. Ctrl-C once: no new turns, what has begun is finished, and reported. Twice: stops at
 /// once, and still reports.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 #[command(after_help = "Examples:
   voxload run quickstart
   voxload run quickstart -u 200 -d 20s --set reference.preset=cloud
@@ -73,6 +75,15 @@ pub(super) struct Args {
     #[arg(short, long)]
     quiet: bool,
 
+    /// Show the run on the terminal while it lasts (docs/LIVE.md)
+    #[arg(long, value_name = "WHEN", default_value = "auto", conflicts_with = "baseline")]
+    live: Live,
+
+    /// Serve metrics for Prometheus on this address while the run lasts, for example 127.0.0.1:9464
+    /// [key: report.prometheus]
+    #[arg(long, value_name = "ADDR")]
+    prometheus: Option<String>,
+
     /// Print the result as JSON instead of the summary
     #[arg(long)]
     json: bool,
@@ -85,8 +96,9 @@ pub(super) struct Args {
     #[arg(long)]
     no_calibration: bool,
 
-    /// Write one more copy of a result file: json=FILE, csv=FILE (turns), md=FILE, html=FILE, junit=FILE; repeatable. With
-    /// --baseline: of the comparison's files, which have no turns
+    /// Write one more copy of a result file: json=FILE, csv=FILE (turns), md=FILE, html=FILE, junit=FILE; or the turns as
+    /// OpenTelemetry traces: otlp=FILE (docs/LIVE.md); repeatable. With --baseline: of the comparison's files, which have no
+    /// turns
     #[arg(long = "out", value_name = "KIND=FILE", value_parser = parse_out)]
     outs: Vec<(OutKind, PathBuf)>,
 
@@ -124,14 +136,16 @@ pub(super) enum OutKind {
     Markdown,
     Html,
     Junit,
+    /// No copy: made of the turns.
+    Otlp,
 }
 
 impl OutKind {
-    /// The file in the report's folder.
+    /// The file in the report's folder that it is, or is made of.
     const fn file(self) -> &'static str {
         match self {
             Self::Json => "result.json",
-            Self::Csv => "turns.csv",
+            Self::Csv | Self::Otlp => "turns.csv",
             Self::Markdown => "summary.md",
             Self::Html => "report.html",
             Self::Junit => "junit.xml",
@@ -142,7 +156,7 @@ impl OutKind {
     const fn compared(self) -> Option<&'static str> {
         match self {
             Self::Json => Some(crate::compare::FILE),
-            Self::Csv => None,
+            Self::Csv | Self::Otlp => None,
             Self::Markdown => Some(crate::compare::MARKDOWN),
             Self::Html => Some(crate::compare::PAGE),
             Self::Junit => Some(crate::compare::JUNIT),
@@ -158,12 +172,18 @@ fn parse_out(text: &str) -> Result<(OutKind, PathBuf), String> {
         "md" | "markdown" => OutKind::Markdown,
         "html" => OutKind::Html,
         "junit" => OutKind::Junit,
-        _ => return Err(format!("`{kind}` is not among json, csv, md, html, junit")),
+        "otlp" => OutKind::Otlp,
+        _ => return Err(format!("`{kind}` is not among json, csv, md, html, junit, otlp")),
     };
     if file.is_empty() { Err("the file's name is missing".to_owned()) } else { Ok((kind, file.into())) }
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    if let Some(address) = &args.prometheus {
+        let key = ("report.prometheus".to_owned(), address.clone());
+        let scenario = args.scenario.changed(None, &[key]);
+        return run(&Args { scenario, prometheus: None, ..args.clone() });
+    }
     if let Some(baseline) = &args.baseline {
         let runs = args.runs.unwrap_or(RUNS as u32);
         let out = Output { json: args.json, quiet: args.quiet };
@@ -192,6 +212,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         say(&done);
     }
     check_outs(&args.outs, &scenario)?;
+    let live = args.live.wanted(args.quiet)?;
+    // Taken before anything has begun: an address that cannot be had is a mistake, not a loss.
+    let mut metrics = scenario.report.prometheus.map(Metrics::bind).transpose().map_err(Failure::usage)?;
     let speech = prepare::speech(&scenario)?;
     for f in speech.sounds.iter().zip(&speech.fixtures).filter(|(s, _)| s.detected).map(|(_, f)| f) {
         let (from, to) = (Micros(f.speech_start_us), Micros(f.speech_end_us));
@@ -207,7 +230,6 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         say(&said);
     }
     let calibration = calibration(args, &scenario, say);
-    let mut reporter = Reporter::new(args.quiet);
     let groups = links::groups(&scenario);
     let start = args.shard.start();
     let begin = start.unwrap_or_else(Start::now);
@@ -217,14 +239,31 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     } else {
         None
     };
-    let sinks = sinks(&scenario, &speech, &target.dir, begin.to_system(), record)?;
-    args.shard.wait(say)?;
     let started = begin.to_system();
+    let sinks = sinks(&scenario, &speech, &target.dir, started, record)?;
+    args.shard.wait(say)?;
+    let embedded = target.server.as_ref().map(|s| s.url().to_owned());
+    let url = embedded.clone().unwrap_or_else(|| scenario.target.shown.clone());
+    let about = Arc::new(About::new(&scenario, url.clone(), started));
+    let Target { mut server, endpoint, dir } = target;
+    let watcher = Watcher::new(&scenario, &endpoint.sources, Arc::clone(&about), metrics.is_some());
+    let mut reporter = Reporter::new(watcher, Board::new(Snapshot::first(about)), args.quiet);
+    if let Some(metrics) = &mut metrics {
+        reporter.serve(metrics)?;
+        say(&format!("metrics: http://{}/metrics", metrics.address()));
+    }
     // Without --start-at, what was prepared since `begin` is not part of the run.
     let clock = start.map_or_else(Clock::start, |start| Clock::starting_at(start.unix_us()));
-    let Target { mut server, endpoint, dir } = target;
     if let Some(server) = &mut server {
         server.set_epoch(clock.epoch_us());
+    }
+    let (ask, asks) = {
+        let _entered = runtime.enter();
+        Asks::new()
+    };
+    if live {
+        // From here on a signal is an ask: nothing ends the process while the terminal is the view's.
+        reporter.open(ask, clock);
     }
     let mut finished = runtime.block_on(run::run(Run {
         scenario: &scenario,
@@ -233,6 +272,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         clock,
         groups: groups.clone(),
         sinks,
+        asks,
         progress: Box::new(|p| reporter.update(p)),
     }));
     reporter.finish();
@@ -240,7 +280,6 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let mut problems = std::mem::take(&mut finished.problems);
     let links = finished.totals.links.rows(|device| groups.name_of(device));
     problems.extend(report::write_links(&dir, links).err());
-    let embedded = server.as_ref().map(|s| s.url().to_owned());
     let agreement = server.and_then(|s| compare(s, &dir, &mut problems));
     let context = Context {
         scenario: &scenario,
@@ -248,7 +287,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         fixtures: speech.fixtures,
         started,
         command: args.scenario.command_line("run", &scenario) + &args.shard.command_line(),
-        url: embedded.clone().unwrap_or_else(|| scenario.target.shown.clone()),
+        url,
         embedded: embedded.is_some(),
         tls: endpoint.tls.is_some(),
         sources: &endpoint.sources,
@@ -258,7 +297,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     };
     let result = RunResult { calibration, ..outcome::result(context, &finished) };
     let out = Output { json: args.json, quiet: args.quiet };
-    publish(&out, &args.outs, &scenario.report, &dir, &result, problems)
+    publish(&out, &args.outs, &scenario.report, &dir, &result, started, problems)
 }
 
 /// The flags about the calibration, for runs of their own.
@@ -346,12 +385,20 @@ pub(super) fn publish(
     plan: &ReportPlan,
     dir: &Path,
     result: &RunResult,
+    started: SystemTime,
     mut problems: Vec<String>,
 ) -> Result<Exit, Failure> {
     let written = report::write_all(result, dir, plan);
     problems.extend(written.problems);
-    let copies: Vec<_> = outs.iter().map(|(kind, to)| (kind.file(), to.clone())).collect();
+    let (traces, copies): (Vec<_>, Vec<_>) = outs.iter().partition(|(kind, _)| *kind == OutKind::Otlp);
+    let copies: Vec<_> = copies.into_iter().map(|(kind, to)| (kind.file(), to.clone())).collect();
     problems.extend(copy_out(dir, &copies));
+    for (kind, to) in traces {
+        let (name, target) = (result.name.clone(), result.target.url.clone());
+        let origin = Origin { name, seed: result.seed, target, started };
+        let made = otlp::write(&dir.join(kind.file()), to, &origin);
+        problems.extend(made.err().map(|e| format!("--out otlp: {e}")));
+    }
     let files = report_files(dir, written.files);
     let text = if out.json {
         serde_json::to_string_pretty(result).map(|json| json + "\n").unwrap_or_else(|e| {
@@ -423,7 +470,8 @@ fn compared_copies(outs: &[(OutKind, PathBuf)]) -> Result<Vec<Copy>, Failure> {
     let copy = |(kind, to): &(OutKind, PathBuf)| {
         let file = kind.compared().ok_or_else(|| {
             Failure::usage(format!(
-                "--out csv={}: a comparison has no turns of its own; those of each run are in its folder",
+                "--out {}={}: a comparison has no turns of its own; those of each run are in its folder",
+                if *kind == OutKind::Otlp { "otlp" } else { "csv" },
                 to.display()
             ))
         })?;

@@ -9,5 +9,5 @@ pub mod outcome;
 pub mod prepare;
 pub mod run;
 pub mod shard;
-mod sofar;
+pub mod sofar;
 pub mod timer;

@@ -6,17 +6,21 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::run::Finished;
+use super::run::{Finished, Load};
 use crate::device::plan::Plan;
 use crate::event::{PREBUFFERS, TurnRecord};
 use crate::exit::Exit;
 use crate::gate::{Rule, judge_all};
-use crate::measure::{Groups, Metric, Quantile, Totals, findings, health, probe, turn_row, validity};
+use crate::measure::health::Usage;
+use crate::measure::{
+    Distribution, Groups, Interval, Metric, Quantile, Totals, findings, health, probe, turn_row, validity,
+};
 use crate::report::StageTotals;
 use crate::report::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
     Generator, IntervalPoint, LoadPhase, MetricResult, NetworkResult, PlaybackResult, RunResult,
-    SCHEMA_VERSION, ShardInfo, StageMean, Status, TargetInfo, ThresholdVerdict, TurnCounts, TurnRow, Verdict,
+    SCHEMA_VERSION, ShardInfo, StageMean, Status, TargetInfo, ThreadResult, ThresholdVerdict, TurnCounts,
+    TurnRow, Validity, Verdict,
 };
 use crate::scenario::estimate::Wire;
 use crate::scenario::{Arrivals, Fleet, Scenario, ValidityLimits};
@@ -101,7 +105,7 @@ pub fn measured(totals: &Totals, stages: &StageTotals, names: &Names<'_>) -> Mea
         turns: totals.all.counts.turns(),
         connections: connections(totals),
         metrics: metrics(totals),
-        failures: failures(totals),
+        failures: failures(&totals.all),
         stages: stages.to_result(),
         playback: playback(totals),
         barge_in: totals.all.counts.barge_in(),
@@ -129,11 +133,19 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         shard,
     } = context;
     let totals = &run.totals;
-    let generator = generator(run, scenario.most(), sources);
-    let fleet_ttfa = totals.all.metric(Metric::Ttfa);
-    let probe = run.probe.as_ref().map(|p| probe::compare(p, fleet_ttfa));
-    let evidence = validity::Evidence { totals, generator: &generator, probe, lost_shards: run.lost_shards };
-    let validity = validity::judge(evidence, &scenario.validity, &ValidityLimits::defaults());
+    let harness = Harness {
+        totals,
+        before: run.before,
+        after: run.after,
+        load: run.load,
+        rss_peak: run.rss_peak,
+        open_files_peak: run.open_files_peak,
+        shards: run.shards,
+        threads: run.threads.clone(),
+        probe: run.probe.as_ref(),
+        lost_shards: run.lost_shards,
+    };
+    let (generator, validity) = harness.judge(scenario, sources);
     let names: Vec<String> = fixtures.iter().map(|f| f.id.clone()).collect();
     let source = |device| sources.of(device);
     let Measured {
@@ -278,38 +290,75 @@ pub fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
     Verdict { status, exit_code: exit.code(), reasons }
 }
 
-/// `most`: devices that the scenario allows at once; the shards' own peaks need not be of the same moment.
-fn generator(run: &Finished, most: u32, sources: &Sources) -> Generator {
-    let c = &run.totals.all.counts;
-    let cpu = run.after.cpu - run.before.cpu;
-    let messages = c.messages_sent + c.messages_received;
-    let load = &run.load;
-    let source_addresses = sources.count().clamp(1, u64::from(most.max(1)));
-    let devices = u32::try_from(run.totals.peak_connected.max(0)).unwrap_or(u32::MAX).min(most);
-    Generator {
-        devices,
-        shards: run.shards,
-        messages_sent: c.messages_sent,
-        messages_received: c.messages_received,
-        bytes_sent: c.bytes_sent,
-        bytes_received: c.bytes_received,
-        cpu_us: cpu.0,
-        load_us: load.span.0,
-        cpu_share: (load.end.cpu - load.begin.cpu).0 as f64
-            / (load.span.0.max(1) as f64 * f64::from(health::cores())),
-        cpu_us_per_message: cpu.0 as f64 / messages.max(1) as f64,
-        rss_base_bytes: run.before.rss,
-        rss_peak_bytes: run.rss_peak,
-        rss_bytes_per_device: run.rss_peak.saturating_sub(run.before.rss) / u64::from(devices.max(1)),
-        threads: run.threads.clone(),
-        steal_share: load.end.steal_since(&load.begin),
-        pressure_share: load.end.pressure_since(&load.begin, load.span),
-        open_files_peak: run.open_files_peak,
-        open_files_limit: health::open_files_limit(),
-        source_addresses,
-        // Devices take turns: no address has more than this.
-        ports_peak: u64::from(devices).div_ceil(source_addresses),
-        ports_limit: source::local_ports(),
+/// The generator, at the end of a run or under way.
+pub struct Harness<'a> {
+    /// What was measured.
+    pub totals: &'a Totals,
+    /// Before the first device.
+    pub before: Usage,
+    /// Now.
+    pub after: Usage,
+    /// Under load.
+    pub load: Load,
+    /// Most resident memory seen, bytes.
+    pub rss_peak: u64,
+    /// Most open descriptors seen.
+    pub open_files_peak: Option<u64>,
+    /// Threads that share the load.
+    pub shards: u32,
+    /// What each thread that drives devices came to.
+    pub threads: Vec<ThreadResult>,
+    /// TTFA of the probe, where there is one.
+    pub probe: Option<&'a Distribution>,
+    /// Shards that could not start, or failed.
+    pub lost_shards: u32,
+}
+
+impl Harness<'_> {
+    /// Its health, and whether its numbers can be trusted.
+    pub fn judge(self, scenario: &Scenario, sources: &Sources) -> (Generator, Validity) {
+        let (totals, lost_shards) = (self.totals, self.lost_shards);
+        let probe = self.probe.map(|p| probe::compare(p, totals.all.metric(Metric::Ttfa)));
+        // The shards' own peaks need not be of the same moment.
+        let generator = self.generator(scenario.most(), sources);
+        let evidence = validity::Evidence { totals, generator: &generator, probe, lost_shards };
+        let validity = validity::judge(evidence, &scenario.validity, &ValidityLimits::defaults());
+        (generator, validity)
+    }
+
+    /// `most`: devices that this process plays at once.
+    fn generator(self, most: u32, sources: &Sources) -> Generator {
+        let c = &self.totals.all.counts;
+        let cpu = self.after.cpu - self.before.cpu;
+        let messages = c.messages_sent + c.messages_received;
+        let load = &self.load;
+        let source_addresses = sources.count().clamp(1, u64::from(most.max(1)));
+        let devices = u32::try_from(self.totals.peak_connected.max(0)).unwrap_or(u32::MAX).min(most);
+        Generator {
+            devices,
+            shards: self.shards,
+            messages_sent: c.messages_sent,
+            messages_received: c.messages_received,
+            bytes_sent: c.bytes_sent,
+            bytes_received: c.bytes_received,
+            cpu_us: cpu.0,
+            load_us: load.span.0,
+            cpu_share: (load.end.cpu - load.begin.cpu).0 as f64
+                / (load.span.0.max(1) as f64 * f64::from(health::cores())),
+            cpu_us_per_message: cpu.0 as f64 / messages.max(1) as f64,
+            rss_base_bytes: self.before.rss,
+            rss_peak_bytes: self.rss_peak,
+            rss_bytes_per_device: self.rss_peak.saturating_sub(self.before.rss) / u64::from(devices.max(1)),
+            threads: self.threads,
+            steal_share: load.end.steal_since(&load.begin),
+            pressure_share: load.end.pressure_since(&load.begin, load.span),
+            open_files_peak: self.open_files_peak,
+            open_files_limit: health::open_files_limit(),
+            source_addresses,
+            // Devices take turns: no address has more than this.
+            ports_peak: u64::from(devices).div_ceil(source_addresses),
+            ports_limit: source::local_ports(),
+        }
     }
 }
 
@@ -332,9 +381,9 @@ fn metrics(totals: &Totals) -> BTreeMap<String, MetricResult> {
         .collect()
 }
 
-fn failures(totals: &Totals) -> Vec<FailureGroup> {
-    let mut groups: Vec<FailureGroup> = totals
-        .all
+/// Failures by class, most frequent first.
+pub fn failures(all: &Interval) -> Vec<FailureGroup> {
+    let mut groups: Vec<FailureGroup> = all
         .failures
         .iter()
         .map(|(class, f)| {

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::division::Division;
+use super::outcome::Harness;
 use super::shard::{self, Control, Report};
 use super::sofar::SoFar;
 use crate::device::plan::Plan;
@@ -39,6 +40,8 @@ pub struct Run<'a> {
     pub groups: Groups,
     /// Files that are written while the run lasts.
     pub sinks: Sinks,
+    /// What may ask the run to stop.
+    pub asks: Asks,
     /// Told after each interval.
     pub progress: Box<dyn FnMut(&Progress<'_>) + 'a>,
 }
@@ -71,12 +74,54 @@ pub struct Progress<'a> {
     pub latest: &'a Interval,
     /// What is going on.
     pub phase: Phase,
+    groups: &'a Groups,
+    under_way: UnderWay<'a>,
+}
+
+impl<'a> Progress<'a> {
+    /// What thresholds look at.
+    pub fn so_far(&self) -> SoFar<'a> {
+        SoFar { totals: self.totals, groups: self.groups }
+    }
+
+    /// The generator so far, to be judged like that of a run that has ended.
+    pub fn harness(&self) -> Harness<'a> {
+        let UnderWay { queues, division, probe, before, usage, marks, peaks: (rss, files), lost } =
+            self.under_way;
+        Harness {
+            totals: self.totals,
+            before,
+            after: usage,
+            load: marks.load(before, (self.now, usage)),
+            rss_peak: rss,
+            open_files_peak: files,
+            shards: division.shards(),
+            threads: queues.iter().enumerate().map(|(i, q)| q.to_result(division.name_of(i))).collect(),
+            probe,
+            lost_shards: lost,
+        }
+    }
+}
+
+/// What a collector knows of the generator.
+#[derive(Clone, Copy)]
+struct UnderWay<'a> {
+    queues: &'a [Queue],
+    division: Division,
+    probe: Option<&'a Distribution>,
+    before: Usage,
+    usage: Usage,
+    marks: LoadMarks,
+    /// Resident memory, open files.
+    peaks: (u64, Option<u64>),
+    lost: u32,
 }
 
 /// What is going on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// Turns are not counted yet.
+    #[default]
     WarmUp,
     /// Turns are counted.
     Load,
@@ -88,6 +133,24 @@ pub enum Phase {
     Aborted,
     /// The user has interrupted; turns that have begun are awaited.
     Interrupted,
+}
+
+impl Phase {
+    /// All of them.
+    pub const ALL: &'static [Self] =
+        &[Self::WarmUp, Self::Load, Self::Extended, Self::Draining, Self::Aborted, Self::Interrupted];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WarmUp => "warm-up",
+            Self::Load => "load",
+            Self::Extended => "extended",
+            Self::Draining => "draining",
+            Self::Aborted => "aborted",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// What a run came to.
@@ -138,6 +201,7 @@ pub struct Load {
 }
 
 /// Looks at the generator when the load that counts begins, and when it ends.
+#[derive(Clone, Copy)]
 struct LoadMarks {
     /// When it begins and when it ends, as planned.
     planned: [Micros; 2],
@@ -178,7 +242,7 @@ impl LoadMarks {
 
 /// Runs to the end.
 pub async fn run(run: Run<'_>) -> Finished {
-    let Run { scenario, plan, endpoint, clock, groups, sinks, progress } = run;
+    let Run { scenario, plan, endpoint, clock, groups, sinks, mut asks, progress } = run;
     let watch = Watch::new(scenario);
     // Devices stay until the end of the extension; the run tells them when it is decided before that.
     let fleet = &scenario.fleet.extended(watch.extension());
@@ -192,7 +256,6 @@ pub async fn run(run: Run<'_>) -> Finished {
     let server_is_here = endpoint.addresses.iter().all(|a| source::is_ours(a.ip()));
     let listen = server_is_here.then(ListenDrops::now).flatten();
     let sources = endpoint.sources.clone();
-    let mut marks = LoadMarks::new([fleet.warmup, fleet.duration]);
     let there = Arc::new(AtomicU32::new(0));
     let threads: Vec<JoinHandle<()>> = (0..count)
         .filter_map(|index| {
@@ -229,8 +292,11 @@ pub async fn run(run: Run<'_>) -> Finished {
         interval: scenario.report.interval,
         next: 0,
         sinks,
+        division,
+        marks: LoadMarks::new([fleet.warmup, fleet.duration]),
+        before,
+        usage: before,
         rss_peak: before.rss,
-        cpu_seen: before.cpu,
         open_files_peak: before.open_files,
         sources,
         groups,
@@ -243,7 +309,6 @@ pub async fn run(run: Run<'_>) -> Finished {
         stopping: None,
         lost: 0,
     };
-    let mut signals = Signals::new();
     let mut deadline = fleet.duration.saturating_add(fleet.graceful_stop);
     let mut aborted = false;
     let mut gate =
@@ -261,25 +326,28 @@ pub async fn run(run: Run<'_>) -> Finished {
                 Stop::Decided => Phase::Draining,
             });
             ended = Some(now);
-            marks.over(now);
+            collector.marks.over(now);
             deadline = deadline.min(now.saturating_add(fleet.graceful_stop));
             let _ = order.send(Control::LeaveAt(now));
         }
         let patience =
             if aborted { std::time::Duration::from_secs(3600) } else { (deadline - clock.now()).to_std() };
-        let look = marks.next().map(|at| (at - clock.now()).to_std());
+        let look = collector.marks.next().map(|at| (at - clock.now()).to_std());
         tokio::select! {
-            () = tokio::time::sleep(look.unwrap_or_default()), if look.is_some() => marks.look(clock.now()),
+            () = tokio::time::sleep(look.unwrap_or_default()), if look.is_some() => collector.marks.look(clock.now()),
             report = reports.recv() => match report {
                 Some((index, report)) => collector.take(index, report, clock.now()),
                 // Every shard has ended.
                 None => break,
             },
-            () = signals.next() => {
+            ask = asks.next() => {
                 let now = clock.now();
-                marks.over(now);
+                collector.marks.over(now);
                 ended = ended.or(Some(now));
-                if collector.stopping.replace(Phase::Interrupted) == Some(Phase::Interrupted) {
+                let again = collector.stopping.replace(Phase::Interrupted) == Some(Phase::Interrupted);
+                if again && ask == Ask::Stop {
+                    // It is stopping.
+                } else if again {
                     aborted = true;
                     let _ = order.send(Control::Abort { owed: false });
                 } else {
@@ -297,7 +365,7 @@ pub async fn run(run: Run<'_>) -> Finished {
     let after = Usage::now();
     let load_end = ended.unwrap_or_else(|| clock.now()).min(fleet.duration);
     gate.extended_us = (load_end - scenario.fleet.duration).max(Micros::ZERO).0;
-    let load = marks.load(before, (clock.now(), after));
+    let load = collector.marks.load(before, (clock.now(), after));
     collector.rest();
     collector.totals.finish();
     for t in threads {
@@ -307,7 +375,7 @@ pub async fn run(run: Run<'_>) -> Finished {
         }
     }
     collector.sinks.flush();
-    let threads = collector.threads(division);
+    let threads = collector.threads();
     let listen = listen.and_then(|before| Some(ListenDrops::now()?.since(before)));
     let probe = collector.probe.map(|(_, ttfa)| ttfa);
     if let Some(record) = collector.sinks.record.take() {
@@ -362,9 +430,12 @@ struct Collector<'a> {
     /// Number of the next interval.
     next: i64,
     sinks: Sinks,
+    division: Division,
+    marks: LoadMarks,
+    /// The harness before the first device, and at the last interval.
+    before: Usage,
+    usage: Usage,
     rss_peak: u64,
-    /// CPU time up to the last interval.
-    cpu_seen: Micros,
     open_files_peak: Option<u64>,
     sources: Sources,
     groups: Groups,
@@ -435,9 +506,9 @@ impl Collector<'_> {
         let start = self.interval * self.next;
         self.next += 1;
         let usage = Usage::now();
-        all.counts.cpu = usage.cpu - self.cpu_seen;
+        all.counts.cpu = usage.cpu - self.usage.cpu;
         all.counts.rss = usage.rss;
-        self.cpu_seen = usage.cpu;
+        self.usage = usage;
         let row = self.totals.add(start, self.interval, &all);
         let (sources, names) = (&self.sources, self.groups.names());
         self.sinks.write(&row, &all, &mut self.stages, (&|device| sources.of(device), names));
@@ -454,22 +525,25 @@ impl Collector<'_> {
             None => Phase::Load,
         };
         let end = if now < self.planned { self.planned } else { self.end };
-        (self.progress)(&Progress { now, end, totals: &self.totals, latest: &all, phase });
+        let under_way = UnderWay {
+            queues: &self.queues,
+            division: self.division,
+            probe: self.probe.as_ref().map(|(_, ttfa)| ttfa),
+            before: self.before,
+            usage,
+            marks: self.marks,
+            peaks: (self.rss_peak, self.open_files_peak),
+            lost: self.lost,
+        };
+        let (totals, groups) = (&self.totals, &self.groups);
+        (self.progress)(&Progress { now, end, totals, latest: &all, phase, groups, under_way });
     }
 }
 
 impl Collector<'_> {
     /// What each thread came to.
-    fn threads(&mut self, division: Division) -> Vec<ThreadResult> {
-        let finite = |q: Option<Quantile>| q.and_then(Quantile::finite).map(|t| t.0);
-        let result = |(index, queue): (usize, Queue)| ThreadResult {
-            name: division.name_of(index),
-            ticker_lag_p50_us: finite(queue.lag.quantile(0.5)),
-            ticker_lag_p99_us: finite(queue.lag.quantile(0.99)),
-            ticker_lag_max_us: queue.lag.max().map(|t| t.0),
-            ..queue.sum
-        };
-        std::mem::take(&mut self.queues).into_iter().enumerate().map(result).collect()
+    fn threads(&self) -> Vec<ThreadResult> {
+        self.queues.iter().enumerate().map(|(i, q)| q.to_result(self.division.name_of(i))).collect()
     }
 }
 
@@ -481,6 +555,17 @@ impl Queue {
         self.sum.messages_received += counts.messages_received;
         self.sum.cpu_us = counts.cpu.0;
         self.lag.merge(interval.metric(Metric::TickerLag));
+    }
+
+    fn to_result(&self, name: String) -> ThreadResult {
+        let finite = |q: Option<Quantile>| q.and_then(Quantile::finite).map(|t| t.0);
+        ThreadResult {
+            name,
+            ticker_lag_p50_us: finite(self.lag.quantile(0.5)),
+            ticker_lag_p99_us: finite(self.lag.quantile(0.99)),
+            ticker_lag_max_us: self.lag.max().map(|t| t.0),
+            ..self.sum.clone()
+        }
     }
 }
 
@@ -519,6 +604,36 @@ impl Sinks {
         let log = self.histograms.as_mut().map_or(Ok(()), HlogWriter::flush);
         let outcomes = [self.turns.flush(), self.intervals.flush(), log];
         self.problems.extend(outcomes.into_iter().filter_map(Result::err));
+    }
+}
+
+/// How a run is asked to stop before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Begin no more turns, and finish what has begun.
+    Stop,
+    /// The same; when it is asked again, leave at once. What Ctrl-C asks.
+    Quit,
+}
+
+/// What may ask a run to stop: signals, and whoever has the other end of the channel.
+pub struct Asks {
+    signals: Signals,
+    others: mpsc::UnboundedReceiver<Ask>,
+}
+
+impl Asks {
+    /// Signals are kept from now on; needs a tokio runtime.
+    pub fn new() -> (mpsc::UnboundedSender<Ask>, Self) {
+        let (sender, others) = mpsc::unbounded_channel();
+        (sender, Self { signals: Signals::new(), others })
+    }
+
+    async fn next(&mut self) -> Ask {
+        tokio::select! {
+            () = self.signals.next() => Ask::Quit,
+            Some(ask) = self.others.recv() => ask,
+        }
     }
 }
 

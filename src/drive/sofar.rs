@@ -9,7 +9,7 @@ use crate::report::result::PlaybackResult;
 use crate::time::Micros;
 
 /// The sums so far. Turns under way are in none of them.
-pub(super) struct SoFar<'a> {
+pub struct SoFar<'a> {
     pub(super) totals: &'a Totals,
     pub(super) groups: &'a Groups,
 }

@@ -191,6 +191,19 @@ impl Distribution {
         n
     }
 
+    /// How many finite samples do not exceed each of `limits`, which ascend and are not negative (to the resolution of
+    /// the histogram). What is missing from [`Self::count`] is larger, or a failure.
+    pub fn counts_up_to(&self, limits: &[Micros]) -> Vec<u64> {
+        let limits: Vec<u64> = limits.iter().map(|l| l.0.unsigned_abs()).collect();
+        let below = self.negative_count();
+        self.positive.counts_up_to(&limits).into_iter().map(|n| n + below).collect()
+    }
+
+    /// Sum of the finite samples, µs.
+    pub fn sum(&self) -> f64 {
+        self.sum as f64
+    }
+
     /// The finite samples that are not negative: what goes into `.hlog` and `.hgrm` files.
     pub fn positive(&self) -> Option<Histogram<u64>> {
         self.positive.written()
@@ -490,6 +503,10 @@ mod tests {
         ) {
             let above = values.iter().filter(|&&v| v > limit).count() as u64;
             prop_assert_eq!(of(&values, 2).count_above(Micros(limit)), above + 2);
+            if limit >= 0 {
+                let limits = [Micros(limit), Micros(2_000)];
+                prop_assert_eq!(of(&values, 2).counts_up_to(&limits), [values.len() as u64 - above, values.len() as u64]);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::check::{Process, Shards};
 use super::combine;
@@ -24,6 +25,8 @@ pub struct Merged {
     pub result: RunResult,
     /// Which reports to write.
     pub report: ReportPlan,
+    /// What all times count from.
+    pub started: SystemTime,
     /// What could not be written.
     pub problems: Vec<String>,
 }
@@ -127,7 +130,7 @@ pub fn join(mut shards: Shards, dir: &Path, command: String) -> Result<Merged, S
         Rule { undecided_passes: head.undecided_passes, ..Rule::default() },
     );
     result.verdict = outcome::verdict(&result, false);
-    Ok(Merged { result, report: head.report, problems })
+    Ok(Merged { result, report: head.report, started, problems })
 }
 
 /// Interval by interval: of each process one is in memory.

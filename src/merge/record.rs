@@ -94,7 +94,15 @@ impl Head {
     /// Without what may differ between the processes of one run.
     pub fn of_run(&self) -> Self {
         let interval = self.interval;
-        let report = ReportPlan { dir: None, html: true, png: true, histograms: true, junit: true, interval };
+        let report = ReportPlan {
+            dir: None,
+            html: true,
+            png: true,
+            histograms: true,
+            junit: true,
+            interval,
+            prometheus: None,
+        };
         Self { part: Part::WHOLE, report, sources: String::new(), ..self.clone() }
     }
 

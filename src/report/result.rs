@@ -24,7 +24,7 @@ pub use network::{
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Everything about one run.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RunResult {
     /// The version of this document's layout.
     pub schema_version: u32,
@@ -119,7 +119,7 @@ pub struct LoadPhase {
 }
 
 /// What came of a run.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// Pass, fail, invalid or interrupted.
     pub status: Status,
@@ -130,12 +130,13 @@ pub struct Verdict {
 }
 
 /// The verdict in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Valid, and every threshold held.
     Pass,
     /// A threshold failed, or no turn completed.
+    #[default]
     Fail,
     /// The generator was the bottleneck: the numbers say nothing about the server.
     Invalid,
@@ -144,7 +145,7 @@ pub enum Status {
 }
 
 /// Whether the numbers can be trusted.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Validity {
     /// False: the run is INVALID.
     pub valid: bool,
@@ -288,7 +289,7 @@ pub struct Aborted {
 }
 
 /// The server under test.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TargetInfo {
     /// The URL without secrets.
     pub url: String,

@@ -60,10 +60,11 @@ pub struct SweepPlan {
 }
 
 /// Keys that a sweep itself decides, and why they can be no axis.
-const OWN: [(&str, &str); 3] = [
+const OWN: [(&str, &str); 4] = [
     ("name", "runs of a sweep are named by their cell"),
     ("seed", "every round of a sweep has a seed of its own, the same for all cells"),
     ("report.dir", "runs of a sweep lie in its own folder"),
+    ("report.prometheus", "runs of a sweep take turns at one address"),
 ];
 
 /// The axes of a table, or `None` after saying what is wrong.

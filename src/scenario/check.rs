@@ -1,5 +1,6 @@
 //! From settings to a [`Scenario`]: the checks that need more than one key, and the files that a scenario names.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -110,6 +111,7 @@ impl Check<'_> {
                 histograms: self.bool("report.histograms"),
                 junit: self.bool("report.junit"),
                 interval: self.time("report.interval"),
+                prometheus: self.prometheus(),
             },
             sweep: self.sweep(),
             name,
@@ -300,6 +302,20 @@ impl Check<'_> {
             );
         }
         scheme == Some("wss")
+    }
+
+    /// An address of this machine, with a port.
+    fn prometheus(&mut self) -> Option<SocketAddr> {
+        let written = self.optional_text("report.prometheus")?.value;
+        let address = written.parse().ok();
+        if address.is_none() {
+            self.fail(
+                &["report.prometheus"],
+                format!("`{written}` is not an address and a port"),
+                "such as \"127.0.0.1:9464\", or \"0.0.0.0:9464\" for all addresses of this machine",
+            );
+        }
+        address
     }
 
     /// Where devices connect from. An address in the URL must be of the same family.

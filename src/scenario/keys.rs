@@ -1221,7 +1221,7 @@ pub const SECTIONS: &[Section] = &[
     },
     Section {
         path: "report",
-        doc: "Which files to write. `result.json`, `summary.md`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.",
+        doc: "Which files to write, and where to look at the run while it lasts. `result.json`, `summary.md`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.",
         keys: &[
             shown(
                 key(
@@ -1256,6 +1256,15 @@ pub const SECTIONS: &[Section] = &[
                 Duration(ms(100), seconds(3_600)),
                 Toml("\"1s\""),
                 "Width of the intervals in `intervals.csv` and in the charts over time.",
+            ),
+            shown(
+                key(
+                    "report.prometheus",
+                    Text,
+                    Unset,
+                    "Serve metrics for Prometheus on this address and port while a run lasts (docs/LIVE.md); port 0 takes any free one.",
+                ),
+                "\"127.0.0.1:9464\"",
             ),
         ],
     },

@@ -10,6 +10,7 @@
 //! from it.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -566,6 +567,8 @@ pub struct ReportPlan {
     pub junit: bool,
     /// Width of an interval.
     pub interval: Micros,
+    /// Where metrics are served while a run lasts.
+    pub prometheus: Option<SocketAddr>,
 }
 
 /// How the reference server's stages are arranged.
