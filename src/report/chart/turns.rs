@@ -239,10 +239,11 @@ fn caption(t: &TurnRow, about: &str) -> String {
     if !t.group.is_empty() {
         let _ = write!(text, ", group {}", cut(&t.group));
     }
-    text += &match (answered(t), t.ttfa_us) {
-        (true, Some(us)) => format!(", TTFA {}.", Micros(us)),
-        _ => format!(", {}.", cut(&t.outcome)),
+    let came_to = match (answered(t), t.ttfa_us) {
+        (true, Some(us)) => format!("TTFA {}", Micros(us)),
+        _ => cut(&t.outcome),
     };
+    let _ = write!(text, ", {came_to}.");
     if !t.detail.is_empty() {
         let _ = write!(text, " {}.", one_line(&t.detail));
     }
