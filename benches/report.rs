@@ -68,7 +68,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// What the parts begin with.
 fn prepare(sample: &Sample, dir: &Path) -> Result<(), Box<dyn Error>> {
-    json::write(&sample.result, &dir.join(json::FILE))?;
+    let document = write_formats(&sample.result, dir, &BTreeSet::from([Format::Json]));
+    assert!(document.problems.is_empty(), "{:?}", document.problems);
     let mut turns = TurnsCsv::create(dir)?;
     for row in &sample.turns {
         turns.write(row)?;

@@ -1,5 +1,7 @@
 //! A calibration: how late timers wake, and how many devices can be driven by chunk size.
 
+use std::fmt::Write as _;
+
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
@@ -74,7 +76,7 @@ fn wakeups(area: &Area<'_>, w: &Wakeups, spots: &mut Spots) -> Result<(), String
         for r in &w.rounds {
             for (name, m) in [("", &r.timer), (", kernel's sleep", &r.kernel)] {
                 let late = Distribution::from_result(m).ok()?.finite_quantile(1.0 - 10_f64.powf(-at))?;
-                text += &format!("\n{} devices{name}: {late}", count(r.devices.into()));
+                let _ = write!(text, "\n{} devices{name}: {late}", count(r.devices.into()));
             }
         }
         Some((at, text))

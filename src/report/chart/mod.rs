@@ -3,6 +3,8 @@
 //! The files stand on a light ground of their own. In the HTML page the same SVG is inlined, and [`dark_css`] swaps the
 //! colours of the palette for those of the dark one: CSS outranks the attributes that plotters writes.
 
+use std::fmt::Write as _;
+
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::*;
@@ -51,7 +53,7 @@ impl Chart {
         let mut open = format!("<svg role=\"img\" aria-label=\"{}\" ", spots::escape(self.title));
         let spots = self.spots.attribute();
         if !spots.is_empty() {
-            open += &format!("data-spots=\"{spots}\" ");
+            let _ = write!(open, "data-spots=\"{spots}\" ");
         }
         self.svg.replacen("<svg ", &open, 1)
     }

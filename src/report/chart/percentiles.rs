@@ -151,15 +151,15 @@ pub(super) fn columns<'a>(
     let column = |i: u32| {
         let x = end * f64::from(i) / f64::from(steps);
         let above = 10_f64.powf(-x);
-        let mut text = format!("{:.*} % of turns within", x as usize, 100.0 * (1.0 - above));
+        let mut lines = vec![format!("{:.*} % of turns within", x as usize, 100.0 * (1.0 - above))];
         for (name, d) in of.clone() {
             match d.quantile(1.0 - above) {
-                Some(Quantile::Finite(t)) => text += &format!("\n{name} {t}"),
-                Some(Quantile::Infinite) => text += &format!("\n{name} ∞"),
+                Some(Quantile::Finite(t)) => lines.push(format!("{name} {t}")),
+                Some(Quantile::Infinite) => lines.push(format!("{name} ∞")),
                 None => {}
             }
         }
-        (x, text)
+        (x, lines.join("\n"))
     };
     (0..=steps).map(column).collect()
 }

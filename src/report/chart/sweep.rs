@@ -1,5 +1,7 @@
 //! A sweep: latency against bandwidth with the front that no cell beats, and a map of every cell.
 
+use std::fmt::Write as _;
+
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -121,13 +123,13 @@ fn pareto(s: &Sweep) -> Result<Option<Chart>, String> {
 fn told(cell: &Cell) -> String {
     let mut text = format!("{}: {}", cell.number, cell.label);
     if let Some(m) = &cell.measured {
-        text += &format!("\n{:.1} kbit/s, up and down", bandwidth(m));
+        let _ = write!(text, "\n{:.1} kbit/s, up and down", bandwidth(m));
         if let Some(us) = m.ttfa_mean_us {
-            text += &format!("\nTTFA {:.1} ms, mean", us / 1e3);
+            let _ = write!(text, "\nTTFA {:.1} ms, mean", us / 1e3);
         }
     }
     if let Some(q) = cell.speech.quality {
-        text += &format!("\ndistortion {:.1} dB", q.spectral_distance_db);
+        let _ = write!(text, "\ndistortion {:.1} dB", q.spectral_distance_db);
     }
     text
 }

@@ -1,5 +1,7 @@
 //! Over time: latency, and the load that goes with it.
 
+use std::fmt::Write as _;
+
 use plotters::prelude::*;
 
 use super::faults::Band;
@@ -172,14 +174,14 @@ fn latencies(i: &IntervalPoint) -> String {
     if i.ttfa_count > 0 {
         // No number where there are turns: a failure.
         let at = |us: Option<i64>| us.map_or_else(|| "∞".to_owned(), |us| Micros(us).to_string());
-        text += &format!("\nmedian {}\n95th percentile {}", at(i.ttfa_p50_us), at(i.ttfa_p95_us));
-        text += &format!("\nlargest {}", span(i.ttfa_max_us));
+        let _ = write!(text, "\nmedian {}\n95th percentile {}", at(i.ttfa_p50_us), at(i.ttfa_p95_us));
+        let _ = write!(text, "\nlargest {}", span(i.ttfa_max_us));
     }
     if let Some(us) = i.ttfa_uncorrected_p95_us {
-        text += &format!("\nuncorrected 95th percentile {}", Micros(us));
+        let _ = write!(text, "\nuncorrected 95th percentile {}", Micros(us));
     }
     if i.failed > 0 {
-        text += &format!("\n{} failed", count(i.failed));
+        let _ = write!(text, "\n{} failed", count(i.failed));
     }
     text
 }
@@ -193,7 +195,7 @@ fn rates_of(i: &IntervalPoint, reconnects: bool) -> String {
     let mut text =
         format!("{}, per second\nbegun {begun:.1}\nsucceeded {succeeded:.1}\nfailed {failed:.1}", when(i));
     if reconnects {
-        text += &format!("\nreconnects {:.1}", rate(i, i.reconnects));
+        let _ = write!(text, "\nreconnects {:.1}", rate(i, i.reconnects));
     }
     text
 }

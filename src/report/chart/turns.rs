@@ -1,5 +1,7 @@
 //! One turn from the end of speech to the end of its reply: what was waited for, one line for each.
 
+use std::fmt::Write as _;
+
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
@@ -126,7 +128,7 @@ fn lanes(t: &TurnRow) -> Vec<Lane> {
         let mut text = format!("until {}", Micros(end));
         let mut over = Vec::new();
         if t.stalls > 0 {
-            text += &format!("; {}, {}", counted(t.stalls.into(), "stall"), Micros(t.stalled_us));
+            let _ = write!(text, "; {}, {}", counted(t.stalls.into(), "stall"), Micros(t.stalled_us));
             // Where the first one lies is known, and how long all are.
             let dry = t.first_stall_us.unwrap_or_else(|| end.saturating_sub(t.stalled_us));
             over.push((dry, dry.saturating_add(t.stalled_us).min(end), PURPLE));
@@ -232,20 +234,21 @@ fn caption(t: &TurnRow, about: &str) -> String {
     let mut text = format!("{about} Device {}, turn {}", t.device, t.turn);
     let cut = |text: &str| one_line(text).chars().take(60).collect::<String>();
     if !t.fixture.is_empty() {
-        text += &format!(" (fixture {})", cut(&t.fixture));
+        let _ = write!(text, " (fixture {})", cut(&t.fixture));
     }
     if !t.group.is_empty() {
-        text += &format!(", group {}", cut(&t.group));
+        let _ = write!(text, ", group {}", cut(&t.group));
     }
-    text += &match (answered(t), t.ttfa_us) {
-        (true, Some(us)) => format!(", TTFA {}.", Micros(us)),
-        _ => format!(", {}.", cut(&t.outcome)),
+    let came_to = match (answered(t), t.ttfa_us) {
+        (true, Some(us)) => format!("TTFA {}", Micros(us)),
+        _ => cut(&t.outcome),
     };
+    let _ = write!(text, ", {came_to}.");
     if !t.detail.is_empty() {
-        text += &format!(" {}.", one_line(&t.detail));
+        let _ = write!(text, " {}.", one_line(&t.detail));
     }
     if t.reconnects > 0 {
-        text += &format!(" It lost its connection {} and went on.", counted(t.reconnects.into(), "time"));
+        let _ = write!(text, " It lost its connection {} and went on.", counted(t.reconnects.into(), "time"));
     }
     if t.stalls > 1 {
         text += " All stalls are drawn as one, where the first was.";
