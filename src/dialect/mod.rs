@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::audio::{AudioFormat, Chunk};
 use crate::transport::Frame;
 
+pub mod codec;
 pub mod envelope;
 pub mod plain;
 

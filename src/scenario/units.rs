@@ -216,10 +216,14 @@ pub fn format_size(bytes: u32) -> String {
 
 /// The known name that a mistyped one most likely meant.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = |k: &str| (k.len().max(name.len()) / 3).max(1);
+    let chars = name.chars().count();
     known
         .into_iter()
+        // Names are at least as far apart as their lengths, and the distance to a long text takes long.
+        .filter(|k| k.chars().count().abs_diff(chars) <= most(k))
         .map(|k| (strsim::damerau_levenshtein(name, k), k))
-        .filter(|(distance, k)| *distance <= (k.len().max(name.len()) / 3).max(1))
+        .filter(|(distance, k)| *distance <= most(k))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, k)| k)
 }
