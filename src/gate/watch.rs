@@ -180,11 +180,7 @@ mod tests {
         assert_eq!(a.seen, "400 ms: 20 of 70 over 300 ms");
         assert_eq!(w.look(S(20), &Turns { quick: 50, slow: 4, failed: 0 }), None, "it may recover");
         assert_eq!(w.look(S(20), &Turns { quick: 0, slow: 0, failed: 0 }), None, "not yet measured");
-        assert_eq!(
-            w.look(S(20), &Turns { quick: 900, slow: 0, failed: 90 }).is_some(),
-            true,
-            "failures are slow"
-        );
+        assert!(w.look(S(20), &Turns { quick: 900, slow: 0, failed: 90 }).is_some(), "failures are slow");
         assert_eq!(w.extension(), Micros::ZERO);
         let mut w = watch("thresholds = [\"turns.failed:rate<1%\"]");
         assert_eq!(w.look(S(29), &Turns { quick: 0, slow: 0, failed: 500 }), None, "nobody asked for it");
