@@ -63,6 +63,8 @@ pub enum FailureClass {
     Reset,
     /// Heartbeats went unanswered.
     HeartbeatLost,
+    /// The server did not complete the opening of the session.
+    Unready,
     /// The user spoke before the device had come back from a loss.
     NotConnected,
     /// A fault of the scenario cut the connection, and the device knew at once.
@@ -118,6 +120,9 @@ impl FailureClass {
             Self::Closed(_) => "the server closed the connection in the middle",
             Self::Reset => "the connection ended without a goodbye",
             Self::HeartbeatLost => "heartbeats went unanswered",
+            Self::Unready => {
+                "the server did not say what the dialect's opening waits for: look at it with `voxload debug`, or `voxload dialect learn`"
+            }
             Self::NotConnected => {
                 "the user spoke while the device had no connection, or was still coming back from a lost one"
             }
@@ -160,6 +165,7 @@ impl fmt::Display for FailureClass {
             Self::Closed(code) => write!(f, "closed_{code}"),
             Self::Reset => f.write_str("reset"),
             Self::HeartbeatLost => f.write_str("heartbeat_lost"),
+            Self::Unready => f.write_str("unready"),
             Self::NotConnected => f.write_str("not_connected"),
             Self::Cut(kind) => write!(f, "cut_{}", kind.name()),
             Self::UnansweredAtStop => f.write_str("unanswered_at_stop"),

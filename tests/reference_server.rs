@@ -55,6 +55,7 @@ fn options(plan: ReferencePlan) -> Options {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         secure: false,
         truth: None,
+        heard: None,
         clock: Clock::start(),
     }
 }

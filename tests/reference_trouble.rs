@@ -44,6 +44,7 @@ fn options(plan: ReferencePlan, seconds: usize) -> Options {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         secure: false,
         truth: None,
+        heard: None,
         clock: Clock::start(),
     }
 }

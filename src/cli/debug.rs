@@ -143,6 +143,26 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// Plays the scenario's first device and prints every frame.
+pub(super) fn play(scenario: &Scenario) -> Result<Played, Failure> {
+    let speech = prepare::speech(scenario)?;
+    let show =
+        Show { mask: Mask::new(&scenario.secrets().of(DEVICE)), style: Style::for_stdout(), raw: false };
+    super::print(&(show::heading(show.style) + "\n"))?;
+    let mut output = Output { show, json: false, recording: None };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::usage(format!("cannot start: {e}")))?;
+    LocalSet::new().block_on(&runtime, async {
+        let endpoint = Arc::new(prepare::endpoint(scenario, None).await?);
+        let tell = move |moment: Moment| output.tell(&moment);
+        debug::play(DEVICE, speech.plan, endpoint, Clock::start(), false, tell)
+            .await
+            .map_err(|e| Failure::usage(format!("cannot start: {e}")))
+    })
+}
+
 fn load(args: &Args) -> Result<Scenario, Failure> {
     let of = |flag, key: &str, value: &str| Override {
         key: key.to_owned(),

@@ -25,27 +25,29 @@ pub(super) struct Args {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 
-    /// What the server speaks: `envelope`, or `plain` (raw PCM16, `end_stream`, one message back).
+    /// What the server speaks: a name of `voxload dialect list`, or the path of a file that describes it.
     #[arg(long, value_name = "DIALECT", default_value = "envelope", value_parser = dialect)]
-    dialect: Dialect,
+    dialect: String,
 
     /// Replace the file if there is one.
     #[arg(long)]
     force: bool,
 }
 
-fn dialect(name: &str) -> Result<Dialect, String> {
-    Dialect::from_name(name).ok_or_else(|| {
-        let names: Vec<_> = Dialect::ALL.iter().map(|d| d.capabilities().name).collect();
-        format!("expected one of {}", names.join(", "))
-    })
+fn dialect(name: &str) -> Result<String, String> {
+    if name.ends_with(".toml") || Dialect::names().any(|n| n == name) {
+        return Ok(name.to_owned());
+    }
+    Err(format!(
+        "expected one of {}, or the path of a .toml file",
+        Dialect::names().collect::<Vec<_>>().join(", ")
+    ))
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let to_stdout = args.file.as_os_str() == "-";
     let name = args.file.file_stem().and_then(|s| s.to_str()).filter(|_| !to_stdout).unwrap_or("scenario");
-    let dialect = args.dialect.capabilities().name;
-    let text = reference::starter(args.url.as_deref(), dialect, name);
+    let text = reference::starter(args.url.as_deref(), &args.dialect, name);
     // A URL that cannot be used is refused now. One that waits for variables or columns is checked by `inspect`.
     let waits = args.url.as_ref().is_some_and(|url| url.contains('{'));
     if !waits {

@@ -17,6 +17,7 @@ mod capacity;
 mod compare;
 mod console;
 mod debug;
+mod dialect;
 mod fixtures;
 mod init;
 mod inspect;
@@ -68,6 +69,7 @@ enum Verb {
     Merge(merge::Args),
     Serve(serve::Args),
     Debug(debug::Args),
+    Dialect(dialect::Args),
     Init(init::Args),
     Network(network::Args),
     Report(report::Args),
@@ -96,6 +98,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Merge(args) => merge::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Debug(args) => debug::run(&args),
+        Verb::Dialect(args) => dialect::run(&args),
         Verb::Init(args) => init::run(&args),
         Verb::Network(args) => network::run(&args),
         Verb::Report(args) => report::run(&args),

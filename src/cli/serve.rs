@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::console;
 use super::scenario_args::key_and_value;
 use crate::audio::AudioFormat;
-use crate::dialect::{Dialect, plain};
+use crate::dialect::Dialect;
 use crate::exit::{Exit, Failure};
 use crate::measure::health;
 use crate::reference::{DEFAULT_DOWN, Options, Server, child, shipped};
@@ -38,7 +38,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
 
-    /// What it speaks: envelope or plain [key: target.dialect]
+    /// What it speaks: a name of `voxload dialect list`, or a file [key: target.dialect]
     #[arg(long, value_name = "NAME")]
     dialect: Option<String>,
 
@@ -62,6 +62,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
 
+    /// Keep the speech of each turn here, as SESSION-TURN.wav: to see whether a client sends what it should
+    ///
+    /// Files are written by the threads that serve: not for measuring.
+    #[arg(long, value_name = "DIR")]
+    heard: Option<PathBuf>,
+
     /// The bearer token that devices must show; better in the environment than on the command line
     #[arg(long, value_name = "TOKEN", env = "VOXLOAD_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -76,7 +82,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         return child::embedded().map(|()| Exit::Good).map_err(Failure::usage);
     }
     let (plan, formats) = args.plan()?;
-    let (preset, dialect) = (plan.preset.clone(), plan.dialect.capabilities().name);
+    let (preset, dialect) = (plan.preset.clone(), plan.dialect.clone());
     let wants_token = plan.token.is_some();
     health::raise_open_files(child::OPEN_FILES);
     let server = Server::start(Options {
@@ -86,6 +92,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         listen: args.listen,
         secure: args.tls,
         truth: args.truth.clone(),
+        heard: args.heard.clone(),
         clock: Clock::start(),
     })
     .map_err(Failure::usage)?;
@@ -95,9 +102,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
             .map_err(|e| Failure::usage(format!("cannot write the certificate {}: {e}", path.display())))?;
     }
     let url = server.url();
-    let hint = args.hint(&url, dialect, wants_token);
+    let name = args.dialect.as_deref().unwrap_or(&dialect.capabilities().name);
+    let hint = args.hint(&url, &dialect, name, wants_token);
     super::print(&format!(
-        "reference server: {url} (dialect {dialect}, preset {preset})\npoint a run at it:\n  {hint}\nCtrl-C stops it; `help` lists what it can be told here.\n"
+        "reference server: {url} (dialect {name}, preset {preset})\npoint a run at it:\n  {hint}\nCtrl-C stops it; `help` lists what it can be told here.\n"
     ))?;
     console::listen(server.control());
     wait_for_a_signal()?;
@@ -140,10 +148,11 @@ impl Args {
             singles.into_iter().filter_map(|(flag, key, value)| value.as_ref().map(|v| of(flag, key, v)));
         let overrides: Vec<_> = set.chain(singles).collect();
         let Scenario { reference: mut plan, audio, .. } = scenario::load(&source, &overrides)?;
-        let formats = match plan.dialect {
-            Dialect::Envelope => vec![audio.down, DEFAULT_DOWN],
-            Dialect::Plain => vec![plain::FORMAT],
-        };
+        let can = plan.dialect.capabilities();
+        let mut formats = can.down_formats.to_vec();
+        if formats.is_empty() {
+            formats = vec![audio.down, DEFAULT_DOWN];
+        }
         if let Some(token) = &self.token {
             plan.token = Some(Secret::new(token));
         }
@@ -151,19 +160,24 @@ impl Args {
     }
 
     /// The command that talks to this server.
-    fn hint(&self, url: &str, dialect: &str, wants_token: bool) -> String {
+    fn hint(&self, url: &str, dialect: &Dialect, name: &str, wants_token: bool) -> String {
         let mut words = vec![format!("voxload run quickstart --url {url}")];
-        if dialect != "envelope" {
-            words.push(format!(
-                "--set target.dialect={dialect} --set audio.codec=pcm16 --set audio.rate=16000"
-            ));
+        match dialect {
+            Dialect::Envelope => {}
+            Dialect::Plain => words
+                .push("--set target.dialect=plain --set audio.codec=pcm16 --set audio.rate=16000".to_owned()),
+            // A description says what audio it carries.
+            Dialect::Described(_) => words.push(format!("--set target.dialect={name}")),
         }
         match &self.ca {
             Some(path) => words.push(format!("--set target.ca={}", path.display())),
             None if self.tls => words.push("--set target.insecure=true".to_owned()),
             None => {}
         }
-        if wants_token {
+        let in_values = dialect.described().is_some() && dialect.token_in_opening();
+        if wants_token && in_values {
+            words.push("--set 'target.token=${VOXLOAD_TOKEN}'".to_owned());
+        } else if wants_token {
             words.push("--set 'target.headers.Authorization=Bearer ${VOXLOAD_TOKEN}'".to_owned());
         }
         words.join(" ")

@@ -169,12 +169,12 @@ mod tests {
     #[test]
     fn a_device_sends_smaller_frames_while_its_line_is_slow() {
         let plan = plan(EndOfTurn::Signal, |p| {
-            let (mut clip, dialect) = (p.utterances[0].clip.clone(), p.dialect);
+            let (mut clip, dialect) = (p.utterances[0].clip.clone(), p.dialect.clone());
             clip.speech =
                 clip.speech.iter().map(|c| Chunk { payload: c.payload.slice(..2), ..c.clone() }).collect();
-            assert!(p.utterances[0].add_lower(&clip, dialect, Encoding::Binary));
+            assert!(p.utterances[0].add_lower(&clip, &dialect, Encoding::Binary));
             clip.speech = clip.speech[1..].into();
-            assert!(!p.utterances[0].add_lower(&clip, dialect, Encoding::Binary), "other chunks");
+            assert!(!p.utterances[0].add_lower(&clip, &dialect, Encoding::Binary), "other chunks");
         });
         let mut ear = Ear::new(plan.setup.down);
         let mut device = Device::new(0, plan, Micros::ZERO, Micros::from_secs(60));

@@ -8,6 +8,7 @@
 
 use super::turn::{Fault, Turn};
 use super::{Device, Link, Online, Output};
+use crate::dialect::Waiting;
 use crate::event::{Event, FailureClass, Outcome};
 use crate::scenario::{EndOfTurn, Reconnect};
 use crate::time::Micros;
@@ -24,11 +25,12 @@ impl Device {
 
     pub(super) fn connected(&mut self, now: Micros, times: ConnectTimes) {
         let Link::Connecting { planned } = self.link else { return };
-        let keep_alive = self.plan.session.keep_alive;
+        let keep_alive = self.keep_alive_every();
         self.link = Link::Online(Online {
             planned,
             since: now,
             ready: None,
+            resumes: self.session.is_some(),
             local_port: times.local_port,
             next_heartbeat: keep_alive.map_or(Micros::NEVER, |every| now + every),
             heartbeat_sent: None,
@@ -46,9 +48,26 @@ impl Device {
         dialect.open(self.session.as_deref(), &mut self.frames);
         self.dialect = Some(dialect);
         self.send_frames(now, None, true);
-        if self.session.is_none() {
+        self.opening_done(now);
+    }
+
+    /// Speech may begin when the opening is done; a session that is to go on has its own message for that.
+    pub(super) fn opening_done(&mut self, now: Micros) {
+        if let Link::Online(Online { ready: None, resumes: false, .. }) = self.link
+            && self.waiting().is_none()
+        {
             self.begin_session(now);
         }
+    }
+
+    /// What the opening waits for.
+    fn waiting(&self) -> Option<Waiting> {
+        self.dialect.as_ref().and_then(|d| d.waiting())
+    }
+
+    /// How often a sign of life is sent.
+    fn keep_alive_every(&self) -> Option<Micros> {
+        self.plan.session.keep_alive.or_else(|| self.plan.dialect.capabilities().keep_alive_every)
     }
 
     /// The server's session message.
@@ -56,7 +75,7 @@ impl Device {
         let Link::Online(online) = self.link else { return };
         let after = now - online.since;
         self.event(Event::SessionReady { after, total: now - online.planned });
-        let asked = online.ready.is_none();
+        let asked = online.ready.is_none() && online.resumes;
         self.trouble_session(after, asked && resumed);
         if self.plan.session.resume
             && let Some(name) = name
@@ -74,20 +93,37 @@ impl Device {
     /// When the device stops waiting to hear whether its session goes on.
     pub(super) fn session_deadline(&self) -> Micros {
         match self.link {
-            Link::Online(Online { ready: None, since, .. }) => since + self.plan.session.connect_timeout,
+            Link::Online(Online { ready: None, since, .. }) => {
+                since + self.waiting().map_or(self.plan.session.connect_timeout, |w| w.limit)
+            }
             _ => Micros::NEVER,
         }
     }
 
     /// Servers need not send a session message; this one should have.
     pub(super) fn session_overdue(&mut self, now: Micros) {
-        if self.session_deadline() <= now {
+        if self.session_deadline() > now {
+            return;
+        }
+        if let Some(Waiting { event, limit }) = self.waiting() {
+            let detail = format!("the server did not say `{event}` within {limit} of the connection");
+            let detail = self.with_complaint(detail);
+            self.fail(now, (FailureClass::Unready, detail));
+        } else {
             let limit = self.plan.session.connect_timeout;
             self.session = None;
             self.start_afresh(
                 now,
                 &format!("the server did not say within {limit} whether the session goes on"),
             );
+        }
+    }
+
+    /// What was seen, with what the description of the dialect did not see.
+    pub(super) fn with_complaint(&self, detail: String) -> String {
+        match self.dialect.as_ref().and_then(|d| d.complaint()) {
+            Some(complaint) => format!("{detail}; {complaint}"),
+            None => detail,
         }
     }
 
@@ -228,12 +264,13 @@ impl Device {
             );
         }
         if online.next_heartbeat <= now
-            && let Some(every) = self.plan.session.keep_alive
+            && let Some(every) = self.keep_alive_every()
         {
             let planned = online.next_heartbeat;
             online.next_heartbeat = now + every;
             if online.heartbeat_sent.is_none() {
-                online.heartbeat_sent = Some(now);
+                let answered = self.plan.dialect.capabilities().keep_alive_answered;
+                online.heartbeat_sent = answered.then_some(now);
                 if let Some(dialect) = &mut self.dialect {
                     dialect.keep_alive(&mut self.frames);
                 }

@@ -69,14 +69,13 @@ impl Device {
                     } else {
                         "no answer"
                     };
-                    (FailureClass::Timeout, format!("{got} within {timeout} of the end of speech"))
+                    let detail = format!("{got} within {timeout} of the end of speech");
+                    (FailureClass::Timeout, self.with_complaint(detail))
                 }
                 Some(_) => {
                     let media = turn.playback.media();
-                    (
-                        FailureClass::ReplyStalled,
-                        format!("nothing for {gap} after {media} of audio, and no end of the reply"),
-                    )
+                    let detail = format!("nothing for {gap} after {media} of audio, and no end of the reply");
+                    (FailureClass::ReplyStalled, self.with_complaint(detail))
                 }
             };
             self.fail(now, fault);
@@ -126,7 +125,9 @@ impl Device {
             {
                 turn.record.speech_lost += speech.skip_due(now, Micros::ZERO).0;
             }
-            (self.speech, self.cough) = (None, None);
+            self.cough = None;
+            let open = self.plan.dialect.capabilities().open_microphone && turn.on_wire;
+            self.speech = self.speech.take().filter(|s| open && s.spoken_out());
         }
         // After an interruption the next turn has begun already.
         if self.next_start.is_none() && self.turn.is_none() {

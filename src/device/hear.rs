@@ -11,10 +11,6 @@ use crate::scenario::EndOfTurn;
 use crate::time::Micros;
 use crate::transport::Frame;
 
-/// How long after an interruption messages without an id may still be of the old reply (a second, stale "stop" has
-/// been seen half a second after the first).
-const SWALLOW: Micros = Micros::from_secs(1);
-
 /// Which turn a message belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
@@ -39,6 +35,10 @@ impl Device {
         let mut meanings = std::mem::take(&mut self.meanings);
         if let Some(dialect) = &mut self.dialect {
             dialect.read(frame, &mut meanings);
+            dialect.replies(&mut self.frames);
+        }
+        if !self.frames.is_empty() {
+            self.send_frames(now, None, true);
         }
         for meaning in meanings.drain(..) {
             // A message may end the connection; what comes after it in the same frame is for nobody.
@@ -47,6 +47,7 @@ impl Device {
             }
         }
         self.meanings = meanings;
+        self.opening_done(now);
         self.link_delay = None;
     }
 
@@ -65,12 +66,15 @@ impl Device {
             }
             Meaning::SpeechStopped { turn } => self.milestone(now, turn, |r| &mut r.endpoint, true),
             Meaning::Partial { turn, .. } => self.milestone(now, turn, |r| &mut r.first_partial, false),
-            Meaning::Final { turn, .. } => self.milestone(now, turn, |r| &mut r.final_transcript, true),
+            Meaning::Final { turn, .. } => {
+                self.milestone(now, turn, |r| &mut r.final_transcript, true);
+                self.recognised(now);
+            }
             Meaning::Token { turn, text } => self.token(now, turn, &text),
             Meaning::Audio { turn, payload } => self.audio(now, turn, &payload, ear),
             Meaning::ReplyDone { turn, interrupted } => self.reply_done(now, turn, interrupted, ear),
             Meaning::Error { turn, code, message } => self.server_error(now, turn, &code, &message),
-            Meaning::Ignored(_) => {}
+            Meaning::Ignored(_) | Meaning::Unmatched => {}
             Meaning::Garbage(why) => self.fail(now, (FailureClass::Protocol, why)),
         }
     }
@@ -140,8 +144,26 @@ impl Device {
 
     /// The server has decided that the user has finished: the microphone closes once the utterance is out.
     fn hush(&mut self) {
+        if self.plan.dialect.capabilities().open_microphone {
+            return;
+        }
         if let Some(speech) = &mut self.speech {
             speech.hush();
+        }
+    }
+
+    /// Where speech is recognised and nothing else, the turn is complete with its final transcript.
+    fn recognised(&mut self, now: Micros) {
+        // One that comes while the user still speaks is of a part of what is said.
+        let complete = |t: &mut Box<Turn>| {
+            t.record.final_transcript.is_some() && now >= t.record.end_of_speech && t.on_wire
+        };
+        if self.plan.dialect.capabilities().stt
+            && let Some(mut turn) = self.turn.take_if(complete)
+        {
+            turn.record.final_transcript = Some(now);
+            turn.record.reply_done = Some(now);
+            self.finish(now, turn, Outcome::Succeeded);
         }
     }
 
@@ -199,7 +221,18 @@ impl Device {
         }
     }
 
-    fn reply_done(&mut self, now: Micros, turn: Option<u32>, interrupted: bool, ear: &mut Ear) {
+    /// Where no message ends a reply, quiet does.
+    pub(super) fn fell_quiet(&mut self, now: Micros, ear: &mut Ear) {
+        let Some(quiet) = self.plan.dialect.capabilities().quiet else { return };
+        let over = |t: &Turn| t.record.first_byte.is_some() && t.deadline(Micros::NEVER, quiet) <= now;
+        let ids = [&self.interrupted, &self.turn]
+            .map(|t| t.as_deref().filter(|t| over(t)).map(|t| t.record.session_turn));
+        for id in ids.into_iter().flatten() {
+            self.reply_done(now, Some(id), false, ear);
+        }
+    }
+
+    pub(super) fn reply_done(&mut self, now: Micros, turn: Option<u32>, interrupted: bool, ear: &mut Ear) {
         let limit = self.plan.playback.max_stall_ratio;
         match self.whose(turn) {
             Whose::Interrupted => {
@@ -213,7 +246,7 @@ impl Device {
                         Some(if interrupted { end.min(now) } else { end }.max(barge_in.planned));
                     barge_in.acknowledged = interrupted.then_some(now);
                 }
-                self.stale_until = now + SWALLOW;
+                self.stale_until = now + self.plan.dialect.capabilities().swallow;
                 // A cut reply is judged by having been cut, not by its length.
                 let outcome = if interrupted { Outcome::Interrupted } else { outcome };
                 self.finish(now, t, outcome);
@@ -249,6 +282,13 @@ impl Device {
                         Outcome::Failed(FailureClass::Protocol, detail.into())
                     }
                     (false, _) => t.complete(now, ear, limit),
+                };
+                let outcome = match outcome {
+                    // A reply without audio may be one whose audio was not recognised.
+                    Outcome::Failed(FailureClass::Silent, why) if t.record.first_byte.is_none() => {
+                        Outcome::Failed(FailureClass::Silent, self.with_complaint(why.into()).into())
+                    }
+                    other => other,
                 };
                 let mismatch = matches!(outcome, Outcome::Failed(FailureClass::FormatMismatch, _));
                 self.answered = Some(t.answered());

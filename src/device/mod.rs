@@ -162,6 +162,8 @@ pub struct Device {
     stale_until: Micros,
     speech: Option<Speech>,
     cough: Option<Speech>,
+    /// Until when a device that leaves waits for the answer to its goodbye; `NEVER`: it has not said any.
+    parting_until: Micros,
     out: VecDeque<Output>,
     meanings: Vec<Meaning>,
     frames: Vec<Frame>,
@@ -193,8 +195,10 @@ struct Online {
     planned: Micros,
     /// When it was upgraded.
     since: Micros,
-    /// Since when the device can speak; `None`: it waits to hear whether its session goes on.
+    /// Since when the device can speak; `None`: it waits for the opening, or to hear whether its session goes on.
     ready: Option<Micros>,
+    /// It has asked for the session that it had before.
+    resumes: bool,
     local_port: u16,
     next_heartbeat: Micros,
     /// A heartbeat that has not been answered yet.
@@ -236,6 +240,7 @@ impl Device {
             stale_until: Micros::ZERO,
             speech: None,
             cough: None,
+            parting_until: Micros::NEVER,
             out: VecDeque::new(),
             meanings: Vec::new(),
             frames: Vec::new(),
@@ -303,6 +308,7 @@ impl Device {
         let next_start = self.next_start.filter(|&t| t < self.leave_at);
         match self.link {
             Link::Gone => return Micros::NEVER,
+            _ if self.parting_until < Micros::NEVER => return self.parting_until,
             Link::Offline { retry_at } => earliest(retry_at),
             Link::Connecting { planned } => earliest(planned + self.plan.session.connect_timeout),
             Link::Online(online) => {
@@ -324,6 +330,14 @@ impl Device {
             earliest(self.session_deadline());
         }
         earliest(self.strike_deadline());
+        if let Some(quiet) = self.plan.dialect.capabilities().quiet {
+            let heard = |t: &&Turn| t.record.first_byte.is_some();
+            for turn in
+                [self.turn.as_deref(), self.interrupted.as_deref()].into_iter().flatten().filter(heard)
+            {
+                earliest(turn.deadline(self.plan.turn.timeout, quiet));
+            }
+        }
         if let Some(turn) = &self.turn {
             earliest(turn.deadline(self.plan.turn.timeout, self.plan.turn.gap_timeout));
             earliest(self.barge_in_at(turn).unwrap_or(Micros::NEVER));
@@ -345,6 +359,11 @@ impl Device {
         match input {
             Input::Tick => {}
             Input::Connected(times) => self.connected(now, times),
+            // As it was asked to.
+            Input::Closed(_) if self.parting_until < Micros::NEVER => {
+                self.event(Event::Disconnected);
+                return self.gone();
+            }
             Input::Closed(Closed { class, detail }) => self.lost(now, class, detail),
             Input::Frame(frame) => self.hear(now, &frame, ear),
             Input::Written(session_turn) => {
@@ -363,11 +382,15 @@ impl Device {
             Input::LeaveAt(at) => self.leave_at = self.leave_at.min(at),
             Input::Abort { owed } => return self.abort(now, owed),
         }
+        self.fell_quiet(now, ear);
         self.tick(now);
     }
 
     /// Does what is due.
     fn tick(&mut self, now: Micros) {
+        if self.parting_until < Micros::NEVER {
+            return self.leave(now);
+        }
         if self.turn.is_none() && self.interrupted.is_none() && self.leaving(now) {
             return self.leave(now);
         }
@@ -414,6 +437,9 @@ impl Device {
         self.give_up_trouble(now);
         match self.link {
             Link::Online(_) => {
+                if self.parts(now) {
+                    return;
+                }
                 self.event(Event::Disconnected);
                 self.out.push_back(Output::Goodbye);
             }
@@ -421,6 +447,20 @@ impl Device {
             Link::Offline { .. } | Link::Gone => {}
         }
         self.gone();
+    }
+
+    /// Says goodbye, and waits for the answer where there is one. True while it does.
+    fn parts(&mut self, now: Micros) -> bool {
+        if self.parting_until == Micros::NEVER {
+            if let Some(dialect) = &mut self.dialect {
+                dialect.goodbye(&mut self.frames);
+            }
+            self.send_frames(now, None, false);
+            let waits = self.dialect.as_ref().and_then(|d| d.parting());
+            self.parting_until = now + waits.unwrap_or_default();
+        }
+        let answered = self.dialect.as_ref().is_none_or(|d| d.parting().is_none());
+        !answered && now < self.parting_until
     }
 
     fn gone(&mut self) {

@@ -82,7 +82,7 @@ pub struct Lower {
 
 impl Spoken {
     /// Wraps a clip in a dialect.
-    pub fn new(clip: Clip, dialect: Dialect, encoding: Encoding) -> Self {
+    pub fn new(clip: Clip, dialect: &Dialect, encoding: Encoding) -> Self {
         let prepare = |c| dialect.prepare(c, encoding);
         let (speech, silence) =
             (clip.speech.iter().map(prepare).collect(), clip.silence.iter().map(prepare).collect());
@@ -91,7 +91,7 @@ impl Spoken {
 
     /// Adds the same clip at a lower bit rate. False (and nothing is added) when its chunks are not the same.
     #[must_use]
-    pub fn add_lower(&mut self, clip: &Clip, dialect: Dialect, encoding: Encoding) -> bool {
+    pub fn add_lower(&mut self, clip: &Clip, dialect: &Dialect, encoding: Encoding) -> bool {
         let same = |a: &[Chunk], b: &[Chunk]| {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a.due, a.media) == (b.due, b.media))
         };

@@ -82,7 +82,10 @@ impl Speech {
         let last = looped.last().filter(|_| self.silence)?;
         let n = self.next - clip.speech.len();
         let passes = (n / looped.len()) as i64;
-        Some(self.start + clip.last_due() + last.due * passes + looped[n % looped.len()].due)
+        let after = last.due * passes + looped[n % looped.len()].due;
+        let can = self.plan.dialect.capabilities();
+        let enough = !can.open_microphone && can.tail_max.is_some_and(|most| after > most);
+        (!enough).then(|| self.start + clip.last_due() + after)
     }
 
     /// The next chunk, to be sent now at this bit rate (0 the highest).

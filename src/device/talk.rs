@@ -183,7 +183,19 @@ impl Device {
                 self.speech = Some(speech);
                 break;
             };
-            let Some(turn) = &mut self.turn else { break };
+            let Some(turn) = &mut self.turn else {
+                // Between turns, an open microphone hears silence.
+                let piece = Some(speech.piece());
+                if let (Some(dialect), Some(chunk)) = (&mut self.dialect, speech.take(0)) {
+                    let frame = dialect.audio(chunk);
+                    let (what, last_of_turn) = (Sent::Audio, None);
+                    let send = Outgoing { frame, planned: due, what, last_of_turn, waited: false, piece };
+                    self.out.push_back(Output::Send(send));
+                    self.speech = Some(speech);
+                    continue;
+                }
+                break;
+            };
             let session_turn = turn.record.session_turn;
             let marks_end = turn.record.last_send_planned == due;
             let rate = self.bitrate.as_ref().map_or(0, Bitrate::at);
@@ -285,6 +297,8 @@ impl Device {
                 dialect.interrupt(turn.record.session_turn, &mut self.frames);
             }
             self.send_frames(at, None, false);
+        } else if let Some(dialect) = &mut self.dialect {
+            dialect.barge_in(turn.record.session_turn);
         }
         self.interrupted = Some(turn);
         // The user goes on to say the next thing.

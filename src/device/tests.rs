@@ -44,7 +44,7 @@ fn clip(name: &str, chunks: i64, silence: i64) -> Spoken {
         speech: (0..chunks).map(chunk).collect(),
         silence: (0..silence).map(chunk).collect(),
     };
-    Spoken::new(clip, Dialect::Envelope, Encoding::Binary)
+    Spoken::new(clip, &Dialect::Envelope, Encoding::Binary)
 }
 
 pub(crate) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> {
@@ -58,6 +58,7 @@ pub(crate) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> 
             vad: end == EndOfTurn::Vad,
             locale: "en-US".to_owned(),
             voice: "default".to_owned(),
+            ..SessionSetup::default()
         }),
         utterances: vec![clip("one", 10, if end == EndOfTurn::Vad { 3 } else { 0 })],
         sounds: vec![clip("cough", 2, 0)],

@@ -90,7 +90,7 @@ impl Watch {
     pub fn new(plan: Arc<Plan>, device: u32, record: bool) -> Self {
         let (up, down) = (plan.setup.up.sample_rate, plan.setup.down.sample_rate);
         Self {
-            dialect: plan.dialect.device(&plan.setup, device),
+            dialect: plan.dialect.apart().device(&plan.setup, device),
             conversation: Conversation::new(up, down, plan.playback.prebuffer, record),
             plan,
             device,
@@ -239,6 +239,7 @@ impl Watch {
     fn understand(&mut self, at: Micros, frame: Frame, turn: Option<u32>) {
         let mut meanings = Vec::new();
         self.dialect.read(&frame, &mut meanings);
+        self.dialect.replies(&mut Vec::new());
         let (mut audio, mut stall) = (None, None);
         for meaning in &meanings {
             if let Meaning::Audio { payload, .. } = meaning {
@@ -249,10 +250,19 @@ impl Watch {
         let named = meanings.iter().find_map(turn_of);
         let open = self.open.iter().rfind(|o| named.is_none_or(|id| o.session_turn == id));
         let turn = turn.or_else(|| open.map(|o| o.turn));
+        let names: Vec<_> = meanings.iter().map(name_of).collect();
+        let told: Vec<_> = names.iter().copied().filter(|n| *n != "ignored").collect();
+        // Where a description decides what a frame means, that is what one wants to see.
+        let by_description = self.plan.dialect.described().is_some() && audio.is_none();
+        let note = match &told[..] {
+            [] | ["garbage" | "unmatched" | "pong"] => meanings.into_iter().find_map(note_on),
+            _ if by_description => Some(told.join(", ")),
+            _ => meanings.into_iter().find_map(note_on),
+        };
         let seen = Seen {
             frame: Some(frame),
-            meanings: meanings.iter().map(name_of).collect(),
-            note: meanings.into_iter().find_map(note_on).unwrap_or_default(),
+            meanings: names,
+            note: note.unwrap_or_default(),
             audio,
             ..Seen::default()
         };
@@ -311,6 +321,11 @@ impl Watch {
     fn progress(&mut self, at: Micros, record: &TurnRecord) {
         if !self.open.iter().any(|o| o.turn == record.turn) {
             self.begin(at, record);
+        }
+        // What reads along hears of turns and interruptions as the device's own does.
+        self.dialect.turn_start(record.session_turn, &mut Vec::new());
+        if record.barge_in.is_some() && record.reply_done.is_none() {
+            self.dialect.barge_in(record.session_turn);
         }
         for (name, text, when) in milestones(record) {
             let open = self.open.iter_mut().find(|o| o.turn == record.turn);
@@ -412,7 +427,8 @@ impl Watch {
         match event {
             Event::Connected { .. } => {
                 (self.connected, self.refusals) = (true, 0);
-                self.dialect = self.plan.dialect.device(&self.plan.setup, self.device);
+                self.dialect = self.plan.dialect.apart().device(&self.plan.setup, self.device);
+                self.dialect.open(None, &mut Vec::new());
             }
             Event::ConnectionLost { class, detail, established } => {
                 self.refusals += u32::from(!established);
@@ -444,7 +460,11 @@ const fn turn_of(meaning: &Meaning) -> Option<u32> {
         | Meaning::Audio { turn, .. }
         | Meaning::ReplyDone { turn, .. }
         | Meaning::Error { turn, .. } => *turn,
-        Meaning::Ready { .. } | Meaning::Pong | Meaning::Ignored(_) | Meaning::Garbage(_) => None,
+        Meaning::Ready { .. }
+        | Meaning::Pong
+        | Meaning::Ignored(_)
+        | Meaning::Unmatched
+        | Meaning::Garbage(_) => None,
     }
 }
 
@@ -462,6 +482,7 @@ const fn name_of(meaning: &Meaning) -> &'static str {
         Meaning::Error { .. } => "error",
         Meaning::Pong => "pong",
         Meaning::Ignored(_) => "ignored",
+        Meaning::Unmatched => "unmatched",
         Meaning::Garbage(_) => "garbage",
     }
 }
@@ -470,6 +491,7 @@ const fn name_of(meaning: &Meaning) -> &'static str {
 fn note_on(meaning: Meaning) -> Option<String> {
     match meaning {
         Meaning::Garbage(why) => Some(format!("not understood: {why}")),
+        Meaning::Unmatched => Some("no rule of the dialect matches it".to_owned()),
         Meaning::Ignored(what) => Some(format!("no consequence: {what}")),
         Meaning::Pong => Some("answers our keep-alive".to_owned()),
         _ => None,

@@ -25,7 +25,7 @@
 //! comes then, and an `interrupt` may come a second time: a server ignores it when the reply has stopped.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -33,21 +33,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Capabilities, DeviceDialect, Encoding, Meaning, OpenRequest, Prepared, Request, ServerDialect,
-    SessionSetup, TextGranularity,
+    SessionSetup,
 };
 use crate::audio::{AudioFormat, Chunk};
 use crate::transport::{Frame, Text};
 
 /// What the dialect can do: everything.
-pub const CAPABILITIES: Capabilities = Capabilities {
-    name: "envelope",
-    text: TextGranularity::Token,
-    formats: &[],
+pub static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(|| Capabilities {
     base64: true,
     interrupt: true,
     vad: true,
     resume: true,
-};
+    ..Capabilities::named("envelope")
+});
 
 /// Every message, either way: unknown types and fields are tolerated, as real servers add their own.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -296,7 +294,7 @@ impl ServerDialect for Server {
             Answer::SpeechStopped { turn } => Message::turn("speech_stopped", turn).frame(),
             Answer::Partial { turn, text: t } => text("transcript_partial", turn, t),
             Answer::Final { turn, text: t } => text("transcript_final", turn, t),
-            Answer::Token { turn, text: t } => text("llm_token", turn, t),
+            Answer::Token { turn, text: t, .. } => text("llm_token", turn, t),
             Answer::Audio { turn, payload } if self.base64 => {
                 base64_frame("tts_audio_chunk", Some(turn), &payload)
             }
@@ -312,6 +310,8 @@ impl ServerDialect for Server {
             }
             .frame(),
             Answer::Pong => Message::new("pong").frame(),
+            // The dialect has no words for these.
+            Answer::Listening { .. } | Answer::SpeechStarted { .. } | Answer::Goodbye => return,
         });
     }
 }
@@ -327,7 +327,15 @@ mod tests {
     fn setup(encoding: Encoding, vad: bool) -> Arc<SessionSetup> {
         let up = AudioFormat { codec: Codec::Opus, sample_rate: 16_000 };
         let down = AudioFormat { codec: Codec::Opus, sample_rate: 24_000 };
-        Arc::new(SessionSetup { up, down, encoding, vad, locale: "en-US".into(), voice: "default".into() })
+        Arc::new(SessionSetup {
+            up,
+            down,
+            encoding,
+            vad,
+            locale: "en-US".into(),
+            voice: "default".into(),
+            ..SessionSetup::default()
+        })
     }
 
     #[test]
@@ -368,7 +376,7 @@ mod tests {
             let mut frames = Vec::new();
             for a in [
                 Answer::Ready { session: "s1".into(), down: s.down, resumed: true },
-                Answer::Token { turn: 0, text: "Hi".into() },
+                Answer::Token { turn: 0, text: "Hi".into(), last: true },
                 Answer::Audio { turn: 0, payload: chunk.payload.clone() },
                 Answer::Done { turn: 0, interrupted: true },
                 Answer::Error { turn: None, code: "overloaded", message: "try later".into() },

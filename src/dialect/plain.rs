@@ -4,10 +4,14 @@
 //! PCM16 comes back. The text `ping` is answered by `pong`; transcripts come as `{"type":"transcript","text":…}`.
 //! There is no reply text (so no TTFT), no server-side end of speech, and no way to interrupt.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
 use serde::Deserialize;
 
 use super::{
-    Answer, Capabilities, DeviceDialect, Meaning, Prepared, Request, ServerDialect, TextGranularity,
+    Answer, Capabilities, DeviceDialect, Handshake, Meaning, OpenRequest, Prepared, Request, ServerDialect,
+    TextGranularity,
 };
 use crate::audio::{AudioFormat, Codec};
 use crate::transport::Frame;
@@ -16,15 +20,13 @@ use crate::transport::Frame;
 pub const FORMAT: AudioFormat = AudioFormat { codec: Codec::Pcm16, sample_rate: 16_000 };
 
 /// What the dialect can do.
-pub const CAPABILITIES: Capabilities = Capabilities {
-    name: "plain",
+pub static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(|| Capabilities {
     text: TextGranularity::None,
-    formats: &[FORMAT],
-    base64: false,
-    interrupt: false,
-    vad: false,
-    resume: false,
-};
+    formats: Cow::Borrowed(&[FORMAT]),
+    down_formats: Cow::Borrowed(&[FORMAT]),
+    whole_reply: true,
+    ..Capabilities::named("plain")
+});
 
 #[derive(Deserialize)]
 struct Message {
@@ -91,6 +93,12 @@ pub struct Server {
 }
 
 impl ServerDialect for Server {
+    fn connected(&mut self, _: &str, _: &Handshake, out: &mut Vec<Request>, _: &mut Vec<Frame>) {
+        // There is no opening in this dialect: it has one format.
+        let open = OpenRequest { up: Some(FORMAT), down: Some(FORMAT), ..OpenRequest::default() };
+        out.push(Request::Open(Box::new(open)));
+    }
+
     fn read(&mut self, frame: &Frame, out: &mut Vec<Request>) {
         out.push(match frame {
             Frame::Binary(payload) => Request::Audio(payload.clone()),
@@ -118,7 +126,10 @@ impl ServerDialect for Server {
             Answer::Ready { .. }
             | Answer::SpeechStopped { .. }
             | Answer::Partial { .. }
-            | Answer::Token { .. } => {}
+            | Answer::Listening { .. }
+            | Answer::SpeechStarted { .. }
+            | Answer::Token { .. }
+            | Answer::Goodbye => {}
         }
     }
 }

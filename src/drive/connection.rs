@@ -177,7 +177,7 @@ impl DeviceTask {
             },
             Connection::Open(_) => self.poll_read(cx, now),
             Connection::Closing(transport, deadline) => {
-                if transport.poll_close(cx, 1000).is_ready() || *deadline <= now {
+                if transport.poll_close(cx, self.shared.close_code).is_ready() || *deadline <= now {
                     self.drop_connection();
                 }
                 false

@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod debug;
 pub mod division;
+pub mod heard;
 pub mod hearsay;
 pub mod links;
 pub mod outcome;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::heard;
 use super::run::{Finished, Load};
 use crate::device::plan::Plan;
 use crate::event::{PREBUFFERS, TurnRecord};
@@ -176,7 +177,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         gate: Some(run.gate.clone()),
         target: TargetInfo {
             url,
-            dialect: plan.dialect.capabilities().name.to_owned(),
+            dialect: plan.dialect.capabilities().name.to_string(),
             text_granularity: format!("{:?}", plan.dialect.capabilities().text).to_lowercase(),
             embedded,
             tls,
@@ -204,7 +205,9 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         network,
         shard,
         processes: Vec::new(),
+        dialect: heard::result(plan, &scenario.secrets()),
     };
+    result.notes.extend(result.dialect.as_ref().map(heard::notes).into_iter().flatten());
     result.thresholds = judge_all(&scenario.thresholds, &result, Rule::of(&scenario.gate));
     result.verdict = verdict(&result, run.interrupted);
     result
@@ -431,7 +434,7 @@ pub(super) fn playback(totals: &Totals) -> Vec<PlaybackResult> {
 
 fn audio(scenario: &Scenario, plan: &Plan, tls: bool) -> AudioInfo {
     let s = &scenario.audio.settings;
-    let cost = Wire::up(s, plan.dialect, scenario.audio.encoding, tls);
+    let cost = Wire::up(s, &plan.dialect, scenario.audio.encoding, tls);
     AudioInfo {
         codec: s.format.codec.name().to_owned(),
         sample_rate: s.format.sample_rate,

@@ -12,7 +12,8 @@ use crate::audio::chunk::encode_all;
 use crate::audio::library::Library;
 use crate::audio::{CodecSettings, Sound};
 use crate::device::plan::{Beat, Plan, Spoken};
-use crate::dialect::SessionSetup;
+use crate::dialect::connect::Connector;
+use crate::dialect::{Given, SessionSetup};
 use crate::event::FailureClass;
 use crate::exit::{Exit, Failure};
 use crate::reference::child::{Child, Order};
@@ -56,7 +57,7 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
         Some(b) => encode(&load(&b.sounds)?, EndOfTurn::Signal)?,
         None => Vec::new(),
     };
-    let (dialect, encoding) = (scenario.target.dialect, audio.encoding);
+    let (dialect, encoding) = (&scenario.target.dialect, audio.encoding);
     let spoken =
         |clips: Vec<_>| clips.into_iter().map(|c| Spoken::new(c, dialect, encoding)).collect::<Vec<_>>();
     let mut spoken_utterances = spoken(utterances);
@@ -75,15 +76,8 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
     }
     let plan = Plan {
         seed: Seed(scenario.seed),
-        dialect: scenario.target.dialect,
-        setup: Arc::new(SessionSetup {
-            up: audio.settings.format,
-            down: audio.down,
-            encoding: audio.encoding,
-            vad: scenario.turn.end == EndOfTurn::Vad,
-            locale: scenario.session.locale.clone(),
-            voice: scenario.session.voice.clone(),
-        }),
+        dialect: dialect.clone(),
+        setup: setup(scenario),
         utterances: spoken_utterances,
         sounds: spoken(coughs),
         turn: scenario.turn.clone(),
@@ -105,6 +99,29 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
         })
         .collect();
     Ok(Speech { plan: Arc::new(plan), fixtures, sounds })
+}
+
+/// What connections are opened with.
+fn setup(scenario: &Scenario) -> Arc<SessionSetup> {
+    let audio = &scenario.audio;
+    // The embedded server's own token is known.
+    let own = scenario.reference.token.as_ref().filter(|_| scenario.target.url.is_none());
+    let token = scenario.target.token.as_ref().or(own);
+    Arc::new(SessionSetup {
+        up: audio.settings.format,
+        down: audio.down,
+        encoding: audio.encoding,
+        vad: scenario.turn.end == EndOfTurn::Vad,
+        locale: scenario.session.locale.clone(),
+        voice: scenario.session.voice.clone(),
+        given: Arc::new(Given {
+            seed: Seed(scenario.seed),
+            token: token.cloned(),
+            columns: Arc::clone(&scenario.target.values),
+            chunk: audio.settings.chunk,
+            frame: audio.settings.frame,
+        }),
+    })
 }
 
 /// Starts the embedded server, when the scenario has no target of its own. Its log goes to `truth`.
@@ -154,6 +171,7 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
     // The embedded server's own token is known; a user's server is told in target.headers.
     let mut headers = target.headers.clone();
     if let (Some(_), Some(token)) = (server, &scenario.reference.token)
+        && (target.dialect.described().is_none() || !target.dialect.token_in_opening())
         && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
     {
         headers.push(("Authorization".to_owned(), Secret::new(format!("Bearer {}", token.reveal()))));
@@ -164,6 +182,7 @@ pub async fn endpoint(scenario: &Scenario, server: Option<&Child>) -> Result<End
         authority: parts.authority.to_owned(),
         path: Secret::new(parts.path),
         headers,
+        connector: Connector::new(&target.dialect, &setup(scenario)),
         values: Arc::clone(&target.values),
         tls,
         max_message: scenario.session.max_message as usize,

@@ -88,6 +88,8 @@ pub struct Shared {
     pub control: Cell<(u32, Control)>,
     /// Playing time of a byte sent, µs.
     us_per_byte: f64,
+    /// Close code of devices that leave.
+    pub(super) close_code: u16,
     /// Connections whose server must not hear that they have ended, the oldest first.
     graves: RefCell<VecDeque<Box<dyn Transport>>>,
 }
@@ -98,15 +100,20 @@ const GRAVES: usize = 2_000;
 impl Shared {
     /// For devices that follow `plan`; needs a tokio runtime.
     pub fn new(clock: Clock, plan: &Plan, endpoint: Arc<Endpoint>) -> io::Result<Self> {
-        let has_text = plan.dialect.capabilities().text != crate::dialect::TextGranularity::None;
+        let can = plan.dialect.capabilities();
+        let mut recorder = Recorder::new(plan.warmup, can.text != crate::dialect::TextGranularity::None);
+        if can.stt {
+            recorder.without_replies();
+        }
         Ok(Self {
             clock,
             timers: Timers::new(clock)?,
             endpoint,
-            recorder: RefCell::new(Recorder::new(plan.warmup, has_text)),
+            recorder: RefCell::new(recorder),
             ear: RefCell::new(Ear::new(plan.setup.down)),
             control: Cell::new((0, Control::Run)),
             us_per_byte: plan.us_per_byte(),
+            close_code: can.close_code,
             graves: RefCell::default(),
         })
     }

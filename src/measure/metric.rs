@@ -48,6 +48,16 @@ macro_rules! metrics {
     };
 }
 
+impl Metric {
+    /// True for what needs a reply with audio.
+    pub fn is_of_reply(self) -> bool {
+        let name = self.name();
+        let of_audio =
+            ["ttfa", "stall_ratio", "audio_gap", "rtf", "lead_silence", "required_prebuffer", "barge_in"];
+        of_audio.iter().any(|n| name.starts_with(n))
+    }
+}
+
 metrics! {
     /// Time to first audio: end of speech → the first audible sample leaves the loudspeaker. Failures are +∞.
     Ttfa = "ttfa", Micros;

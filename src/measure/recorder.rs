@@ -317,6 +317,8 @@ pub struct Recorder {
     warmup: Micros,
     /// False when the dialect has no reply text: a failed turn then says nothing about TTFT.
     has_text: bool,
+    /// False when it recognises speech, and nobody replies: a failed turn then is a transcript that never came.
+    has_reply: bool,
     groups: Groups,
     open: OpenFaults,
     /// When load ends, and for how long after a cut a device need not have been heard of by then.
@@ -333,11 +335,17 @@ impl Recorder {
             in_turn: 0,
             warmup,
             has_text,
+            has_reply: true,
             groups: Groups::default(),
             open: OpenFaults::default(),
             end: Micros::NEVER,
             patience: Micros::ZERO,
         }
+    }
+
+    /// Turns are complete with their transcripts.
+    pub const fn without_replies(&mut self) {
+        self.has_reply = false;
     }
 
     /// Counts by group, too. Load ends at `end`: a device that was cut less than `patience` before need not have
@@ -482,7 +490,7 @@ impl Recorder {
                 if turn.warmup {
                     i.counts.warmup_ended += 1;
                 } else {
-                    i.turn(&turn, self.has_text);
+                    i.turn(&turn, self.has_text, self.has_reply);
                     if self.groups.are_any() {
                         i.network().turn(&turn, self.has_text);
                     }
@@ -498,7 +506,7 @@ impl Recorder {
 
 impl Interval {
     /// A counted turn ended: every number of it.
-    fn turn(&mut self, t: &TurnRecord, has_text: bool) {
+    fn turn(&mut self, t: &TurnRecord, has_text: bool, has_reply: bool) {
         let c = &mut self.counts;
         let counted = match &t.outcome {
             Outcome::Succeeded => &mut c.succeeded,
@@ -532,6 +540,9 @@ impl Interval {
                 Metric::TtfaAt120,
                 Metric::TtfaAt200,
             ];
+            if !has_reply {
+                return self.metrics[Metric::FinalTranscript as usize].record_infinite();
+            }
             for m in gated.into_iter().chain(has_text.then_some(Metric::Ttft)) {
                 self.metrics[m as usize].record_infinite();
             }

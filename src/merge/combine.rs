@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::check::{Process, Shards};
 use crate::measure::Totals;
 use crate::report::result::{
-    Generator, HostInfo, LoadPhase, ProcessResult, ShardInfo, ThreadResult, Validity, ValidityCheck,
+    DialectResult, Generator, HostInfo, LoadPhase, ProcessResult, ShardInfo, ThreadResult, Validity, ValidityCheck,
 };
 
 /// The check that every part of the fleet was played to its end.
@@ -98,6 +98,34 @@ pub(super) fn generator(shards: &Shards, totals: &Totals, most: u32) -> Generato
     all.cpu_us_per_message = all.cpu_us as f64 / messages.max(1) as f64;
     let over_base = all.rss_peak_bytes.saturating_sub(all.rss_base_bytes);
     all.rss_bytes_per_device = over_base / u64::from(all.devices.max(1));
+    all
+}
+
+/// What the rules of the dialect have seen in all of them.
+pub(super) fn dialect(shards: &Shards) -> Option<DialectResult> {
+    let mut all: Option<DialectResult> = None;
+    for d in shards.processes.iter().filter_map(|p| p.result.dialect.clone()) {
+        let Some(all) = &mut all else {
+            all = Some(d);
+            continue;
+        };
+        // Without `..`: who adds a field decides here what it is of several processes.
+        let DialectResult { connections, rules, unmatched, examples } = d;
+        all.connections += connections;
+        all.unmatched += unmatched;
+        for rule in rules {
+            match all.rules.iter_mut().find(|r| r.name == rule.name) {
+                Some(known) => known.fired += rule.fired,
+                None => all.rules.push(rule),
+            }
+        }
+        for example in examples {
+            match all.examples.iter_mut().find(|e| e.shape == example.shape) {
+                Some(known) => known.count += example.count,
+                None => all.examples.push(example),
+            }
+        }
+    }
     all
 }
 

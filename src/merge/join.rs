@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::check::{Process, Shards};
 use super::combine;
 use super::record::End;
+use crate::drive::heard;
 use crate::drive::outcome::{self, Measured, Names};
 use crate::drive::run::Sinks;
 use crate::gate::{Rule, judge_all};
@@ -123,7 +124,9 @@ pub fn join(mut shards: Shards, dir: &Path, command: String) -> Result<Merged, S
         shard: None,
         processes: combine::processes(&shards),
         gate: base.gate,
+        dialect: combine::dialect(&shards),
     };
+    result.notes.extend(result.dialect.as_ref().map(heard::notes).into_iter().flatten());
     result.thresholds = judge_all(
         &head.thresholds,
         &result,

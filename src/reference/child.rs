@@ -229,6 +229,7 @@ pub fn embedded() -> Result<(), String> {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         secure: order.secure,
         truth: order.truth,
+        heard: None,
         clock: Clock::with_epoch_us(order.epoch_us),
     })?;
     say(&Ready { url: server.url(), ca_pem: server.ca_pem().map(str::to_owned), pid: std::process::id() })?;

@@ -295,7 +295,14 @@ mod tests {
         let ws = runtime.block_on(WebSocketStream::from_raw_socket(wire, Role::Server, None));
         let waker = std::task::Waker::noop();
         let peer = ([127, 0, 0, 1], 1).into();
-        let mut session = Session::new(world, peer, true, clock.now(), waker.clone());
+        let mut session = Session::new(
+            world,
+            peer,
+            true,
+            &crate::dialect::Handshake::default(),
+            clock.now(),
+            waker.clone(),
+        );
         session.on_frame(
             clock.now(),
             &Frame::text(

@@ -5,6 +5,7 @@
 //! child: the same in a process of its own                             ├─ pipeline, slots: what is said, when
 //! conductor: trouble on a timetable                                   ├─ replies: real speech, encoded once
 //!                                                                     ├─ sessions: those whose device is away, too
+//!                                                                     ├─ heard: what was said, as WAV files
 //!                                                                     ├─ fault, timetable: what goes wrong
 //!                                                                     └─ truth: what was done when
 //! ```
@@ -17,6 +18,7 @@ mod connection;
 mod ears;
 mod fault;
 mod freeze;
+mod heard;
 mod pipeline;
 mod plan;
 mod replies;

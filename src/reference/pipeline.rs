@@ -14,7 +14,6 @@ use std::task::Waker;
 
 use super::replies::Reply;
 use super::slots::{Slot, Slots};
-use crate::dialect::Dialect;
 use crate::scenario::{Pipeline as Arrangement, ReferencePlan};
 use crate::seed::Stream;
 use crate::time::Micros;
@@ -313,10 +312,10 @@ impl Pipeline {
             return Micros::NEVER;
         };
         let made = *voice + self.making(media - s.media);
-        // `plain` sends its reply in one message: holding it back to real time would be a slower server.
-        let paced = match self.plan.dialect {
-            Dialect::Plain => Micros(i64::MIN),
-            Dialect::Envelope => {
+        // A reply that is one message: holding it back to real time would be a slower server.
+        let paced = match self.plan.dialect.capabilities().whole_reply {
+            true => Micros(i64::MIN),
+            false => {
                 let first = self.voices.first().copied().unwrap_or(Micros::NEVER);
                 let (again, said) = self.pace;
                 first.max(again).saturating_add((media - said - self.plan.burst).max(Micros::ZERO))

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::ears::Memory;
+use super::heard::Shelf;
 use super::pipeline::Stages;
 use super::replies::{Replies, Spoken};
 use super::sessions::Sessions;
@@ -55,6 +56,8 @@ pub struct Options {
     pub secure: bool,
     /// Where to log what was done when.
     pub truth: Option<PathBuf>,
+    /// Where to keep the speech of each turn, as WAV files.
+    pub heard: Option<PathBuf>,
     /// The clock of the log.
     pub clock: Clock,
 }
@@ -161,6 +164,7 @@ impl Server {
             Some(path) => truth::Writer::start(path, &plan).map(|(t, w)| (t, Some(w)))?,
             None => (truth::Truth::default(), None),
         };
+        let heard = options.heard.as_deref().map(Shelf::new).transpose()?;
         let listener = listen(options.listen)
             .map_err(|e| format!("cannot listen on {}: {e}; choose another address", options.listen))?;
         let address = listener.local_addr().map_err(|e| e.to_string())?;
@@ -174,6 +178,7 @@ impl Server {
             plan,
             replies,
             truth: truth.clone(),
+            heard,
             stats: Arc::clone(&stats),
             sessions: Arc::clone(&sessions),
             clock,
@@ -272,6 +277,7 @@ struct Shared {
     stages: Stages,
     replies: Arc<Replies>,
     truth: truth::Truth,
+    heard: Option<Shelf>,
     stats: Arc<Stats>,
     sessions: Arc<Sessions>,
     clock: Clock,
@@ -315,6 +321,7 @@ fn thread(number: u32, shared: Shared, listener: TcpListener, ready: mpsc::Sende
                 stages: shared.stages,
                 replies: shared.replies,
                 truth: shared.truth,
+                heard: shared.heard,
                 stats: shared.stats,
                 memory: RefCell::new(Memory::new(level)),
             }),

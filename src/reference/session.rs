@@ -27,7 +27,7 @@ use super::sessions::{Line, Order};
 use super::truth::Row;
 use super::vad::Vad;
 use super::world::World;
-use crate::dialect::{Answer, Dialect, OpenRequest, Request, ServerDialect, plain};
+use crate::dialect::{Answer, Handshake, OpenRequest, Request, ServerDialect};
 use crate::scenario::Fault;
 use crate::time::Micros;
 use crate::transport::Frame;
@@ -109,6 +109,8 @@ pub(super) struct Session {
     frames: Vec<Frame>,
     /// A dialect that collects the reply owes the audio it was given.
     audio_owed: bool,
+    /// What a dialect says too late: when, once that is known; after which time.
+    late: Vec<(Option<Micros>, (Micros, Frame))>,
 }
 
 impl Session {
@@ -117,6 +119,7 @@ impl Session {
         world: Rc<World>,
         peer: SocketAddr,
         authorised: bool,
+        handshake: &Handshake,
         now: Micros,
         waker: Waker,
     ) -> Self {
@@ -145,16 +148,26 @@ impl Session {
             requests: Vec::new(),
             frames: Vec::new(),
             audio_owed: false,
+            late: Vec::new(),
         };
         session.check_idle(now);
-        if session.world.plan.dialect == Dialect::Plain {
-            // There is no opening in this dialect: it has one format.
-            session.open(
-                now,
-                OpenRequest { up: Some(plain::FORMAT), down: Some(plain::FORMAT), ..OpenRequest::default() },
-            );
-        }
+        session.greet(now, handshake);
         session
+    }
+
+    /// What a dialect does before a device has said anything.
+    fn greet(&mut self, now: Micros, handshake: &Handshake) {
+        let name = self.world.sessions.name(self.number);
+        let mut requests = std::mem::take(&mut self.requests);
+        let mut frames = std::mem::take(&mut self.frames);
+        self.dialect.connected(&name, handshake, &mut requests, &mut frames);
+        for frame in frames.drain(..) {
+            self.push(frame, Mark::default());
+        }
+        for request in requests.drain(..) {
+            self.on_request(now, request);
+        }
+        (self.requests, self.frames) = (requests, frames);
     }
 
     /// A frame arrived.
@@ -169,6 +182,7 @@ impl Session {
             self.on_request(now, request);
         }
         self.requests = requests;
+        self.collect_late();
     }
 
     /// The device said goodbye, with this code.
@@ -199,6 +213,7 @@ impl Session {
         if let Some((open, until)) = self.awaited.take() {
             self.ask_again(now, open, until);
         }
+        self.say_late(now);
         self.speak(now);
     }
 
@@ -215,6 +230,9 @@ impl Session {
         }
         if let Some((_, until)) = &self.awaited {
             at = at.min(*until);
+        }
+        for (due, _) in &self.late {
+            at = at.min(due.unwrap_or(Micros::ZERO));
         }
         let pipeline = self.talk.as_ref().and_then(|t| t.reply.as_ref()?.pipeline.as_ref());
         match pipeline {
@@ -304,7 +322,7 @@ impl Session {
     pub(super) fn gone(&mut self, now: Micros) {
         self.ended = true;
         let plan = &self.world.plan;
-        let keeps = plan.resume > Micros::ZERO && plan.dialect == Dialect::Envelope && !self.over;
+        let keeps = plan.resume > Micros::ZERO && plan.dialect.capabilities().resume && !self.over;
         match self.talk.take() {
             Some(talk) if keeps => self.park(now, talk),
             talk => {
@@ -330,15 +348,24 @@ impl Session {
             }
             Request::Ping | Request::Ignored => {}
             Request::Garbage(why) => self.complain(why),
-            Request::Audio(_) | Request::TurnEnd { .. } | Request::Interrupt { .. }
+            Request::Audio(_)
+            | Request::TurnStart { .. }
+            | Request::TurnEnd { .. }
+            | Request::Interrupt { .. }
                 if self.talk.is_none() =>
             {
                 // Once: a device that starts too early sends many chunks.
                 if !std::mem::replace(&mut self.complained, true) {
-                    self.complain("the first message must be `session_start`".to_owned());
+                    self.complain("speech before the session was opened (`envelope`: the first message must be `session_start`)".to_owned());
                 }
             }
             Request::Audio(payload) => self.on_audio(now, &payload),
+            Request::TurnStart { vad } => self.begin_turn(vad),
+            Request::Goodbye => {
+                self.answer(Answer::Goodbye, Mark::default());
+                self.over = true;
+                self.close(now, 1000, String::new());
+            }
             Request::TurnEnd { turn } => {
                 let detecting = self.talk.as_ref().and_then(|t| t.vad.as_ref());
                 // Where the server detects the end itself, the signal can only come early.
@@ -416,6 +443,26 @@ impl Session {
             self.push(frame, mark);
         }
         self.frames = frames;
+        self.collect_late();
+    }
+
+    /// Takes what the dialect says later.
+    fn collect_late(&mut self) {
+        let mut later = Vec::new();
+        self.dialect.later(&mut later);
+        // How late is counted from when somebody looks at the clock next: at once.
+        self.late.extend(later.into_iter().map(|(after, frame)| (None, (after, frame))));
+    }
+
+    /// Says what a dialect says too late.
+    fn say_late(&mut self, now: Micros) {
+        for (due, (after, _)) in &mut self.late {
+            due.get_or_insert(now + *after);
+        }
+        while let Some(n) = self.late.iter().position(|(due, _)| due.is_some_and(|d| d <= now)) {
+            let (_, (_, frame)) = self.late.remove(n);
+            self.push(frame, Mark::default());
+        }
     }
 
     fn push(&mut self, frame: Frame, mark: Mark) {

@@ -88,6 +88,7 @@ pub(super) fn world(plan: ReferencePlan) -> (Rc<World>, Kept) {
         truth,
         memory: RefCell::new(Memory::new(plan.vad_level)),
         sessions: Arc::new(Sessions::new(Arc::clone(&plan), Arc::clone(&stats))),
+        heard: None,
         conditions: Cell::new(Conditions::usual(&plan)),
         stats,
         plan,
@@ -113,7 +114,14 @@ impl Rig {
     /// One that comes later.
     pub(super) fn later(world: &Rc<World>, now: Micros) -> Self {
         let peer = ([127, 0, 0, 1], 40_000).into();
-        let session = Session::new(Rc::clone(world), peer, false, now, Waker::noop().clone());
+        let session = Session::new(
+            Rc::clone(world),
+            peer,
+            false,
+            &crate::dialect::Handshake::default(),
+            now,
+            Waker::noop().clone(),
+        );
         let mut rig = Self { session, now, written: Vec::new(), reads: true };
         rig.flush();
         rig

@@ -17,7 +17,7 @@ use super::fault;
 use super::session::Session;
 use super::wire::{Socket, Wire};
 use super::world::World;
-use crate::dialect::Dialect;
+use crate::dialect::Handshake;
 use crate::drive::timer::Timers;
 use crate::scenario::Fault;
 use crate::seed::Seed;
@@ -75,8 +75,10 @@ pub(super) async fn welcome(tcp: TcpStream, peer: SocketAddr, local: Rc<Local>) 
 async fn upgrade<S: Socket + 'static>(io: S, peer: SocketAddr, local: &Local) -> Option<Life> {
     let world = &local.world;
     let mut authorised = world.plan.token.is_none();
+    let mut handshake = Handshake::default();
     let check = |request: &Request| {
         authorised |= admit(request, world)?;
+        handshake = handshake_of(request);
         Ok(())
     };
     let delay = world.conditions.get().handshake;
@@ -87,7 +89,7 @@ async fn upgrade<S: Socket + 'static>(io: S, peer: SocketAddr, local: &Local) ->
     let mut ws = accept(wire, world.plan.max_message as usize, check).await.ok()?;
     ws.get_mut().upgraded();
     let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let session = Session::new(Rc::clone(world), peer, authorised, local.clock.now(), waker);
+    let session = Session::new(Rc::clone(world), peer, authorised, &handshake, local.clock.now(), waker);
     Some(connection::serve(ws, session, local.timers.timer(), local.clock))
 }
 
@@ -115,11 +117,26 @@ fn admit(request: &Request, world: &World) -> Result<bool, Refusal> {
     let Some(token) = &plan.token else {
         return Ok(true);
     };
+    // Where the dialect has its own place for it, that is where it stands.
+    if let Some(shown) = plan.dialect.token_shown(&handshake_of(request)) {
+        return if shown == token.reveal() { Ok(true) } else { unauthorised("the token is wrong") };
+    }
     match request.headers().get(header::AUTHORIZATION).map(|v| v.as_bytes()) {
         Some(shown) if shown.strip_prefix(b"Bearer ") == Some(token.reveal().as_bytes()) => Ok(true),
+        // It may stand there in another way, which the dialect knows.
+        Some(_) if plan.dialect.described().is_some() => Ok(false),
         Some(_) => unauthorised("the bearer token is wrong"),
-        // `session_start` may bring it; a dialect without an opening has no other place for it.
-        None if plan.dialect == Dialect::Envelope => Ok(false),
+        // The opening may bring it; a dialect without one has no other place for it.
+        None if plan.dialect.token_in_opening() => Ok(false),
         None => unauthorised("a bearer token is missing"),
     }
+}
+
+/// What of an upgrade request a dialect may want to know.
+fn handshake_of(request: &Request) -> Handshake {
+    let target = request.uri().path_and_query().map_or("/", |p| p.as_str()).to_owned();
+    let text = |(name, value): (&header::HeaderName, &header::HeaderValue)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    };
+    Handshake { target, headers: request.headers().iter().filter_map(text).collect() }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::ears::Memory;
+use super::heard::Shelf;
 use super::pipeline::Stages;
 use super::replies::Replies;
 use super::sessions::Sessions;
@@ -43,6 +44,8 @@ pub(super) struct World {
     pub(super) stats: Arc<Stats>,
     pub(super) memory: RefCell<Memory>,
     pub(super) sessions: Arc<Sessions>,
+    /// Where the speech of each turn is kept, if anywhere.
+    pub(super) heard: Option<Shelf>,
     /// What holds now, as far as this thread knows.
     pub(super) conditions: Cell<Conditions>,
 }

@@ -105,6 +105,9 @@ pub struct RunResult {
     /// them together: sums where they add up, and the worst where shares and peaks do not.
     #[serde(default)]
     pub processes: Vec<ProcessResult>,
+    /// What the rules of the dialect have seen; absent for dialects without a description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<DialectResult>,
 }
 
 /// A phase of the load.
@@ -303,6 +306,41 @@ pub struct TargetInfo {
     pub tls: bool,
     /// True when certificates were not checked.
     pub insecure: bool,
+}
+
+/// What the rules of a described dialect have seen, over all connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DialectResult {
+    /// Connections that were counted.
+    pub connections: u64,
+    /// The rules, in the order of the description.
+    pub rules: Vec<RuleResult>,
+    /// Messages that no rule has matched.
+    pub unmatched: u64,
+    /// An example of each shape of them, without secrets.
+    pub examples: Vec<UnmatchedResult>,
+}
+
+/// How often a rule has fired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RuleResult {
+    /// Its name.
+    pub name: String,
+    /// What it means: `audio`, `final`, …
+    pub meaning: String,
+    /// How often.
+    pub fired: u64,
+}
+
+/// Messages of one shape that no rule has matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnmatchedResult {
+    /// What they have in common.
+    pub shape: String,
+    /// How many were looked at.
+    pub count: u64,
+    /// One of them, cut.
+    pub example: String,
 }
 
 /// Turns after warm-up. `started = succeeded + failed + timed_out + interrupted + cancelled`;

@@ -412,6 +412,7 @@ fn result(
         network: None,
         shard: None,
         processes: Vec::new(),
+        dialect: None,
     };
     let rule = Rule { undecided_passes: true, ..Rule::default() };
     result.thresholds = judge_all(&THRESHOLDS.map(str::to_owned), &result, rule);

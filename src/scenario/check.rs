@@ -46,6 +46,8 @@ impl Check<'_> {
     pub(super) fn scenario(mut self, origin: &str, name: &str) -> Scenario {
         self.stages();
         self.shortened_run();
+        self.settings.resolve("target.dialect", self.base, |t| t.ends_with(".toml"));
+        let first = self.suggestions();
         self.settings.fill_defaults();
         self.resolve_paths();
         let name = match self.setting("name") {
@@ -53,16 +55,16 @@ impl Check<'_> {
             _ => name.to_owned(),
         };
         self.name(&name);
-        let dialect = self.dialect();
-        let target = self.target(dialect);
+        let dialect = self.dialect(first);
+        let target = self.target(&dialect);
         self.fleet_rules();
-        self.audio_rules(dialect);
-        self.turn_rules(dialect);
+        self.audio_rules(&dialect);
+        self.turn_rules(&dialect);
         self.freeze_rules();
-        self.session_rules(dialect);
+        self.session_rules(&dialect);
         self.trouble_rules();
         let network = self.network();
-        let (thresholds, aborts) = self.thresholds(dialect, &network);
+        let (thresholds, aborts) = self.thresholds(&dialect, &network);
         self.gate_rules();
         let seed = self.int("seed").unsigned_abs();
         Scenario {
@@ -84,7 +86,7 @@ impl Check<'_> {
                 max_stall_ratio: self.share("playback.max_stall_ratio"),
             },
             network,
-            reference: self.reference(seed, dialect),
+            reference: self.reference(seed, dialect.clone()),
             thresholds,
             gate: GatePlan {
                 undecided: match self.choice("gate.undecided").as_str() {
@@ -184,11 +186,7 @@ impl Check<'_> {
         }
     }
 
-    fn dialect(&self) -> Dialect {
-        Dialect::from_name(&self.choice("target.dialect")).unwrap_or(Dialect::Envelope)
-    }
-
-    fn target(&mut self, dialect: Dialect) -> Target {
+    fn target(&mut self, dialect: &Dialect) -> Target {
         let url = self.optional_text("target.url");
         let headers = match self.value("target.headers") {
             Some(Value::Table(entries)) => entries.clone(),
@@ -257,7 +255,8 @@ impl Check<'_> {
                 None => format!("embedded reference server, preset {}", self.choice("reference.preset")),
             },
             url: url.map(|t| Secret::new(t.value)),
-            dialect,
+            dialect: dialect.clone(),
+            token: self.optional_text("target.token").map(|t| Secret::new(t.value)),
             headers: headers.into_iter().map(|(name, t)| (name, Secret::new(t.value))).collect(),
             insecure: self.bool("target.insecure"),
             ca: self.path("target.ca"),
@@ -460,7 +459,7 @@ impl Check<'_> {
         }
     }
 
-    fn audio_rules(&mut self, dialect: Dialect) {
+    fn audio_rules(&mut self, dialect: &Dialect) {
         let opus = self.choice("audio.codec") == "opus";
         let (frame, chunk) = (self.time("audio.frame"), self.time("audio.chunk"));
         if opus && !self.any_broken(&["audio.frame", "audio.codec"]) && !OPUS_FRAMES.contains(&frame.0) {
@@ -511,17 +510,15 @@ impl Check<'_> {
         }
         let can = dialect.capabilities();
         let settings = self.codec_settings();
-        for (path, format) in [("audio.rate", settings.format), ("audio.reply_rate", self.down())] {
-            if !can.formats.is_empty()
-                && !can.formats.contains(&format)
-                && !self.any_broken(&[path, "audio.codec"])
-            {
-                let carried: Vec<_> = can
-                    .formats
-                    .iter()
-                    .map(|f| format!("`{}` at {} Hz", f.codec.name(), f.sample_rate))
-                    .collect();
-                let codec_fits = can.formats.iter().any(|f| f.codec == format.codec);
+        let ways = [
+            ("audio.rate", settings.format, &can.formats),
+            ("audio.reply_rate", self.down(), &can.down_formats),
+        ];
+        for (path, format, formats) in ways {
+            if !formats.is_empty() && !formats.contains(&format) && !self.any_broken(&[path, "audio.codec"]) {
+                let carried: Vec<_> =
+                    formats.iter().map(|f| format!("`{}` at {} Hz", f.codec.name(), f.sample_rate)).collect();
+                let codec_fits = formats.iter().any(|f| f.codec == format.codec);
                 if !codec_fits && path == "audio.reply_rate" {
                     continue; // said already
                 }
@@ -545,6 +542,7 @@ impl Check<'_> {
                 "write `encoding = \"binary\"`",
             );
         }
+        self.limits(dialect, &settings);
         self.wav_files("audio.fixtures");
         self.wav_files("turn.backchannel.sounds");
     }
@@ -566,7 +564,7 @@ impl Check<'_> {
         }
     }
 
-    fn turn_rules(&mut self, dialect: Dialect) {
+    fn turn_rules(&mut self, dialect: &Dialect) {
         let can = dialect.capabilities();
         let vad = self.choice("turn.end") == "vad";
         let (barge_in, backchannel) =
@@ -578,7 +576,20 @@ impl Check<'_> {
                 "write `end = \"signal\"`",
             );
         }
-        if barge_in > 0.0 && !can.interrupt && !(vad && can.vad) {
+        if !vad && !can.signal && can.vad {
+            self.fail(
+                &["turn.end"],
+                format!("with the dialect `{}` a device cannot say that its user has finished", can.name),
+                "write `end = \"vad\"`",
+            );
+        }
+        if barge_in > 0.0 && can.stt {
+            self.fail(
+                &["turn.barge_in.share"],
+                format!("the dialect `{}` recognises speech: there is no reply to interrupt", can.name),
+                "leave `[turn.barge_in]` out",
+            );
+        } else if barge_in > 0.0 && !can.interrupt && !(vad && can.vad) {
             self.fail(
                 &["turn.barge_in.share"],
                 format!("the dialect `{}` has no way to interrupt a reply", can.name),
@@ -608,7 +619,7 @@ impl Check<'_> {
         }
     }
 
-    fn session_rules(&mut self, dialect: Dialect) {
+    fn session_rules(&mut self, dialect: &Dialect) {
         let reconnect = self.choice("session.reconnect");
         if !self.any_broken(&["session.reconnect_base", "session.reconnect_cap"])
             && reconnect != "fixed"
@@ -680,7 +691,7 @@ impl Check<'_> {
     }
 
     /// The expressions, and which of them stop the run.
-    fn thresholds(&mut self, dialect: Dialect, network: &NetworkPlan) -> (Vec<String>, Vec<Abort>) {
+    fn thresholds(&mut self, dialect: &Dialect, network: &NetworkPlan) -> (Vec<String>, Vec<Abort>) {
         let (mut expressions, mut aborts) = (Vec::new(), Vec::new());
         let parts = self.setting("thresholds").map(|s| s.parts.clone()).unwrap_or_default();
         for (text, place) in self.list("thresholds").into_iter().zip(parts) {
@@ -707,6 +718,9 @@ impl Check<'_> {
                     if dialect.capabilities().text == TextGranularity::None =>
                 {
                     format!("the dialect `{}` has no reply text", dialect.capabilities().name)
+                }
+                Subject::Metric(metric) if dialect.capabilities().stt && metric.is_of_reply() => {
+                    format!("the dialect `{}` recognises speech: nobody replies", dialect.capabilities().name)
                 }
                 Subject::Metric(Metric::BargeInStop | Metric::BargeInLastByte)
                     if self.share("turn.barge_in.share") == 0.0 =>
@@ -766,7 +780,7 @@ impl Check<'_> {
         }
     }
 
-    fn duration(&self) -> Micros {
+    pub(super) fn duration(&self) -> Micros {
         let stages = self.stage_list();
         if stages.is_empty() {
             self.time("fleet.duration")
@@ -779,7 +793,7 @@ impl Check<'_> {
         Codec::from_name(&self.choice("audio.codec")).unwrap_or(Codec::Opus)
     }
 
-    fn codec_settings(&self) -> CodecSettings {
+    pub(super) fn codec_settings(&self) -> CodecSettings {
         let codec = self.codec();
         let opus = codec == Codec::Opus;
         CodecSettings {
@@ -793,7 +807,7 @@ impl Check<'_> {
         }
     }
 
-    fn down(&self) -> AudioFormat {
+    pub(super) fn down(&self) -> AudioFormat {
         AudioFormat { codec: self.codec(), sample_rate: self.u32("audio.reply_rate") }
     }
 

@@ -26,11 +26,11 @@ pub struct Diagnostic {
 
 /// A part of one of the texts that a scenario was made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Index of the text.
-    pub(super) source: usize,
+    pub(crate) source: usize,
     /// Its bytes.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 /// A text that a scenario was made from.
@@ -75,7 +75,7 @@ impl Diagnostics {
         &self.items
     }
 
-    pub(super) fn add_source(&mut self, origin: impl Into<String>, text: impl Into<String>) -> usize {
+    pub(crate) fn add_source(&mut self, origin: impl Into<String>, text: impl Into<String>) -> usize {
         self.sources.push(SourceText { origin: origin.into(), text: text.into(), masks: Vec::new() });
         self.sources.len() - 1
     }
@@ -92,7 +92,7 @@ impl Diagnostics {
         }
     }
 
-    pub(super) fn push(&mut self, place: Option<Place>, message: impl Into<String>, help: impl Into<String>) {
+    pub(crate) fn push(&mut self, place: Option<Place>, message: impl Into<String>, help: impl Into<String>) {
         let source = place.as_ref().and_then(|p| self.sources.get(p.source));
         let help = help.into();
         let diagnostic = Diagnostic {
@@ -119,8 +119,20 @@ impl Diagnostics {
         });
     }
 
+    /// What is wrong with another text that this one names.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        let by = self.sources.len();
+        self.sources.extend(other.sources);
+        self.items.extend(other.items.into_iter().map(|mut d| {
+            if let Some(place) = &mut d.place {
+                place.source += by;
+            }
+            d
+        }));
+    }
+
     /// In the order of the texts; what has no place comes last.
-    pub(super) fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         self.items.sort_by_key(|d| d.place.as_ref().map_or((usize::MAX, 0), |p| (p.source, p.span.start)));
     }
 

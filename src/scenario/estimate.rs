@@ -30,7 +30,7 @@ impl Wire {
     }
 
     /// Audio from a device. `tls` as on wss.
-    pub fn up(settings: &CodecSettings, dialect: Dialect, encoding: Encoding, tls: bool) -> Self {
+    pub fn up(settings: &CodecSettings, dialect: &Dialect, encoding: Encoding, tls: bool) -> Self {
         let payload = codec_bytes(settings);
         let chunk = Chunk {
             due: Micros::ZERO,
@@ -171,7 +171,7 @@ impl Estimate {
             turn,
             turns,
             counted,
-            up: Wire::up(settings, scenario.target.dialect, scenario.audio.encoding, tls),
+            up: Wire::up(settings, &scenario.target.dialect, scenario.audio.encoding, tls),
             down: Wire::down(&reply, down_chunk, tls),
             sending: busy,
             receiving: speech.reply.as_secs_f64() / turn.as_secs_f64(),
@@ -249,7 +249,7 @@ mod tests {
             complexity: 5,
             dtx: false,
         };
-        Wire::up(&settings, Dialect::Envelope, encoding, true).kbps().round() as i64
+        Wire::up(&settings, &Dialect::Envelope, encoding, true).kbps().round() as i64
     }
 
     /// The table of docs/METRICS.md, "Chunk and codec".

@@ -101,6 +101,22 @@ impl Settings {
         }
     }
 
+    /// What a key is when nobody says, in place of its default.
+    pub(super) fn suggest(&mut self, path: &'static str, value: Value) {
+        let unset =
+            self.get(path).is_none_or(|s| s.value.is_none() && !s.broken && s.layer == Layer::Default);
+        if unset {
+            let setting = Setting {
+                layer: Layer::Default,
+                value: Some(value),
+                broken: false,
+                place: None,
+                parts: Vec::new(),
+            };
+            self.map.insert(path, setting);
+        }
+    }
+
     /// Back to its default.
     pub(super) fn clear(&mut self, path: &str) {
         self.map.remove(path);
@@ -215,10 +231,13 @@ impl Settings {
                     Some(value) => Some(value),
                     None => self.default_of(on),
                 };
-                let Some(Value::Choice(chosen)) = chosen else {
-                    return None;
+                let chosen = match &chosen {
+                    Some(Value::Choice(chosen)) => *chosen,
+                    // A described dialect has said what it wants, or leaves it to the first.
+                    Some(Value::Text(dialect)) => dialect.value.as_str(),
+                    _ => return None,
                 };
-                values.iter().find(|(name, _)| *name == chosen)?.1
+                values.iter().find(|(name, _)| *name == chosen).or_else(|| values.first())?.1
             }
         };
         parse_default(key, toml)
@@ -463,7 +482,7 @@ impl Layers<'_> {
                     self.out.mask(Place { source: place.source, span });
                 }
             }
-            Kind::Headers => {
+            Kind::Headers | Kind::Values => {
                 if let DeValue::Table(table) = node.get_ref() {
                     for item in table.values() {
                         let span = item.span();

@@ -43,6 +43,10 @@ pub enum Kind {
     Thresholds,
     /// A table of texts; the values are never printed.
     Headers,
+    /// A table of texts by the names of variables; likewise.
+    Values,
+    /// A dialect: the name of a built-in one, or the path of a file that describes one.
+    Dialect,
     /// A distribution of times.
     Dist,
     /// A share: `0.2` or `"20%"`.
@@ -64,7 +68,7 @@ pub enum Kind {
 impl Kind {
     /// True for values of which at least a part must never be printed.
     pub const fn is_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::Url | Self::Headers)
+        matches!(self, Self::Secret | Self::Url | Self::Headers | Self::Values)
     }
 }
 
@@ -160,8 +164,8 @@ const MIB: u32 = 1 << 20;
 
 use Fallback::{By, Toml, Unset};
 use Kind::{
-    Axes, Bitrate, Bool, Choice, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float, Folder,
-    Headers, Int, List, Secret, Share, Size, Stages, Text, Thresholds, Url,
+    Axes, Bitrate, Bool, Choice, Dialect, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float,
+    Folder, Headers, Int, List, Secret, Share, Size, Stages, Text, Thresholds, Url, Values,
 };
 
 /// Every section with its keys.
@@ -226,18 +230,41 @@ pub const SECTIONS: &[Section] = &[
             ),
             key(
                 "target.dialect",
-                Choice(&[
-                    (
-                        "envelope",
-                        "JSON for control and text, binary frames for audio; everything can be measured",
-                    ),
-                    (
-                        "plain",
-                        "raw PCM16 at 16 kHz, the text `end_stream`, one binary message back; no reply text, so no TTFT",
-                    ),
-                ]),
+                Dialect,
                 Toml("\"envelope\""),
-                "What the server speaks.",
+                "What the server speaks: `envelope` (JSON for control and text, binary frames for audio; everything can be measured), \
+                 `plain` (raw PCM16 at 16 kHz, the text `end_stream`, one binary message back), another that `voxload dialect list` \
+                 names, or the path of a file that describes one (docs/dialect-format.md). Where a description says how audio is sent, \
+                 that is the default of `audio` and `turn.end`.",
+            ),
+            shown(
+                key(
+                    "target.variant",
+                    Text,
+                    Unset,
+                    "Which variant of the dialect: a name that `voxload dialect show` prints, or several with `+`.",
+                ),
+                "\"v3\"",
+            ),
+            shown(
+                key(
+                    "target.token",
+                    Secret,
+                    Unset,
+                    "What devices show to the server, where the dialect says how (`{token}`). May hold `${NAME}` and `{column}`; never reaches \
+                     a report.",
+                ),
+                "\"${TOKEN}\"",
+            ),
+            shown(
+                key(
+                    "target.values",
+                    Values,
+                    Toml("{}"),
+                    "Values of the dialect's variables, in place of those under `[values]` in its description. May hold `${NAME}` and `{column}`; \
+                     never reach a report.",
+                ),
+                "{ model = \"gpt-realtime\" }",
             ),
             shown(
                 key(
@@ -1294,10 +1321,12 @@ mod tests {
     fn defaults_that_depend_cover_every_choice() {
         for key in all() {
             if let By(on, values) = key.default {
-                let Some(Choice(choices)) = find(on).map(|k| k.kind) else {
-                    panic!("{} depends on {on}, which is not a choice", key.path);
+                let named: Vec<_> = match find(on).map(|k| k.kind) {
+                    Some(Choice(choices)) => choices.iter().map(|(name, _)| *name).collect(),
+                    // What described ones say comes before this default.
+                    Some(Dialect) => crate::dialect::Dialect::names().take(2).collect(),
+                    _ => panic!("{} depends on {on}, which is not a choice", key.path),
                 };
-                let named: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
                 let covered: Vec<_> = values.iter().map(|(name, _)| *name).collect();
                 assert_eq!(named, covered, "{}", key.path);
             }
@@ -1310,7 +1339,6 @@ mod tests {
             Some(Choice(choices)) => choices.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
             other => panic!("{path}: {other:?}"),
         };
-        assert_eq!(names("target.dialect"), crate::dialect::Dialect::ALL.map(|d| d.capabilities().name));
         assert!(names("audio.codec").iter().all(|c| crate::audio::Codec::from_name(c).is_some()));
     }
 }

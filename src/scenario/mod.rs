@@ -28,6 +28,7 @@ pub mod arrival;
 mod axes;
 mod check;
 mod diagnostic;
+mod dialect;
 mod dist;
 mod effective;
 pub mod estimate;
@@ -45,6 +46,7 @@ pub mod units;
 mod value;
 
 pub use axes::{Axis, Conditions, SweepOrder, SweepPlan, shown as shown_value};
+pub(crate) use diagnostic::Place;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use dist::Dist;
 pub use file::Environment;
@@ -52,6 +54,7 @@ pub use mask::Mask;
 pub use part::Part;
 pub use source::{BUILT_IN, SHIPPED, Source};
 pub use trouble::{ServerEvent, Trouble};
+pub(crate) use value::type_name;
 
 /// A value that outranks the file's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +157,9 @@ impl Scenario {
     }
 }
 
+/// Values of dialects that are shorter are no secrets: a `1` hidden everywhere would make a report unreadable.
+const SHORTEST: usize = 8;
+
 /// The secrets of a scenario.
 #[derive(Clone, Debug)]
 pub struct Secrets {
@@ -172,6 +178,10 @@ impl Secrets {
             all.extend(value.split_whitespace().last().map(str::to_owned));
             all.push(value);
         }
+        let own = target.token.iter().chain(target.dialect.described().into_iter().flat_map(|d| {
+            d.choice.values.iter().map(|(_, value)| value).filter(|v| v.reveal().len() >= SHORTEST)
+        }));
+        all.extend(own.map(|v| target.values.fill(v.reveal(), device)));
         let row = target.values.rows.get(device as usize % target.values.rows.len().max(1));
         all.extend(row.into_iter().flatten().map(|v| v.reveal().to_owned()));
         if let Some(url) = &target.url {
@@ -221,6 +231,8 @@ pub struct Target {
     pub shown: String,
     /// What the server speaks.
     pub dialect: Dialect,
+    /// What devices show, where the dialect says how.
+    pub token: Option<Secret>,
     /// Extra headers of the upgrade request; values may hold `{placeholders}`.
     pub headers: Vec<(String, Secret)>,
     /// Accept any certificate.

@@ -79,6 +79,10 @@ fn key_schema(key: &Key) -> Value {
             variable,
         ]}),
         Kind::Text | Kind::Secret | Kind::File | Kind::Folder => json!({"type": "string"}),
+        Kind::Dialect => json!({"anyOf": [
+            {"enum": crate::dialect::Dialect::names().collect::<Vec<_>>()},
+            text(r"\.toml$"),
+        ]}),
         Kind::Url => text("^(wss?://.+)?$"),
         Kind::List => json!({"type": "array", "items": {"type": "string"}}),
         Kind::Thresholds => json!({"type": "array", "items": {"anyOf": [
@@ -94,7 +98,7 @@ fn key_schema(key: &Key) -> Value {
                 },
             },
         ]}}),
-        Kind::Headers => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        Kind::Headers | Kind::Values => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Kind::Dist => text(DIST_PATTERN),
         Kind::Share => share,
         Kind::Stages => json!({"type": "array", "items": {"anyOf": [
@@ -184,7 +188,8 @@ fn kind_name(kind: Kind) -> String {
         Kind::Folder => "path of a folder".to_owned(),
         Kind::List => "list of texts".to_owned(),
         Kind::Thresholds => "list of thresholds".to_owned(),
-        Kind::Headers => "table of texts".to_owned(),
+        Kind::Headers | Kind::Values => "table of texts".to_owned(),
+        Kind::Dialect => "name, or path of a file".to_owned(),
         Kind::Dist => "distribution".to_owned(),
         Kind::Share => "share".to_owned(),
         Kind::Stages => "list of stages".to_owned(),

@@ -136,6 +136,10 @@ impl Reader<'_> {
                 }
                 chosen.map(|name| one(Value::Choice(name)))
             }
+            Kind::Dialect => {
+                let text = self.text(key, node, "expected a text in quotes")?;
+                self.dialect(key, node, text).map(|t| one(Value::Text(t)))
+            }
             Kind::Text | Kind::Secret | Kind::Url | Kind::File | Kind::Folder => {
                 self.text(key, node, "expected a text in quotes").map(|t| one(Value::Text(t)))
             }
@@ -145,7 +149,7 @@ impl Reader<'_> {
             }
             Kind::List => self.list(key, node),
             Kind::Thresholds => self.thresholds(key, node),
-            Kind::Headers => self.headers(key, node),
+            Kind::Headers | Kind::Values => self.headers(key, node),
             Kind::Stages => self.stages(key, node).map(|s| one(Value::Stages(s))),
             Kind::Faults => self.faults(key, node).map(|f| one(Value::Faults(f))),
             Kind::FaultList => self.fault_list(key, node),
@@ -300,6 +304,21 @@ impl Reader<'_> {
         if range.contains(&n) { Some(n) } else { self.range(key, node, &expected) }
     }
 
+    /// A name that is known, or the path of a file.
+    fn dialect(&mut self, key: &Key, node: &Node<'_>, text: Text) -> Option<Text> {
+        let names = crate::dialect::Dialect::names;
+        if text.value.ends_with(".toml") || names().any(|n| n == text.value) {
+            return Some(text);
+        }
+        let all = format!("{}, or the path of a `.toml` file", expected_choice(names()));
+        let help = match nearest(&text.value, names()) {
+            Some(near) if !text.has_variables() => format!("did you mean `{near}`? {all}"),
+            _ => all,
+        };
+        self.push(node.span(), format!("`{}` is not a value of `{}`", text.written, key.path), help);
+        None
+    }
+
     fn list(&mut self, key: &'static Key, node: &Node<'_>) -> Option<Found> {
         let DeValue::Array(items) = node.get_ref() else {
             return self.wrong(key, node, "expected a list of texts: `[\"a\", \"b\"]`");
@@ -385,7 +404,12 @@ impl Reader<'_> {
     }
 
     fn headers(&mut self, key: &'static Key, node: &Node<'_>) -> Option<Found> {
-        let help = "expected a table of texts: `{ Authorization = \"Bearer ${TOKEN}\" }`";
+        let of_http = key.kind == Kind::Headers;
+        let help = if of_http {
+            "expected a table of texts: `{ Authorization = \"Bearer ${TOKEN}\" }`"
+        } else {
+            "expected a table of texts: `{ model = \"large\" }`"
+        };
         let DeValue::Table(table) = node.get_ref() else {
             return self.wrong(key, node, help);
         };
@@ -394,13 +418,20 @@ impl Reader<'_> {
         let (mut values, mut parts, mut complete) = (Vec::new(), Vec::new(), true);
         for (name, item) in entries {
             use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
-            if HeaderName::try_from(name.get_ref().as_ref()).is_err() {
+            let name_of_value =
+                |n: &str| !n.is_empty() && n.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if !of_http && !name_of_value(name.get_ref()) {
+                let message = format!("`{}` cannot name a value", name.get_ref());
+                self.push(name.span(), message, "letters, digits and `_`, as the dialect's variables");
+                complete = false;
+            }
+            if of_http && HeaderName::try_from(name.get_ref().as_ref()).is_err() {
                 let message = format!("`{}` is not the name of an HTTP header", name.get_ref());
                 self.push(name.span(), message, "letters, digits and `-`, for example `X-Device`");
                 complete = false;
             }
             match self.text(key, item, help) {
-                Some(text) if HeaderValue::try_from(text.value.as_str()).is_err() => {
+                Some(text) if of_http && HeaderValue::try_from(text.value.as_str()).is_err() => {
                     let message = format!("the value of the header `{}` cannot be sent", name.get_ref());
                     self.push(item.span(), message, "header values are visible ASCII characters on one line");
                     complete = false;
@@ -602,7 +633,7 @@ fn expected_choice<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// What a TOML value is, for messages.
-pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
+pub(crate) fn type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) | DeValue::Float(_) => "a number",

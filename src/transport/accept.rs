@@ -53,9 +53,19 @@ where
         .max_frame_size(Some(max_message));
     #[allow(clippy::result_large_err, reason = "the library's own signature")]
     let callback = |request: &Request, response: Response| match check(request) {
-        Ok(()) => Ok(response),
+        Ok(()) => Ok(agreeing(request, response)),
         Err(refusal) => Err(refusal.response()),
     };
     // Boxed: the handshake's state is large, and would live as long as the connection's task.
     Box::pin(tokio_tungstenite::accept_hdr_async_with_config(io, callback, Some(config))).await
+}
+
+/// Agrees to the first subprotocol that the client offers.
+fn agreeing(request: &Request, mut response: Response) -> Response {
+    let offered = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|v| v.to_str().ok());
+    let first = offered.and_then(|o| o.split(',').next()).map(str::trim).filter(|p| !p.is_empty());
+    if let Some(Ok(value)) = first.map(HeaderValue::from_str) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    response
 }

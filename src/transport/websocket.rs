@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
 use futures_util::{Sink, Stream};
 use tokio::net::TcpStream;
@@ -24,6 +25,7 @@ use super::direct::{Direct, Socket, Wire, Written};
 use super::impaired::{Impaired, Way};
 use super::source::{self, Sources};
 use super::{Closed, ConnectTimes, Frame, Transport};
+use crate::dialect::connect::{self, Connector};
 use crate::drive::links::Links;
 use crate::drive::timer::Timers;
 use crate::event::FailureClass;
@@ -32,6 +34,9 @@ use crate::time::{Clock, Micros};
 
 /// Bytes read at once: small, because every device has its own. What is longer is read in as many goes as it takes.
 const READ_BUFFER: usize = 2 * 1024;
+
+/// The header of subprotocols.
+const SUBPROTOCOL: &str = "Sec-WebSocket-Protocol";
 
 /// Unsent bytes after which a connection counts as broken; a device waits for the socket long before.
 const MAX_UNSENT: usize = 4 * 1024 * 1024;
@@ -48,6 +53,8 @@ pub struct Endpoint {
     pub path: Secret,
     /// Extra headers; values may hold `{placeholders}`.
     pub headers: Vec<(String, Secret)>,
+    /// What the dialect adds to the upgrade.
+    pub connector: Option<Connector>,
     /// Values for the placeholders.
     pub values: Arc<DeviceValues>,
     /// TLS settings and the name to check the certificate against.
@@ -140,7 +147,24 @@ impl Endpoint {
             detail: format!("device {device}: {what} is not valid after its placeholders are filled in"),
         };
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
-        let uri = format!("{scheme}://{}{}", self.authority, self.values.fill(self.path.reveal(), device));
+        let target = self.values.fill(self.path.reveal(), device);
+        let asked = match &self.connector {
+            Some(connector) => connector.request(&target, device),
+            None => connect::Request { target, ..connect::Request::default() },
+        };
+        let target = match &self.connector {
+            Some(connector) => {
+                let at = SystemTime::now()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .map_or(0, |d| d.as_secs() as i64);
+                connector.sign(scheme, &self.authority, asked.target, device, at).map_err(|why| Closed {
+                    class: FailureClass::Auth,
+                    detail: format!("the URL cannot be signed: {why}"),
+                })?
+            }
+            None => asked.target,
+        };
+        let uri = format!("{scheme}://{}{target}", self.authority);
         let mut request = Request::builder()
             .uri(uri)
             .header("Host", &self.authority)
@@ -150,6 +174,18 @@ impl Endpoint {
             .header("Sec-WebSocket-Key", generate_key())
             .body(())
             .map_err(|_| malformed("the target's path"))?;
+        let own = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        let mut of_dialect: Vec<_> = asked.headers.into_iter().filter(|(name, _)| !own(name)).collect();
+        if !asked.subprotocols.is_empty() && !own(SUBPROTOCOL) {
+            of_dialect.push((SUBPROTOCOL.to_owned(), asked.subprotocols.join(", ")));
+        }
+        for (name, value) in of_dialect {
+            let bad = || malformed(&format!("the dialect's header `{name}`"));
+            let mut value = HeaderValue::try_from(value).map_err(|_| bad())?;
+            // A subprotocol must be read again, for the comparison with the server's.
+            value.set_sensitive(name != SUBPROTOCOL);
+            request.headers_mut().append(HeaderName::try_from(name.as_str()).map_err(|_| bad())?, value);
+        }
         for (name, value) in &self.headers {
             let bad = || malformed(&format!("header `{name}`"));
             let mut filled =

@@ -1,4 +1,5 @@
 use super::*;
+use crate::dialect::Dialect;
 use crate::reference::testing::{MS, reply};
 use crate::scenario::Dist;
 

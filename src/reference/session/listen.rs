@@ -58,6 +58,9 @@ impl Session {
                 return;
             }
         };
+        if let Some(tape) = &mut talk.tape {
+            tape.hear(payload);
+        }
         if talk.vad.as_ref().is_some_and(|v| !v.speaking()) {
             // The turn begins with the payload in which speech is noticed.
             talk.heard = Heard::default();
@@ -76,10 +79,13 @@ impl Session {
             talk.heard.over_reply |= talk.reply.is_some();
             return self.partial();
         };
+        let spoke = vad.speaking();
         vad.hear(&heard.loud, heard.duration);
+        let (begins, next) = (!spoke && vad.speaking(), talk.next_turn);
         if talk.reply.is_some() {
             let enough = self.world.plan.vad_barge_in;
             if enough > Micros::ZERO && vad.uninterrupted() >= enough {
+                self.answer(Answer::SpeechStarted { turn: next }, Mark::default());
                 self.cut(now);
             } else if vad.ended() {
                 vad.reset(); // a cough, and it is over
@@ -87,8 +93,26 @@ impl Session {
         } else if vad.ended() {
             self.end_turn(now, None, true);
         } else if vad.speaking() {
+            if begins {
+                self.answer(Answer::SpeechStarted { turn: next }, Mark::default());
+            }
             self.partial();
         }
+    }
+
+    /// The user begins to speak; `vad`: who is to find the end of that.
+    pub(super) fn begin_turn(&mut self, vad: Option<bool>) {
+        let silence = self.world.plan.vad_silence;
+        let Some(talk) = &mut self.talk else {
+            return;
+        };
+        match vad {
+            Some(true) if talk.vad.is_none() => talk.vad = Some(Vad::new(silence)),
+            Some(false) => talk.vad = None,
+            _ => {}
+        }
+        let turn = talk.next_turn;
+        self.answer(Answer::Listening { turn }, Mark::default());
     }
 
     /// A partial transcript, when it is time for one.
@@ -117,6 +141,9 @@ impl Session {
         let quiet = talk.vad.as_ref().map_or(Micros::ZERO, Vad::quiet);
         let turn = turn.unwrap_or(talk.next_turn);
         talk.next_turn = turn.wrapping_add(1);
+        if let Some(tape) = &mut talk.tape {
+            tape.cut(self.number, turn);
+        }
         match &mut talk.vad {
             Some(vad) => vad.reset(),
             None => talk.ear.reset(),

@@ -63,10 +63,12 @@ impl Session {
             }
         };
         let vad = agreed.vad.then(|| Vad::new(self.world.plan.vad_silence));
+        let tape = self.world.heard.as_ref().and_then(|shelf| shelf.tape(agreed.up));
         self.talk = Some(Box::new(Talk {
             agreed,
             replies,
             ear,
+            tape,
             vad,
             heard: Heard::default(),
             reply: None,

@@ -62,11 +62,18 @@ impl Session {
             }
             Say::Final => {
                 let text = self.row(turn).map_or_else(String::new, |r| transcript(r.speech_us));
-                self.answer(Answer::Final { turn: said, text }, Mark { turn, what: FINAL });
+                let stt = self.world.plan.dialect.capabilities().stt;
+                let done = if stt { DONE } else { 0 };
+                self.answer(Answer::Final { turn: said, text }, Mark { turn, what: FINAL | done });
+                if stt {
+                    // Nobody replies.
+                    self.stop_reply(now);
+                }
             }
             Say::Token(k) => {
                 let text = reply.words.get(k).cloned().unwrap_or_default();
-                self.answer(Answer::Token { turn: said, text }, Mark { turn, what: TOKEN });
+                let last = k + 1 >= reply.words.len();
+                self.answer(Answer::Token { turn: said, text, last }, Mark { turn, what: TOKEN });
             }
             Say::Audio(k) => self.say_audio(now, turn, fault, reply, k),
             Say::Done => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::listen::Heard;
 use super::{AUDIO, Agreed, DONE, FINAL, Mark, TOKEN};
 use crate::reference::ears::Ear;
+use crate::reference::heard::Tape;
 use crate::reference::pipeline::{Pipeline, Said, Waits};
 use crate::reference::replies::ReplySet;
 use crate::reference::truth::Row;
@@ -17,6 +18,8 @@ pub(in crate::reference) struct Talk {
     pub(in crate::reference) agreed: Agreed,
     pub(super) replies: Arc<ReplySet>,
     pub(super) ear: Ear,
+    /// Keeps what is heard, where that was asked for.
+    pub(super) tape: Option<Tape>,
     pub(super) vad: Option<Vad>,
     pub(super) heard: Heard,
     pub(in crate::reference) reply: Option<Replying>,

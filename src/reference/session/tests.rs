@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::dialect::Dialect;
 use crate::reference::testing::{MS, OPUS, PCM, Rig, pcm, tone, world};
 use crate::reference::{fault, sound};
 use crate::scenario::{Dist, ReferencePlan, Secret};

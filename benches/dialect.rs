@@ -1,0 +1,85 @@
+//! What a described dialect costs beside a hand-written one: `envelope` both ways, the messages of a whole turn read and
+//! written by a device. The description may cost 1.3 times as much.
+//!
+//! `cargo bench --bench dialect`
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use voxload::audio::Chunk;
+use voxload::dialect::describe::{Choice, Described, ENVELOPE};
+use voxload::dialect::{Answer, Dialect, Encoding, Meaning, SessionSetup};
+use voxload::time::Micros;
+use voxload::transport::Frame;
+
+/// Turns in a measurement.
+const TURNS: u32 = 2_000;
+/// Measurements of each, in turn; the best counts.
+const ROUNDS: usize = 15;
+
+/// What the server says in a turn: made by the native dialect, understood by both.
+fn turn_of_server() -> Vec<Frame> {
+    let mut server = Dialect::Envelope.server();
+    let mut frames = Vec::new();
+    let text = |k: u32| format!("word{k} ");
+    for k in 0..3 {
+        server.write(Answer::Partial { turn: 0, text: format!("{k}.0 s of speech") }, &mut frames);
+    }
+    server.write(Answer::Final { turn: 0, text: "3.1 s of speech".to_owned() }, &mut frames);
+    for k in 0..25 {
+        server.write(Answer::Token { turn: 0, text: text(k), last: k == 24 }, &mut frames);
+    }
+    for k in 0..50 {
+        let payload = Bytes::from(vec![k; 180]);
+        server.write(Answer::Audio { turn: 0, payload }, &mut frames);
+    }
+    server.write(Answer::Done { turn: 0, interrupted: false }, &mut frames);
+    frames
+}
+
+/// Nanoseconds for each message of so many turns.
+fn measure(dialect: &Dialect, setup: &Arc<SessionSetup>, encoding: Encoding, said: &[Frame]) -> f64 {
+    let chunk =
+        Chunk { due: Micros::ZERO, media: Micros::from_millis(60), payload: Bytes::from(vec![7; 180]) };
+    let prepared = dialect.prepare(&chunk, encoding);
+    let mut device = dialect.device(setup, 1);
+    let (mut frames, mut meanings): (Vec<Frame>, Vec<Meaning>) = (Vec::new(), Vec::new());
+    device.open(None, &mut frames);
+    let (start, mut messages) = (Instant::now(), 0);
+    for turn in 0..TURNS {
+        device.turn_start(turn, &mut frames);
+        for _ in 0..50 {
+            frames.push(device.audio(black_box(&prepared)));
+        }
+        device.turn_end(turn, &mut frames);
+        messages += frames.len() + said.len();
+        black_box(&frames);
+        frames.clear();
+        for frame in said {
+            device.read(black_box(frame), &mut meanings);
+            device.replies(&mut frames);
+            black_box(&meanings);
+            meanings.clear();
+        }
+    }
+    start.elapsed().as_nanos() as f64 / messages as f64
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let setup = Arc::new(SessionSetup::default());
+    let said = turn_of_server();
+    let choice = Choice { encoding: Some(Encoding::Binary), ..Choice::default() };
+    let described = Dialect::from(Described::load("envelope.toml", ENVELOPE, choice)?);
+    let (mut native, mut ours) = (f64::MAX, f64::MAX);
+    for _ in 0..ROUNDS {
+        native = native.min(measure(&Dialect::Envelope, &setup, Encoding::Binary, &said));
+        ours = ours.min(measure(&described, &setup, Encoding::Binary, &said));
+    }
+    println!("{TURNS} turns of {} messages each way; best of {ROUNDS}", said.len());
+    println!("native     {native:8.1} ns a message");
+    println!("described  {ours:8.1} ns a message");
+    println!("ratio      {:8.2} (at most 1.30)", ours / native);
+    Ok(())
+}

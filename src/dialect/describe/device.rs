@@ -1,0 +1,593 @@
+//! The device's side of a description: rules become meanings, turns become messages.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::audio::Numbers;
+use super::context::Ours;
+use super::correlate::{Turns, Whose};
+use super::rule::{Is, Kind, Rule, Source, View};
+use super::scan::{Found, Scan};
+use super::tally::{self, Unmatched};
+use super::template::Message;
+use super::{Described, Description, Step};
+use crate::audio::Chunk;
+use crate::dialect::codec::EnvelopeCodec;
+use crate::dialect::{DeviceDialect, Meaning, Prepared, SessionSetup, Waiting};
+use crate::time::Micros;
+use crate::transport::Frame;
+
+/// Frames of one connection that are kept as examples, where no rule has matched them.
+const EXAMPLES: u64 = 32;
+/// Of the first device, which is the one that `debug` and `learn` play: it may look at more than a fleet could.
+const FIRST_EXAMPLES: u64 = 5_000;
+/// Characters of an answer that are shown when it is not understood.
+const SHOWN: usize = 160;
+
+/// Wraps a chunk: finished, where nothing in it is of a device or a moment.
+pub fn prepare(d: &Described, chunk: &Chunk) -> Prepared {
+    let (described, media) = (&d.description, chunk.media);
+    let frame = match &described.template {
+        Some(template) if described.envelope.is_some() => {
+            let codec =
+                described.envelope.map(|e| e.codec(0)).filter(|c| c.shareable() && template.is_of_the_run());
+            let setup = setup_of(d);
+            let json = template.json(&context(described, &setup)).unwrap_or_default();
+            let frame = codec.and_then(|mut c| c.encode(&json, Some(&chunk.payload)).ok());
+            // Else it is made for each device.
+            frame.unwrap_or_else(|| Frame::Binary(chunk.payload.clone()))
+        }
+        None if described.up.header.is_of_the_run() => {
+            Frame::Binary(described.up.header.wrap(&chunk.payload, Numbers::default()))
+        }
+        None => Frame::Binary(chunk.payload.clone()),
+        Some(template) => {
+            let base64 = BASE64.encode(&chunk.payload);
+            if template.is_of_the_run() {
+                let setup = setup_of(d);
+                let mut context = context(described, &setup);
+                context.audio = Some((&base64, chunk.payload.len()));
+                template.frame(&context)
+            } else {
+                Frame::text(base64)
+            }
+        }
+    };
+    Prepared { frame, media }
+}
+
+/// What is agreed on for the whole run.
+fn setup_of(d: &Described) -> SessionSetup {
+    let mut setup = SessionSetup::default();
+    if let Some((up, down)) = d.choice.formats {
+        (setup.up, setup.down) = (up, down);
+    }
+    setup
+}
+
+fn context<'a>(d: &'a Description, setup: &'a SessionSetup) -> Ours<'a> {
+    Ours {
+        d,
+        setup,
+        device: 0,
+        captured: &[],
+        turn: None,
+        resume: None,
+        seq: 0,
+        chunk: 0,
+        ts_ms: 0,
+        audio: None,
+    }
+}
+
+/// What is known before a connection is open.
+pub(super) fn context_of<'a>(d: &'a Description, setup: &'a SessionSetup, device: u32) -> Ours<'a> {
+    Ours { device, ..context(d, setup) }
+}
+
+/// One connection of a device.
+pub struct Device {
+    d: Arc<Described>,
+    /// Every audio frame is made for its device and moment.
+    live_audio: bool,
+    s: State,
+}
+
+struct State {
+    setup: Arc<SessionSetup>,
+    device: u32,
+    captured: Box<[Option<Value>]>,
+    resume: Option<String>,
+    step: usize,
+    turn: Option<u32>,
+    turns: Turns,
+    /// Messages and audio messages sent, and the playing time of the latter.
+    seq: u64,
+    chunks: u64,
+    sent: Micros,
+    /// Meanings since the last reply ended: bits of [`Is`].
+    seen: u16,
+    /// A reply that is being interrupted.
+    interrupting: bool,
+    replies: Vec<Frame>,
+    /// The rule of the answer to the goodbye, when it has fired.
+    parting: Option<u16>,
+    codec: Option<Box<dyn EnvelopeCodec>>,
+    fired: Box<[u32]>,
+    unmatched: u64,
+    shapes: Vec<Unmatched>,
+}
+
+impl Device {
+    /// For one connection of one device.
+    pub fn new(d: Arc<Described>, setup: Arc<SessionSetup>, device: u32) -> Self {
+        let described = &d.description;
+        let live_audio = match &described.template {
+            Some(template) => {
+                !(template.is_of_the_run() && described.envelope.is_none_or(|e| e.codec(0).shareable()))
+            }
+            None => !described.up.header.is_of_the_run(),
+        };
+        let s = State {
+            setup,
+            device,
+            captured: vec![None; described.pointers.captures.len()].into(),
+            resume: None,
+            step: 0,
+            turn: None,
+            turns: Turns::default(),
+            seq: 0,
+            chunks: 0,
+            sent: Micros::ZERO,
+            seen: 0,
+            interrupting: false,
+            replies: Vec::new(),
+            parting: None,
+            codec: described.envelope.map(|e| e.codec(device)),
+            fired: vec![0; described.rules.len()].into(),
+            unmatched: 0,
+            shapes: Vec::new(),
+        };
+        Self { d, live_audio, s }
+    }
+
+    /// How often each rule has fired on this connection.
+    #[cfg(test)]
+    pub(super) fn fired(&self) -> &[u32] {
+        &self.s.fired
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.d.tally.add(&self.s.fired, self.s.unmatched, &self.s.shapes);
+    }
+}
+
+impl DeviceDialect for Device {
+    fn open(&mut self, resume: Option<&str>, out: &mut Vec<Frame>) {
+        self.s.resume = resume.map(str::to_owned);
+        self.s.advance(&self.d.description);
+        out.append(&mut self.s.replies);
+    }
+
+    fn turn_start(&mut self, turn: u32, out: &mut Vec<Frame>) {
+        let d = &self.d.description;
+        self.s.turn = Some(turn);
+        self.s.turns.begin(turn);
+        self.s.say(d, &d.turn_start, out);
+    }
+
+    fn audio(&mut self, chunk: &Prepared) -> Frame {
+        let s = &mut self.s;
+        (s.seq, s.chunks) = (s.seq + 1, s.chunks + 1);
+        let at = s.sent;
+        s.sent += chunk.media;
+        if !self.live_audio {
+            return chunk.frame.clone();
+        }
+        let d = &self.d.description;
+        let mut context = s.context(d);
+        context.ts_ms = at.0 / 1_000;
+        match (&d.template, &chunk.frame) {
+            (Some(template), Frame::Binary(payload)) if d.envelope.is_some() => {
+                let json = template.json(&context).unwrap_or_default();
+                s.encoded(&json, Some(payload))
+            }
+            (Some(template), Frame::Text(base64)) => {
+                context.audio = Some((base64, base64.len() / 4 * 3));
+                template.frame(&context)
+            }
+            (_, Frame::Binary(payload)) => {
+                let numbers = Numbers {
+                    ts_ms: context.ts_ms as u32,
+                    seq: context.seq as u32,
+                    chunk: context.chunk as u32,
+                };
+                Frame::Binary(d.up.header.wrap(payload, numbers))
+            }
+            _ => chunk.frame.clone(),
+        }
+    }
+
+    fn turn_end(&mut self, turn: u32, out: &mut Vec<Frame>) {
+        let d = &self.d.description;
+        self.s.turn = Some(turn);
+        self.s.say(d, &d.turn_end, out);
+    }
+
+    fn interrupt(&mut self, turn: u32, out: &mut Vec<Frame>) {
+        let d = &self.d.description;
+        if let Some(i) = &d.interruption {
+            let now = self.s.turn.replace(turn);
+            self.s.say(d, &i.send, out);
+            self.s.turn = now;
+        }
+        self.s.interrupting = true;
+    }
+
+    fn barge_in(&mut self, _turn: u32) {
+        self.s.interrupting = true;
+    }
+
+    fn keep_alive(&mut self, out: &mut Vec<Frame>) {
+        let d = &self.d.description;
+        if d.keep_alive.send.is_empty() {
+            out.push(Frame::Ping(Bytes::new()));
+        }
+        self.s.say(d, &d.keep_alive.send, out);
+    }
+
+    fn goodbye(&mut self, out: &mut Vec<Frame>) {
+        let d = &self.d.description;
+        self.s.say(d, &d.close.send, out);
+    }
+
+    fn parting(&self) -> Option<Micros> {
+        let (rule, timeout) = self.d.description.close.expect?;
+        (self.s.parting != Some(rule)).then_some(timeout)
+    }
+
+    fn read(&mut self, frame: &Frame, out: &mut Vec<Meaning>) {
+        let d = &self.d.description;
+        match frame {
+            Frame::Text(_) | Frame::Binary(_) if self.s.codec.is_some() => self.s.decoded(d, frame, out),
+            Frame::Pong(_) => out.push(Meaning::Pong),
+            Frame::Ping(_) => out.push(Meaning::Ignored("ping")),
+            Frame::Text(text) => self.s.text(d, text.as_str(), out),
+            Frame::Binary(bytes) => {
+                let json = d.binary_json && matches!(bytes.first(), Some(b'{' | b'[' | b' ' | b'\n'));
+                match json.then(|| std::str::from_utf8(bytes)) {
+                    Some(Ok(text)) => self.s.text(d, text, out),
+                    _ => self.s.binary(d, bytes, Kind::Binary, out),
+                }
+            }
+        }
+    }
+
+    fn replies(&mut self, out: &mut Vec<Frame>) {
+        out.append(&mut self.s.replies);
+    }
+
+    fn waiting(&self) -> Option<Waiting> {
+        let d = &self.d.description;
+        match d.open.get(self.s.step)? {
+            Step::Expect(rule, limit) => {
+                Some(Waiting { event: Arc::clone(&d.rules.get(usize::from(*rule))?.name), limit: *limit })
+            }
+            Step::Send(_) => None,
+        }
+    }
+
+    fn complaint(&self) -> Option<String> {
+        let d = &self.d.description;
+        let matters = |is: Is| matches!(is, Is::Audio | Is::Final | Is::Token | Is::Done);
+        let never: Vec<String> = d
+            .rules
+            .iter()
+            .zip(&self.s.fired)
+            .filter(|(r, n)| matters(r.is) && **n == 0)
+            .map(|(r, _)| format!("`{}`", r.name))
+            .collect();
+        let mut text = match &never[..] {
+            [] => String::new(),
+            [one] => format!("the rule {one} never fired on this connection"),
+            many => format!("the rules {} never fired on this connection", many.join(", ")),
+        };
+        if self.s.unmatched > 0 {
+            if !text.is_empty() {
+                text.push_str("; ");
+            }
+            let _ = write!(text, "no rule matched {} frames", self.s.unmatched);
+            if let Some(first) = self.s.shapes.first() {
+                let example: String = first.example.chars().take(SHOWN).collect();
+                let _ = write!(text, ", the first: {example}");
+            }
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+impl State {
+    fn context<'a>(&'a self, d: &'a Description) -> Ours<'a> {
+        Ours {
+            device: self.device,
+            captured: &self.captured,
+            turn: self.turn,
+            resume: self.resume.as_deref(),
+            seq: self.seq,
+            chunk: self.chunks,
+            ts_ms: self.sent.0 / 1_000,
+            ..context(d, &self.setup)
+        }
+    }
+
+    /// Makes the frames of messages.
+    fn say(&mut self, d: &Description, messages: &[Message], out: &mut Vec<Frame>) {
+        for message in messages {
+            self.seq += 1;
+            let frame = match &self.codec {
+                None => message.frame(&self.context(d)),
+                Some(_) => match message.json(&self.context(d)) {
+                    Some(json) => self.encoded(&json, None),
+                    None => message.frame(&self.context(d)),
+                },
+            };
+            out.push(frame);
+        }
+    }
+
+    /// As the envelope has it.
+    fn encoded(&mut self, json: &Value, payload: Option<&Bytes>) -> Frame {
+        match self.codec.as_mut().map(|c| c.encode(json, payload.map(|p| &p[..]))) {
+            Some(Ok(frame)) => frame,
+            // What the protocol cannot say is sent as it was described: the server will complain, and `debug` shows it.
+            Some(Err(_)) | None => Frame::text(json.to_string()),
+        }
+    }
+
+    /// A frame of an envelope.
+    fn decoded(&mut self, d: &Description, frame: &Frame, out: &mut Vec<Meaning>) {
+        let Some(codec) = &mut self.codec else { return };
+        let decoded = match codec.decode(frame) {
+            Ok(decoded) => decoded,
+            Err(why) => return out.push(Meaning::Garbage(why)),
+        };
+        let scan = d.pointers.trie.scan_value(&decoded.value);
+        let kind = if decoded.audio.is_some() { Kind::Payload } else { Kind::Text };
+        let candidates = d.dispatch.candidates(&scan);
+        if !self.apply(d, candidates, kind, Some(&scan), None, decoded.audio.as_ref(), out) {
+            self.unmatched(d, &decoded.value.to_string(), None, out);
+        }
+    }
+
+    /// Goes on with the opening as far as possible.
+    fn advance(&mut self, d: &Description) {
+        let mut frames = std::mem::take(&mut self.replies);
+        while let Some(Step::Send(message)) = d.open.get(self.step) {
+            self.step += 1;
+            self.say(d, std::slice::from_ref(message), &mut frames);
+        }
+        self.replies = frames;
+    }
+
+    fn text(&mut self, d: &Description, text: &str, out: &mut Vec<Meaning>) {
+        let looks = text.trim_start().starts_with(['{', '[']);
+        let scan = if looks { Some(d.pointers.trie.scan(text)) } else { None };
+        let (scan, wrong) = match scan {
+            Some(Ok(scan)) => (Some(scan), None),
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, None),
+        };
+        let candidates = match &scan {
+            Some(scan) => d.dispatch.candidates(scan),
+            None => &d.dispatch.all,
+        };
+        if self.apply(d, candidates, Kind::Text, scan.as_ref(), Some(text), None, out) {
+            return;
+        }
+        match wrong {
+            Some(why) => out.push(Meaning::Garbage(format!("a text frame that is not JSON: {why}"))),
+            None => self.unmatched(d, text, None, out),
+        }
+    }
+
+    fn binary(&mut self, d: &Description, bytes: &Bytes, kind: Kind, out: &mut Vec<Meaning>) {
+        if !self.apply(d, &d.dispatch.all, kind, None, None, Some(bytes), out) {
+            self.unmatched(d, "", Some(bytes), out);
+        }
+    }
+
+    fn unmatched(&mut self, d: &Description, text: &str, bytes: Option<&Bytes>, out: &mut Vec<Meaning>) {
+        self.unmatched += 1;
+        if self.unmatched <= if self.device == 0 { FIRST_EXAMPLES } else { EXAMPLES } {
+            let ((shape, key), example) = match bytes {
+                None => (tally::shape(text, d.dispatch.pointer(&d.pointers.trie)), tally::example(text)),
+                Some(b) => (("a binary frame".to_owned(), None), format!("{} bytes", b.len())),
+            };
+            tally::note(&mut self.shapes, Unmatched { shape, key, count: 1, example, device: self.device });
+        }
+        out.push(Meaning::Unmatched);
+    }
+
+    /// Tries rules on a frame. True when one has matched.
+    #[allow(clippy::too_many_arguments, reason = "a frame in its parts")]
+    fn apply(
+        &mut self,
+        d: &Description,
+        candidates: &[u16],
+        kind: Kind,
+        scan: Option<&Scan<'_>>,
+        text: Option<&str>,
+        bytes: Option<&Bytes>,
+        out: &mut Vec<Meaning>,
+    ) -> bool {
+        let (mut matched, mut whose) = (false, None);
+        for &n in candidates {
+            let Some(rule) = d.rules.get(usize::from(n)) else { continue };
+            let view = View { kind, scan, text, captured: &self.captured };
+            if !rule.when.holds(&view) {
+                continue;
+            }
+            // Bytes that a header says are something else.
+            let payload = match (rule.is, bytes) {
+                (Is::Audio, Some(bytes)) if rule.audio.is_none() => match d.down.header.unwrap(bytes) {
+                    Ok(Some(payload)) => Some(Ok(payload)),
+                    Ok(None) => continue,
+                    Err(why) => Some(Err(why)),
+                },
+                _ => None,
+            };
+            let stale = rule.stale.as_ref().is_some_and(|c| c.holds(&view));
+            let (resumed, interrupted) = (
+                rule.resumed.as_ref().is_some_and(|c| c.holds(&view)),
+                rule.interrupted.as_ref().is_some_and(|c| c.holds(&view)),
+            );
+            matched = true;
+            if let Some(fired) = self.fired.get_mut(usize::from(n)) {
+                *fired += 1;
+            }
+            if let Some(scan) = scan {
+                for (capture, slot) in &rule.capture {
+                    if let (Some(kept), Some(value)) =
+                        (self.captured.get_mut(usize::from(*capture)), scan.at(*slot).to_value())
+                    {
+                        *kept = Some(value);
+                    }
+                }
+            }
+            self.expected(d, n, rule);
+            if stale {
+                out.push(Meaning::Ignored("stale: of a reply that was dropped"));
+                continue;
+            }
+            if rule.only_after != 0 && self.seen & rule.only_after == 0 {
+                out.push(Meaning::Ignored("stale: nothing has come that it could be the end of"));
+                continue;
+            }
+            let whose = *whose.get_or_insert_with(|| self.whose(d, scan));
+            self.mean(d, n, rule, whose, (resumed, interrupted), scan, text, payload, out);
+        }
+        matched
+    }
+
+    /// A rule has fired: what waits for it goes on, and what it wants is answered.
+    fn expected(&mut self, d: &Description, n: u16, rule: &Rule) {
+        if !rule.reply.is_empty() {
+            let mut frames = std::mem::take(&mut self.replies);
+            self.say(d, &rule.reply, &mut frames);
+            self.replies = frames;
+        }
+        if d.close.expect.is_some_and(|(rule, _)| rule == n) {
+            self.parting = Some(n);
+        }
+        if matches!(d.open.get(self.step), Some(Step::Expect(rule, _)) if *rule == n) {
+            self.step += 1;
+            self.advance(d);
+        }
+    }
+
+    fn whose(&mut self, d: &Description, scan: Option<&Scan<'_>>) -> Whose {
+        let Some(scan) = scan else { return Whose::Unsaid };
+        let found = d.correlate.iter().map(|slot| scan.at(*slot)).find(|f| f.exists());
+        found.map_or(Whose::Unsaid, |f| self.turns.whose(f, d.by_number))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a message in its parts")]
+    fn mean(
+        &mut self,
+        d: &Description,
+        n: u16,
+        rule: &Rule,
+        whose: Whose,
+        (resumed, interrupted): (bool, bool),
+        scan: Option<&Scan<'_>>,
+        text: Option<&str>,
+        payload: Option<Result<Bytes, String>>,
+        out: &mut Vec<Meaning>,
+    ) {
+        let turn = match whose {
+            Whose::Turn(turn) => Some(turn),
+            Whose::Unsaid => None,
+            Whose::Nobody if matches!(rule.is, Is::Token | Is::Audio | Is::Done | Is::Interrupted) => {
+                return out.push(Meaning::Ignored("a reply to nothing that was said"));
+            }
+            Whose::Nobody => None,
+        };
+        let said = |sources: &[Source]| {
+            let found = sources.iter().find_map(|s| match s {
+                Source::Frame => text.map(str::to_owned),
+                Source::At(slot) => {
+                    let mut parts = scan?.all(*slot).filter(|f| f.exists()).cloned().map(Found::into_text);
+                    let first = parts.next()?;
+                    Some(parts.fold(first, |all, part| all + &part))
+                }
+            });
+            found.unwrap_or_default()
+        };
+        let before = out.len();
+        match rule.is {
+            Is::Ready => {
+                let session = rule.session.and_then(|slot| scan?.at(slot).as_str().map(str::to_owned));
+                out.push(Meaning::Ready { session, resumed });
+            }
+            Is::SpeechStarted => out.push(Meaning::Ignored("the server hears the user")),
+            Is::SpeechStopped => out.push(Meaning::SpeechStopped { turn }),
+            Is::Partial | Is::Final => {
+                let text = said(&rule.text);
+                out.push(match (text.trim().is_empty(), rule.is) {
+                    // Of a rule without `text`, the message itself says that the transcript is complete.
+                    (true, Is::Final) if rule.text.is_empty() => Meaning::Final { turn, text },
+                    (true, _) => Meaning::Ignored("an empty transcript"),
+                    (false, Is::Partial) => Meaning::Partial { turn, text },
+                    (false, _) => Meaning::Final { turn, text },
+                });
+            }
+            Is::Token => out.push(Meaning::Token { turn, text: said(&rule.text) }),
+            Is::Audio => match (rule.audio, payload) {
+                (None, Some(Ok(payload))) => out.push(Meaning::Audio { turn, payload }),
+                (None, Some(Err(why))) => out.push(Meaning::Garbage(why)),
+                (Some(slot), _) => {
+                    let found = scan.into_iter().flat_map(|s| s.all(slot));
+                    for base64 in found.filter_map(Found::as_str) {
+                        out.push(match BASE64.decode(base64.as_bytes()) {
+                            Ok(bytes) => Meaning::Audio { turn, payload: bytes.into() },
+                            Err(e) => Meaning::Garbage(format!(
+                                "`{}` is not base64: {e}",
+                                d.pointers.trie.pointer(slot)
+                            )),
+                        });
+                    }
+                }
+                (None, None) => {}
+            },
+            Is::Done | Is::Interrupted => {
+                let acknowledges = d.interruption.as_ref().is_some_and(|i| i.ack == Some(n));
+                let cut = interrupted || rule.is == Is::Interrupted || (acknowledges && self.interrupting);
+                self.interrupting = false;
+                out.push(Meaning::ReplyDone { turn, interrupted: cut });
+            }
+            Is::Error => {
+                // A turn that has failed without a reply takes no id away from the next.
+                if turn.is_none() {
+                    self.turns.give_up();
+                }
+                out.push(Meaning::Error { turn, code: said(&rule.code), message: said(&rule.message) });
+            }
+            Is::Pong => out.push(Meaning::Pong),
+            Is::Ignore => out.push(Meaning::Ignored("known, without consequence")),
+        }
+        let something = out.len() > before && !matches!(out.last(), Some(Meaning::Ignored(_)));
+        match rule.is {
+            Is::Done | Is::Interrupted | Is::Error => self.seen = 0,
+            Is::Final if something && d.capabilities.stt => self.seen = 0,
+            is if something => self.seen |= is.bit(),
+            _ => {}
+        }
+    }
+}
