@@ -48,7 +48,7 @@ impl About {
             name: scenario.name.clone(),
             seed: scenario.seed,
             target,
-            dialect: scenario.target.dialect.capabilities().name.to_owned(),
+            dialect: scenario.target.dialect.capabilities().name.to_string(),
             devices: scenario.fleet.most(),
             warmup: scenario.fleet.warmup,
             end: scenario.fleet.duration,

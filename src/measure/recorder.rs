@@ -495,7 +495,7 @@ impl Recorder {
                         i.network().turn(&turn, self.has_text);
                     }
                     if self.groups.is_judged(turn.group) {
-                        i.network().judged(turn.group).turn(&turn, self.has_text);
+                        i.network().judged(turn.group).turn(&turn, self.has_text, self.has_reply);
                     }
                 }
                 i.turns.push(turn);
