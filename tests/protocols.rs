@@ -1,13 +1,18 @@
-//! Every dialect through the real binary: devices of a run and one of `debug` talk to `voxload serve` in it, nobody says anything that the
-//! other does not know, and what was said is what was heard, both ways.
+//! Every built-in protocol. Through the real binary: devices of a run and one of `debug` talk to `voxload serve` in it, nobody says anything
+//! that the other does not know, and what was said is what was heard, both ways. And what real servers say, as their documentation and
+//! their clients have it, means what it should.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use serde_json::Value;
 use voxload::audio::wav;
+use voxload::dialect::describe::{Choice, Described};
+use voxload::dialect::{DeviceDialect, Dialect, Meaning, SessionSetup};
+use voxload::transport::Frame;
 
 mod common;
 
@@ -162,7 +167,10 @@ impl Case {
             run = run.arg("--set").arg(setting);
         }
         let ran = run.go().expect(0);
-        let (t, name) = (ran.result().turns, self.name());
+        let result = ran.result();
+        let (t, name) = (&result.turns, self.name());
+        let heard = result.dialect.as_ref().unwrap();
+        assert_eq!(heard.unmatched, 0, "{name}: {:?}", heard.examples);
         assert!(t.succeeded > 0 && t.failed + t.timed_out == 0, "{name}: {t:?}\n{}", ran.stdout);
         assert_eq!(t.interrupted > 0, self.interrupts, "{name}: {t:?}\n{}", ran.stdout);
     }
@@ -251,4 +259,297 @@ fn noise_and_other_speech_are_told_apart_from_what_was_said() {
         (0..16_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 16) as f32 / 65_536.0 - 0.5).collect();
     assert!(alike(&said, &noise) < 0.2, "{}", alike(&said, &noise));
     assert_eq!(alike(&said, &[0.0; 16_000]), 0.0);
+}
+
+/// What a frame means to a device, as words; what is passed over is `-` when there is nothing else.
+fn words(meanings: &[Meaning]) -> String {
+    let said: Vec<String> = meanings
+        .iter()
+        .filter_map(|m| {
+            Some(match m {
+                Meaning::Ignored(_) => return None,
+                Meaning::Ready { .. } => "ready".to_owned(),
+                Meaning::SpeechStopped { .. } => "stopped".to_owned(),
+                Meaning::Partial { text, .. } => format!("partial {text}"),
+                Meaning::Final { text, .. } => format!("final {text}"),
+                Meaning::Token { text, .. } => format!("token {text}"),
+                Meaning::Audio { payload, .. } => format!("audio {}", payload.len()),
+                Meaning::ReplyDone { interrupted, .. } => {
+                    if *interrupted { "interrupted" } else { "done" }.to_owned()
+                }
+                Meaning::Error { code, message, .. } => format!("error {code}: {message}"),
+                other => format!("{other:?}"),
+            })
+        })
+        .collect();
+    if said.is_empty() { "-".to_owned() } else { said.join(", ").trim_end().to_owned() }
+}
+
+/// One device of a dialect that hears what real servers say: `>` begins a turn, `#` is a binary frame of so many bytes, `=` one with
+/// this text.
+#[track_caller]
+fn hears(dialect: &str, vad: bool, said: &[(&str, &str)]) -> Box<dyn DeviceDialect> {
+    let text = Described::built_in(dialect).unwrap();
+    let d = Described::load(dialect, text, Choice { vad, ..Choice::default() }).unwrap();
+    let setup = SessionSetup { vad, ..SessionSetup::default() };
+    let mut device = Dialect::from(d).device(&Arc::new(setup), 0);
+    let (mut frames, mut meanings, mut turns) = (Vec::new(), Vec::new(), 0);
+    device.open(None, &mut frames);
+    for (message, meaning) in said {
+        let frame = match message.split_at(1) {
+            (">", _) => {
+                device.turn_start(turns, &mut frames);
+                turns += 1;
+                continue;
+            }
+            ("#", n) => Frame::Binary(vec![0; n.parse().unwrap()].into()),
+            ("=", text) => Frame::Binary(text.as_bytes().to_vec().into()),
+            _ => Frame::text(*message),
+        };
+        device.read(&frame, &mut meanings);
+        assert_eq!(words(&meanings), *meaning, "{dialect}: {message}");
+        meanings.clear();
+    }
+    device
+}
+
+#[test]
+fn deepgram_says_much_that_is_no_transcript_and_ends_utterances_in_four_ways() {
+    const R: fn(&str, bool, bool, bool) -> String = |text, is_final, speech_final, from_finalize| {
+        format!(
+            r#"{{"type":"Results","channel_index":[0,1],"duration":1.0,"start":0.0,"is_final":{is_final},"speech_final":{speech_final},"from_finalize":{from_finalize},"channel":{{"alternatives":[{{"transcript":"{text}","confidence":0.9,"words":[]}}]}},"metadata":{{}}}}"#
+        )
+    };
+    let end = r#"{"type":"UtteranceEnd","channel":[0,1],"last_word_end":2.1}"#;
+    hears(
+        "deepgram-listen",
+        true,
+        &[
+            (&R("", false, false, false), "-"),
+            (">", ""),
+            (r#"{"type":"SpeechStarted","channel":[0,1],"timestamp":0.4}"#, "-"),
+            (&R("why is", false, false, false), "partial why is"),
+            (&R("why is the", true, false, false), "partial why is the"),
+            (&R("sky blue", true, true, false), "final sky blue"),
+            // Both come after the end that is known already, and silence may "end", too.
+            (end, "-"),
+            (&R("", true, true, false), "-"),
+            (">", ""),
+            (&R("yes", true, false, false), "partial yes"),
+            // The last segment was closed before.
+            (&R("", true, true, false), "final"),
+            (">", ""),
+            (&R("no", false, false, false), "partial no"),
+            (end, "final"),
+            (">", ""),
+            (&R("well", false, false, false), "partial well"),
+            (&R("well then", true, false, true), "final well then"),
+            (r#"{"type":"Error","description":"too slow","code":"NET-0001"}"#, "error NET-0001: too slow"),
+            (r#"{"type":"Metadata","request_id":"x"}"#, "-"),
+            (r#"{"type":"SomethingNew"}"#, "Unmatched"),
+        ],
+    );
+}
+
+#[test]
+fn the_agent_of_deepgram_is_cut_when_the_user_speaks_over_it_and_only_then() {
+    let speaks = r#"{"type":"UserStartedSpeaking"}"#;
+    let done = r#"{"type":"AgentAudioDone"}"#;
+    let text = |role: &str, text: &str| {
+        format!(r#"{{"type":"ConversationText","role":"{role}","content":"{text}"}}"#)
+    };
+    hears(
+        "deepgram-agent",
+        true,
+        &[
+            (r#"{"type":"Welcome","request_id":"x"}"#, "-"),
+            (r#"{"type":"SettingsApplied"}"#, "ready"),
+            (">", ""),
+            (speaks, "-"),
+            (&text("user", "hello"), "final hello"),
+            (r#"{"type":"History","role":"user","content":"hello"}"#, "-"),
+            (r#"{"type":"AgentThinking","content":""}"#, "-"),
+            (&text("assistant", "Hi there."), "token Hi there."),
+            (
+                r#"{"type":"AgentStartedSpeaking","total_latency":1.2,"tts_latency":0.3,"ttt_latency":0.9}"#,
+                "-",
+            ),
+            ("#960", "audio 960"),
+            (">", ""),
+            (speaks, "interrupted"),
+            // Of the reply that is gone.
+            (done, "-"),
+            (&text("user", "stop"), "final stop"),
+            ("#960", "audio 960"),
+            (done, "done"),
+            (done, "-"),
+        ],
+    );
+}
+
+#[test]
+fn the_first_word_of_assemblyai_stands_beside_an_empty_transcript() {
+    let turn = |order: u32, end: bool, formatted: bool, text: &str, words: &str| {
+        format!(
+            r#"{{"type":"Turn","turn_order":{order},"turn_is_formatted":{formatted},"end_of_turn":{end},"transcript":"{text}","end_of_turn_confidence":0.3,"words":[{words}]}}"#
+        )
+    };
+    let word = r#"{"text":"why","start":1,"end":2,"confidence":0.9,"word_is_final":false}"#;
+    hears(
+        "assemblyai",
+        true,
+        &[
+            (r#"{"type":"Begin","id":"x","expires_at":1}"#, "ready"),
+            (">", ""),
+            (r#"{"type":"SpeechStarted","timestamp":14}"#, "-"),
+            (&turn(0, false, false, "", ""), "-"),
+            (&turn(0, false, false, "", word), "partial why"),
+            (&turn(0, false, false, "why is", word), "partial why is"),
+            (&turn(0, true, false, "why is it", word), "final why is it"),
+            // The device knows by the number that it is of the turn before.
+            (&turn(0, true, true, "Why is it?", word), "final Why is it?"),
+            (r#"{"type":"Termination","audio_duration_seconds":2,"session_duration_seconds":2}"#, "-"),
+        ],
+    );
+}
+
+#[test]
+fn audio_of_elevenlabs_is_dropped_by_its_number_after_an_interruption() {
+    let audio = |id: u32| {
+        format!(
+            r#"{{"type":"audio","audio_event":{{"event_id":{id},"audio_base_64":"AAAA","alignment":null}}}}"#
+        )
+    };
+    let cut = |id: u32| format!(r#"{{"type":"interruption","interruption_event":{{"event_id":{id}}}}}"#);
+    let ping = r#"{"type":"ping","ping_event":{"event_id":7,"ping_ms":40}}"#;
+    let mut device = hears(
+        "elevenlabs",
+        true,
+        &[
+            (
+                r#"{"type":"conversation_initiation_metadata","conversation_initiation_metadata_event":{"conversation_id":"c","agent_output_audio_format":"pcm_16000"}}"#,
+                "ready",
+            ),
+            (">", ""),
+            (r#"{"type":"vad_score","vad_score_event":{"vad_score":0.9}}"#, "-"),
+            (r#"{"type":"user_transcript","user_transcription_event":{"user_transcript":"hi"}}"#, "final hi"),
+            (&cut(1), "-"),
+            (
+                r#"{"type":"agent_response","agent_response_event":{"agent_response":"Hello."}}"#,
+                "token Hello.",
+            ),
+            (&audio(2), "audio 3"),
+            (&audio(3), "audio 3"),
+            (&cut(3), "interrupted"),
+            (&audio(3), "-"),
+            (&audio(2), "-"),
+            (&audio(4), "audio 3"),
+            (ping, "-"),
+        ],
+    );
+    let mut frames = Vec::new();
+    device.replies(&mut frames);
+    assert_eq!(frames.pop(), Some(Frame::text(r#"{"type":"pong","event_id":7}"#)));
+}
+
+#[test]
+fn one_message_of_gemini_may_be_several_events_and_json_comes_in_binary_frames() {
+    hears(
+        "gemini-live",
+        true,
+        &[
+            (r#"={"setupComplete":{}}"#, "ready"),
+            (">", ""),
+            (r#"={"serverContent":{"interrupted":true}}"#, "-"),
+            (r#"={"serverContent":{"inputTranscription":{"text":"why"}}}"#, "partial why"),
+            (
+                r#"={"serverContent":{"modelTurn":{"parts":[{"text":"hm","thought":true},{"inlineData":{"mimeType":"audio/pcm;rate=24000","data":"AAAA"}},{"inlineData":{"mimeType":"audio/pcm;rate=24000","data":"AAAAAAAA"}}]},"outputTranscription":{"text":"Air"}},"usageMetadata":{"totalTokenCount":3}}"#,
+                "token Air, audio 3, audio 6",
+            ),
+            (r#"={"serverContent":{"interrupted":true}}"#, "interrupted"),
+            (r#"={"serverContent":{"turnComplete":true}}"#, "-"),
+            (">", ""),
+            (r#"{"serverContent":{"outputTranscription":{"text":"Yes"}}}"#, "token Yes"),
+            (r#"{"serverContent":{"generationComplete":true}}"#, "done"),
+            (r#"{"serverContent":{"turnComplete":true}}"#, "-"),
+            (r#"{"goAway":{"timeLeft":"50s"}}"#, "-"),
+        ],
+    );
+}
+
+#[test]
+fn marks_of_a_voice_app_come_back_and_vosk_answers_every_message() {
+    let media = r#"{"event":"media","streamSid":"MZ1","media":{"payload":"AAAA"}}"#;
+    let mark = r#"{"event":"mark","streamSid":"MZ1","mark":{"name":"end"}}"#;
+    let clear = r#"{"event":"clear","streamSid":"MZ1"}"#;
+    let said = [(">", ""), (media, "audio 3"), (clear, "interrupted"), (mark, "-")];
+    let mut device = hears("twilio-media", true, &said);
+    let mut frames = Vec::new();
+    device.replies(&mut frames);
+    assert!(matches!(frames.pop(), Some(Frame::Text(t)) if t.contains(r#""mark":{"name":"end"}"#)));
+    hears(
+        "vosk",
+        true,
+        &[
+            (r#"{"partial" : ""}"#, "-"),
+            (r#"{"text" : ""}"#, "-"),
+            (">", ""),
+            (r#"{"partial" : "why"}"#, "partial why"),
+            (r#"{"result" : [{"conf" : 1.0, "word" : "why"}], "text" : "why is"}"#, "final why is"),
+            (r#"{"partial" : ""}"#, "-"),
+            (">", ""),
+            (r#"{"partial" : "no"}"#, "partial no"),
+            (r#"{"text" : ""}"#, "final"),
+        ],
+    );
+}
+
+#[test]
+fn replies_of_openai_are_told_apart_by_their_ids_and_transcripts_come_when_they_please() {
+    let delta = |kind: &str, id: &str, delta: &str| {
+        format!(
+            r#"{{"type":"response.{kind}.delta","event_id":"e","response_id":"{id}","item_id":"i","output_index":0,"content_index":0,"delta":"{delta}"}}"#
+        )
+    };
+    let done = |id: &str, status: &str| {
+        format!(
+            r#"{{"type":"response.done","event_id":"e","response":{{"object":"realtime.response","id":"{id}","status":"{status}","output":[]}}}}"#
+        )
+    };
+    hears(
+        "openai-realtime",
+        true,
+        &[
+            (r#"{"type":"session.created","event_id":"e","session":{"type":"realtime","id":"s"}}"#, "-"),
+            (r#"{"type":"session.updated","event_id":"e","session":{"type":"realtime"}}"#, "ready"),
+            (">", ""),
+            (
+                r#"{"type":"input_audio_buffer.speech_stopped","event_id":"e","audio_end_ms":900,"item_id":"u"}"#,
+                "stopped",
+            ),
+            (
+                r#"{"type":"response.created","event_id":"e","response":{"id":"r1","status":"in_progress"}}"#,
+                "-",
+            ),
+            (&delta("output_audio_transcript", "r1", "Hi"), "token Hi"),
+            (&delta("output_audio", "r1", "AAAA"), "audio 3"),
+            (
+                r#"{"type":"conversation.item.input_audio_transcription.completed","event_id":"e","item_id":"u","content_index":0,"transcript":"hello","usage":{"type":"duration","seconds":1}}"#,
+                "final hello",
+            ),
+            (
+                r#"{"type":"response.function_call_arguments.delta","event_id":"e","response_id":"r1","delta":"{}"}"#,
+                "-",
+            ),
+            (r#"{"type":"rate_limits.updated","event_id":"e","rate_limits":[]}"#, "-"),
+            (&done("r1", "cancelled"), "interrupted"),
+            (">", ""),
+            (&delta("output_audio", "r2", "AAAA"), "audio 3"),
+            (&done("r2", "completed"), "done"),
+            (
+                r#"{"type":"error","event_id":"e","error":{"type":"invalid_request_error","code":"c","message":"m"}}"#,
+                "error c: m",
+            ),
+        ],
+    );
 }
