@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::check::{Process, Shards};
 use crate::measure::Totals;
 use crate::report::result::{
-    DialectResult, Generator, HostInfo, LoadPhase, ProcessResult, ShardInfo, ThreadResult, Validity, ValidityCheck,
+    DialectResult, Generator, HostInfo, LoadPhase, ProcessResult, ShardInfo, ThreadResult, Validity,
+    ValidityCheck,
 };
 
 /// The check that every part of the fleet was played to its end.
