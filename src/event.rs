@@ -16,7 +16,8 @@ pub const PREBUFFERS: [Micros; 4] =
     [Micros(0), Micros::from_millis(60), Micros::from_millis(120), Micros::from_millis(200)];
 
 /// Why a turn or a connection failed: the classes that reports count by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// Connection refused.
     Refused,
@@ -173,7 +174,8 @@ impl fmt::Display for FailureClass {
 }
 
 /// How a turn ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// A complete audible reply for the right turn.
     Succeeded,
@@ -194,10 +196,13 @@ pub struct Playout {
     pub stalls: u32,
     /// For how long in all.
     pub stalled: Micros,
+    /// When it first ran dry.
+    #[serde(default)]
+    pub first_stall: Option<Micros>,
 }
 
 /// A barge-in, as it went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BargeIn {
     /// Planned onset.
     pub planned: Micros,
@@ -210,7 +215,7 @@ pub struct BargeIn {
 }
 
 /// A cough or "mm-hm" during the reply, which must not stop it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backchannel {
     /// When it was made.
     pub planned: Micros,
@@ -219,7 +224,7 @@ pub struct Backchannel {
 }
 
 /// Everything about one turn. All instants are since the start of the run; `None` means it did not happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnRecord {
     /// The device.
     pub device: u32,

@@ -8,7 +8,7 @@ pub enum Exit {
     Good = 0,
     /// Wrong usage, a scenario with errors, or a file that cannot be read or written.
     Usage = 2,
-    /// A threshold failed (the number k6 uses).
+    /// A threshold failed, or is undecided where that fails (the number k6 uses).
     Threshold = 99,
     /// The run is invalid: the generator itself was the bottleneck. Outranks a failed threshold.
     Invalid = 120,

@@ -19,6 +19,7 @@
 pub mod audio;
 pub mod calibrate;
 pub mod capacity;
+pub mod ci;
 pub mod cli;
 pub mod compare;
 pub mod device;
@@ -28,7 +29,9 @@ pub mod event;
 pub mod exit;
 pub mod fault;
 pub mod gate;
+pub mod live;
 pub mod measure;
+pub mod merge;
 pub mod network;
 pub mod prove;
 pub mod reference;

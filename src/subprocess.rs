@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::ci;
 use crate::exit::Failure;
 
 /// Between two looks at a process.
@@ -57,6 +58,7 @@ pub fn command() -> Result<Command, Failure> {
         .map_err(|e| Failure::usage(format!("cannot find voxload's own binary: {e}")))?;
     let mut command = Command::new(program);
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
+    ci::hide_from(&mut command);
     Ok(command)
 }
 
@@ -67,6 +69,11 @@ impl Subprocess {
             .map_err(|e| Failure::usage(format!("cannot write {}: {e}", said.display())))?;
         let child = command.stderr(stderr).spawn();
         child.map(Self).map_err(|e| Failure::usage(format!("cannot start a run: {e}")))
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// How it ended, once it has; looks at most once in [`LOOK`], and not after `end`.

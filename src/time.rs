@@ -157,6 +157,11 @@ impl Clock {
         Self { epoch_us: monotonic_us() }
     }
 
+    /// A clock whose zero is an instant of the wall clock, to come or past; steps of that clock later on change nothing.
+    pub fn starting_at(unix_us: i64) -> Self {
+        Self { epoch_us: monotonic_us() + (unix_us - unix_now_us()) }
+    }
+
     /// The clock whose zero is `epoch_us` on the machine's monotonic clock.
     pub const fn with_epoch_us(epoch_us: i64) -> Self {
         Self { epoch_us }
@@ -171,6 +176,12 @@ impl Clock {
     pub fn now(&self) -> Micros {
         Micros(monotonic_us() - self.epoch_us)
     }
+}
+
+/// The wall clock: microseconds since 1970, UTC.
+pub fn unix_now_us() -> i64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    t.tv_sec * 1_000_000 + t.tv_nsec / 1_000
 }
 
 fn monotonic_us() -> i64 {

@@ -104,7 +104,7 @@ fn exit_codes_say_the_answer() {
         assert!(out.starts_with(says), "{out}");
         let d = read(&home.join(format!("report-{new}/compare.json")));
         assert_eq!(i32::from(d.verdict.exit_code), code);
-        for file in ["compare.md", "compare.html", "compare-percentiles.svg"] {
+        for file in ["compare.md", "compare.html", "compare-percentiles.svg", "junit.xml"] {
             assert!(home.join(format!("report-{new}/{file}")).is_file(), "{file}");
         }
     }
@@ -187,7 +187,30 @@ fn a_baseline_is_recorded_resumed_and_compared_with() {
     assert_eq!((d.base.used, d.new.used, d.metrics[0].metric.as_str()), (5, 5, "ttfa:p(95)"));
     let (status, _, err) = voxload(home, again);
     assert_eq!(status, Some(2), "not into a folder with other runs");
-    assert!(err.contains("--report-dir"), "{err}");
+    assert!(err.contains("--report-dir") && err.contains("--resume again"), "{err}");
+    // Going on with it is asked for, and only with runs of the same.
+    let (status, _, err) =
+        voxload(home, "run tiny.toml -u 140 --baseline b --resume again --allow-different");
+    assert_eq!(status, Some(2), "{err}");
+    assert!(err.contains("fleet.devices: 150 there, 140 now"), "{err}");
+    let (status, _, err) = voxload(home, "run tiny.toml --baseline b --resume b");
+    assert!(status == Some(2) && err.contains("no run of a comparison"), "{err}");
+    fs::remove_dir_all(home.join("again/run-05")).unwrap();
+    let outs = "--out json=c.json --out md=c.md --out html=c.html --out junit=c.xml";
+    let (status, out, err) =
+        voxload(home, &format!("run tiny.toml --baseline b --margin 5s --resume again {outs}"));
+    assert_eq!(status, Some(0), "{out}{err}");
+    assert!(err.contains("run 5 of 5") && !err.contains("run 4 of 5"), "{err}");
+    for (copy, of) in [
+        ("c.json", "compare.json"),
+        ("c.md", "compare.md"),
+        ("c.html", "compare.html"),
+        ("c.xml", "junit.xml"),
+    ] {
+        assert_eq!(fs::read(home.join(copy)).unwrap(), fs::read(home.join("again").join(of)).unwrap());
+    }
+    let (status, _, err) = voxload(home, "run tiny.toml --baseline b --out csv=turns.csv");
+    assert!(status == Some(2) && err.contains("no turns of its own"), "{err}");
     // A failed threshold outranks the comparison; one run decides nothing.
     let (status, out, err) =
         voxload(home, "run tiny.toml --baseline b --runs 1 --threshold ttfa:p(95)<1ms --report-dir one");
@@ -254,4 +277,42 @@ fn an_unreachable_target_ends_it_and_says_so() {
     let (status, _, err) = voxload(home, "baseline record tiny.toml --url ws://127.0.0.1:1/ --out b");
     assert_eq!(status, Some(124), "{err}");
     assert!(err.contains("base 1 could not be made") && err.contains("goes on from there"), "{err}");
+}
+
+#[test]
+fn github_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    side(&home.join("base"), 300.0, 5, 0);
+    side(&home.join("slower"), 340.0, 5, 1);
+    let summary = home.join("step.md");
+    let told = |args: &str| {
+        let out = command(home, args)
+            .envs([("GITHUB_ACTIONS", "true".as_ref()), ("GITHUB_STEP_SUMMARY", summary.as_os_str())])
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (out.status.code(), text(out.stdout), text(out.stderr))
+    };
+    let (status, out, err) = told("compare base slower");
+    assert_eq!(status, Some(122), "{out}{err}");
+    let last: Vec<&str> = out.lines().filter(|l| l.starts_with("::")).collect();
+    assert!(last[0].starts_with("::error title=voxload sample%3A a regression::NEW is slower: "), "{last:?}");
+    let once = fs::read_to_string(&summary).unwrap();
+    assert!(once.starts_with("# ❌ WORSE"), "{once}");
+
+    // A document on standard output stays one. What is a part of something larger says nothing by itself.
+    fs::write(home.join("tiny.toml"), TINY).unwrap();
+    let (status, out, err) = told("run tiny.toml --json --threshold ttfa:p(95)<1ms --report-dir r");
+    assert_eq!(status, Some(99), "{out}{err}");
+    serde_json::from_str::<Value>(&out).unwrap();
+    assert!(
+        err.contains("\n::error title=voxload tiny%3A a threshold did not hold::ttfa:p(95)<1ms: "),
+        "{err}"
+    );
+    let twice = fs::read_to_string(&summary).unwrap();
+    assert!(twice.starts_with(&once) && twice.contains("VALID, FAIL: tiny"), "{twice}");
+    let (status, out, err) = told("baseline record tiny.toml --runs 1 --out b");
+    assert_eq!(status, Some(0), "{out}{err}");
+    assert_eq!(fs::read_to_string(&summary).unwrap(), twice);
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use voxload::report::result::{IntervalPoint, Status};
+use voxload::report::result::{IntervalPoint, Status, ThresholdVerdict};
 
 mod common;
 
@@ -37,7 +37,7 @@ fn usage_errors_end_with_2() {
         ("a broken recording", small().file("bad.wav", "RIFF").set("audio.fixtures", "bad.wav"), "bad.wav"),
         ("a missing variable", small().set("target.headers.A", "${NOT_SET_ANYWHERE}"), "NOT_SET_ANYWHERE"),
         ("a missing folder", small().args("--out json=gone/result.json"), "the folder gone does not exist"),
-        ("an unknown kind", small().args("--out xml=a.xml"), "not among json, csv, md, html, junit"),
+        ("an unknown kind", small().args("--out xml=a.xml"), "not among json, csv, md, html, junit, otlp"),
         (
             "left out and wanted",
             small().set("report.html", false).args("--out html=a.html"),
@@ -119,8 +119,10 @@ fn a_server_that_never_answers_ends_with_121() {
 fn thresholds_and_validity() {
     let quick = || Run::new(SMALL).args("-d 1s").set("turn.count", 1);
     let cases = [
-        ("held", quick().args("--threshold ttfa:med<9s"), 0, "PASS"),
-        ("failed", quick().args("--threshold ttfa:med<1us"), 99, "FAIL"),
+        ("held", quick().args("-u 6 --threshold ttfa:med<9s"), 0, "PASS"),
+        ("failed", quick().args("-u 6 --threshold ttfa:med<1us"), 99, "FAIL"),
+        ("too few turns", quick().args("--threshold ttfa:p(95)<9s"), 99, "FAIL"),
+        ("let pass", quick().args("--threshold ttfa:p(95)<9s").set("gate.undecided", "pass"), 0, "PASS"),
         ("no sample", quick().args("--threshold reconnect:max<9s"), 99, "FAIL"),
         ("starved", quick().set("validity.send_lateness_max", "100us"), 120, "INVALID"),
         ("busy", quick().set("validity.cpu", "0.000001"), 120, "INVALID"),
@@ -141,6 +143,37 @@ fn thresholds_and_validity() {
         assert!(bad.iter().all(|c| !c.cause.is_empty() && !c.try_this.is_empty()), "{bad:?}");
         assert!(ran.text("junit.xml").contains("<failure") || code != 99);
     });
+}
+
+/// A threshold that asks for it stops the run as soon as nothing can save it: what has begun is finished, and reported.
+#[test]
+fn a_threshold_stops_the_run() {
+    let run = Run::new(SMALL).args("-u 6 -d 1h").set("report.interval", "100ms");
+    let ran = run.arg("--threshold").arg("ttfa:med<1us abort_on_fail delay=100ms").go().expect(99);
+    let result = ran.result();
+    let aborted = result.gate.as_ref().and_then(|g| g.aborted.as_ref()).expect("stopped");
+    assert_eq!((aborted.expression.as_str(), aborted.planned_us), ("ttfa:med<1us", 3_600_000_000));
+    assert!(
+        aborted.at_us >= 100_000 && result.verdict.reasons[0].contains("stopped by a threshold"),
+        "{result:?}"
+    );
+    assert_eq!((result.turns.cancelled, result.thresholds[0].verdict()), (0, ThresholdVerdict::Fail));
+    assert!(result.turns.succeeded >= 10, "ten turns are the fewest that leave no doubt: {:?}", result.turns);
+    ran.verdict("VALID", "FAIL");
+    assert!(ran.stdout.contains("stopped after"), "{}", ran.stdout);
+}
+
+/// No turn ends within a second, and seven are needed: the run goes on for them.
+#[test]
+fn an_undecided_run_is_extended() {
+    let run = Run::new(SMALL).args("-u 5 -d 1s --threshold ttfa:p(50)<50s").set("report.interval", "100ms");
+    let ran = run.set("gate.undecided", "extend").go().expect(0);
+    let result = ran.result();
+    let share = result.thresholds[0].share.expect("a share");
+    assert!(share.n >= 7 && share.confidence == 0.99 && result.thresholds[0].passed, "{share:?}");
+    let gate = result.gate.expect("what became of it");
+    assert!(gate.extended_us > 0 && gate.aborted.is_none(), "{gate:?}");
+    assert!(ran.stdout.contains("extended by"), "{}", ran.stdout);
 }
 
 /// Open arrivals that find no free device were not measured: the run is no measurement of that rate.

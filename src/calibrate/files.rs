@@ -25,10 +25,12 @@ pub fn write(c: &Calibration, dir: &Path) -> Written {
     };
     out.rendered("calibration.html", html::render(c, chart.as_ref()));
     if let Some(chart) = chart {
-        out.text("calibration.svg", &chart.svg);
+        out.charts("", std::slice::from_ref(&chart));
     } else {
         // One of an earlier calibration would be of other numbers than the rest.
-        let _ = fs::remove_file(dir.join("calibration.svg"));
+        for name in ["calibration.svg", "calibration.png"] {
+            let _ = fs::remove_file(dir.join(name));
+        }
     }
     problem.into_iter().for_each(|p| out.problem(p));
     out.finish()
@@ -51,12 +53,12 @@ mod tests {
         let written = write(&c, dir.path());
         assert_eq!(written.problems, Vec::<String>::new());
         let names: Vec<_> = written.files.iter().map(|f| f.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, [FILE, "calibration.md", "calibration.html", "calibration.svg"]);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "nothing temporary is left");
+        assert_eq!(names, [FILE, "calibration.md", "calibration.html", "calibration.svg", "calibration.png"]);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5, "nothing temporary is left");
         let json = |c: &Calibration| serde_json::to_value(c).unwrap();
         assert_eq!(json(&read(dir.path()).unwrap()), json(&c));
         let page = fs::read_to_string(dir.path().join("calibration.html")).unwrap();
-        assert!(page.contains("<svg role=\"img\"") && !page.contains("<script"), "{page}");
+        assert!(page.contains("<svg role=\"img\"") && page.contains("script-src 'sha256-"), "{page}");
     }
 
     #[test]
@@ -66,6 +68,6 @@ mod tests {
         write(&c, dir.path());
         let part = Calibration { wakeups: None, capacity: None, ..c };
         assert_eq!(write(&part, dir.path()).files.len(), 3);
-        assert!(!dir.path().join("calibration.svg").exists());
+        assert!(!dir.path().join("calibration.svg").exists() && !dir.path().join("calibration.png").exists());
     }
 }

@@ -1,10 +1,11 @@
-//! `calibration.html`: one file, no network, no script, in the look of a run's report.
+//! `calibration.html`: one file, in the look of a run's report.
 
 use askama::Template;
 
 use super::document::Calibration;
 use super::words;
-use crate::report::chart::{Chart, dark_css};
+use crate::report::chart::Chart;
+use crate::report::look::{Figure, Look};
 use crate::report::section::Section;
 
 /// The page, for `src/calibrate/calibration.html`.
@@ -16,8 +17,8 @@ struct Page<'a> {
     setting: String,
     partial: Option<&'static str>,
     sections: Vec<Section>,
-    chart: Option<(String, &'a str)>,
-    dark_css: String,
+    figure: Option<Figure<'a>>,
+    look: Look<'a>,
 }
 
 /// Renders the page.
@@ -28,8 +29,8 @@ pub(super) fn render(c: &Calibration, chart: Option<&Chart>) -> Result<String, S
         setting: words::setting(c),
         partial: words::partial(c),
         sections: words::sections(c),
-        chart: chart.map(|chart| (chart.inlined(), chart.caption.as_str())),
-        dark_css: dark_css("figure"),
+        figure: chart.map(Figure::of),
+        look: Look::new(&c.voxload_version),
     }
     .render()
     .map_err(|e| e.to_string())

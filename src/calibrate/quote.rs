@@ -56,7 +56,7 @@ impl Planned {
         let plain = !scenario.target.secure && !scenario.target.shown.starts_with("wss:");
         Self {
             chunk: audio.settings.chunk,
-            devices: scenario.fleet.most(),
+            devices: scenario.most(),
             as_measured: plain
                 && audio.settings.format.codec == Codec::Opus
                 && audio.encoding == Encoding::Binary,

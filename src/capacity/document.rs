@@ -50,6 +50,8 @@ pub struct CapacityReport {
     pub remarks: Vec<String>,
     /// Servers for a fleet; `null` with open arrivals, and without an answer.
     pub fleet: Option<FleetPlan>,
+    /// The same devices, coming all at once; `null`: not tried.
+    pub storm: Option<StormResult>,
     /// The Universal Scalability Law, fitted to the turns per second: for the picture only.
     pub scalability: Option<ScalabilityResult>,
     /// How it was searched.
@@ -223,6 +225,10 @@ pub struct TrialResult {
     pub kbps_down: f64,
     /// CPU of the harness, share of all cores.
     pub harness_cpu_share: f64,
+    /// CPU of the server and its children while the load counted, seconds a second (1.0: a whole core); `null`: not seen.
+    pub server_cpu_cores: Option<f64>,
+    /// Most resident memory of the server and its children while the load counted; `null`: not seen.
+    pub server_rss_bytes: Option<u64>,
     /// How long the run took, start to end.
     pub took_us: i64,
 }
@@ -257,6 +263,37 @@ pub struct AtShare {
     pub ttfa_p99_us: Option<i64>,
 }
 
+/// A connect storm: a run of its own, in which all devices come within a moment, and everything counts from the first on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct StormResult {
+    /// Devices that came.
+    pub devices: u32,
+    /// Within this time.
+    pub within_us: i64,
+    /// Most that were connected at once.
+    pub connected: u32,
+    /// Connection attempts that failed.
+    pub attempts_failed: u64,
+    /// Connections that were lost.
+    pub lost: u64,
+    /// Connections: median of the time to connect.
+    pub connect_p50_us: Option<i64>,
+    /// 95th percentile.
+    pub connect_p95_us: Option<i64>,
+    /// The longest.
+    pub connect_max_us: Option<i64>,
+    /// Time to first audio, 95th percentile of all turns from the first connection on.
+    pub ttfa_p95_us: Option<i64>,
+    /// Each budget over these turns, in the order of `budgets`.
+    pub budgets: Vec<TrialBudget>,
+    /// Everybody was let in at the first attempt and stayed; `null`: the run was INVALID.
+    pub survived: Option<bool>,
+    /// Why it was stopped or INVALID; empty otherwise.
+    pub reason: String,
+    /// Its report, below the folder of this document.
+    pub dir: String,
+}
+
 /// Servers for a fleet of toys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FleetPlan {
@@ -274,6 +311,8 @@ pub struct FleetPlan {
     pub in_turn_share: f64,
     /// Servers for toys that talk as often.
     pub servers: u64,
+    /// Servers at the time between turns that was asked for (`--fleet-think`); computed, as `others` are.
+    pub asked: Option<FleetRow>,
     /// The same for other times between turns, by Little's law from the turns per second at the capacity: computed, not measured.
     pub others: Vec<FleetRow>,
 }

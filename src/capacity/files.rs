@@ -8,21 +8,21 @@ use crate::report::{Writer, Written, chart, json};
 
 /// The name of the document.
 pub const FILE: &str = "capacity.json";
+/// The name of the Markdown.
+pub const MARKDOWN: &str = "capacity.md";
 
 /// Writes everything into the folder, the document first. A file that fails is a problem; the others are written all
 /// the same.
 pub fn write(r: &CapacityReport, dir: &Path) -> Written {
     let mut out = Writer::new(dir);
     out.document(FILE, r);
-    out.text("capacity.md", &markdown::render(r));
+    out.text(MARKDOWN, &markdown::render(r));
     let (charts, problem) = match chart::capacity(r) {
         Ok(charts) => (charts, None),
         Err(e) => (Vec::new(), Some(format!("the charts cannot be drawn: {e}"))),
     };
     out.rendered("capacity.html", html::render(r, &charts));
-    for c in charts {
-        out.text(&format!("{}.svg", c.name), &c.svg);
-    }
+    out.charts("", &charts);
     problem.into_iter().for_each(|p| out.problem(p));
     out.finish()
 }
@@ -46,12 +46,23 @@ mod tests {
         let written = write(&r, dir.path());
         assert_eq!(written.problems, Vec::<String>::new());
         let names: Vec<_> = written.files.iter().map(|f| f.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, [FILE, "capacity.md", "capacity.html", "capacity.svg", "throughput.svg"]);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5, "nothing temporary is left");
+        assert_eq!(
+            names,
+            [
+                FILE,
+                "capacity.md",
+                "capacity.html",
+                "capacity.svg",
+                "capacity.png",
+                "throughput.svg",
+                "throughput.png"
+            ]
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 7, "nothing temporary is left");
         let json = |r: &CapacityReport| serde_json::to_value(r).unwrap();
         assert_eq!(json(&read(dir.path()).unwrap()), json(&r));
         let page = fs::read_to_string(dir.path().join("capacity.html")).unwrap();
-        assert!(page.contains("<svg role=\"img\"") && !page.contains("<script"), "{page}");
+        assert!(page.contains("<svg role=\"img\"") && page.contains("script-src 'sha256-"), "{page}");
         let text = fs::read_to_string(dir.path().join("capacity.md")).unwrap();
         let [load, low, high] = r.answer.map(|a| [a.load, a.low, a.high]).unwrap();
         assert!(

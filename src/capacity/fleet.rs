@@ -35,13 +35,13 @@ pub fn servers(toys: u64, per_server: f64) -> u64 {
     (toys as f64 / used).ceil() as u64 + u64::from(SPARE)
 }
 
-/// The plan.
-pub fn plan(toys: u64, at: &AtCapacity) -> FleetPlan {
+/// The plan, for toys that are quiet as long as those that were measured, and `asked` long, too.
+pub fn plan(toys: u64, at: &AtCapacity, asked: Option<Micros>) -> FleetPlan {
     let share = |think: Micros| {
         let cycle = (at.turn + think).0.max(1) as f64;
         (at.turn.0 as f64 / cycle).clamp(0.0, 1.0)
     };
-    let others = THINKS.into_iter().filter(|z| *z != at.think).map(|think| {
+    let row = |think: Micros| {
         let per_server = at.turn_rate * (at.turn + think).as_secs_f64();
         FleetRow {
             think_us: think.0,
@@ -49,7 +49,8 @@ pub fn plan(toys: u64, at: &AtCapacity) -> FleetPlan {
             per_server: per_server.floor() as u64,
             servers: servers(toys, per_server),
         }
-    });
+    };
+    let others = THINKS.into_iter().filter(|z| *z != at.think && Some(*z) != asked).map(row);
     FleetPlan {
         toys,
         used: USED,
@@ -58,6 +59,7 @@ pub fn plan(toys: u64, at: &AtCapacity) -> FleetPlan {
         turn_us: at.turn.0,
         in_turn_share: share(at.think),
         servers: servers(toys, at.devices),
+        asked: asked.map(row),
         others: others.collect(),
     }
 }
@@ -76,7 +78,11 @@ mod tests {
             turn: Micros::from_secs(3),
             think: Micros::from_secs(2),
         };
-        let p = plan(50_000, &at);
+        let p = plan(50_000, &at, None);
+        assert_eq!(p.asked, None);
+        let minute = plan(50_000, &at, Some(Micros::from_secs(60)));
+        assert_eq!(minute.asked.map(|r| (r.per_server, r.servers)), Some((5_040, 15)));
+        assert_eq!(minute.others.len(), 2, "it is not said twice");
         assert_eq!((p.servers, p.in_turn_share), (168, 0.6));
         assert_eq!(p.others.iter().map(|r| r.per_server).collect::<Vec<_>>(), [1_040, 5_040, 48_240]);
         assert_eq!(p.others.iter().map(|r| r.servers).collect::<Vec<_>>(), [66, 15, 3]);

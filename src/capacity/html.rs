@@ -1,10 +1,11 @@
-//! `capacity.html`: one file, no network, no script, in the look of a run's report.
+//! `capacity.html`: one file, in the look of a run's report.
 
 use askama::Template;
 
 use super::document::CapacityReport;
 use super::words;
-use crate::report::chart::{Chart, dark_css};
+use crate::report::chart::Chart;
+use crate::report::look::{Figure, Look};
 use crate::report::section::Section;
 use crate::report::text::{count, percent, share, span};
 use crate::time::Micros;
@@ -27,8 +28,8 @@ struct Page<'a> {
     setting: String,
     tiles: Vec<Tile>,
     sections: Vec<Section>,
-    charts: Vec<(String, &'a str)>,
-    dark_css: String,
+    charts: Vec<Figure<'a>>,
+    look: Look<'a>,
 }
 
 /// Renders the page.
@@ -42,8 +43,8 @@ pub(super) fn render(r: &CapacityReport, charts: &[Chart]) -> Result<String, Str
         setting: words::setting(r),
         tiles: tiles(r),
         sections: words::sections(r),
-        charts: charts.iter().map(|c| (c.inlined(), c.caption.as_str())).collect(),
-        dark_css: dark_css("figure"),
+        charts: Figure::all(charts),
+        look: Look::new(&r.voxload_version),
     }
     .render()
     .map_err(|e| e.to_string())
@@ -72,6 +73,10 @@ fn tiles(r: &CapacityReport) -> Vec<Tile> {
                 format!("{:.1}", t.turn_rate),
                 format!("{} failed", share(t.failed, t.turns)),
             );
+            if t.server_cpu_cores.is_some() {
+                let note = format!("and {} of memory", words::memory(t.server_rss_bytes));
+                tile("The server's CPU there", words::cores(t.server_cpu_cores), note);
+            }
         }
     }
     if let Some(f) = &r.fleet {

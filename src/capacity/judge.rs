@@ -3,7 +3,7 @@
 use super::binomial::{Share, Verdict, design_effect};
 use super::search::Tally;
 use crate::gate::{Allowance, AllowedOf, Threshold};
-use crate::measure::{Distribution, Metric};
+use crate::measure::Metric;
 use crate::report::RunResult;
 use crate::report::result::TurnRow;
 use crate::time::Micros;
@@ -32,7 +32,9 @@ impl Budget {
     /// Of a checked expression.
     pub fn parse(expression: &str) -> Result<Self, String> {
         let threshold = Threshold::parse(expression).map_err(|e| e.to_string())?;
-        Ok(Self { expression: expression.to_owned(), allowance: threshold.allowance(), threshold })
+        // Rows of turns do not tell by group: those are judged by their value.
+        let allowance = threshold.allowance().filter(|_| threshold.group().is_none());
+        Ok(Self { expression: expression.to_owned(), allowance, threshold })
     }
 
     /// The share of turns that may be over it; `None`: it is no share of turns, and judged without confidence.
@@ -51,16 +53,10 @@ impl Budget {
     /// What a finished probe says.
     fn tally(&self, result: &RunResult, turns: &[TurnRow]) -> Tally {
         let Some(allowance) = self.allowance else {
-            let held = self.threshold.evaluate(result).passed;
+            let held = self.threshold.holds(result);
             return Tally::Plain { held: held.into(), failed: (!held).into() };
         };
-        let (over, of) = match allowance.of {
-            AllowedOf::Counted(counter) => (counter.count)(result),
-            AllowedOf::Above(metric, limit) => {
-                let found = result.metrics.get(metric.name()).and_then(|m| Distribution::from_result(m).ok());
-                found.map_or((0, 0), |d| (d.count_above(limit), d.count()))
-            }
-        };
+        let (over, of) = self.threshold.over(allowance.of, result).unwrap_or_default();
         let until = result.warmup_us + result.generator.load_us.max(1);
         let slices = slices(turns, result.warmup_us, until, |t| allowance.over(t));
         Tally::Share(Share { over, of, allowed: allowance.share, effect: design_effect(&slices) })
@@ -73,19 +69,28 @@ impl Allowance {
         let failed = failed(turn)?;
         match self.of {
             AllowedOf::Counted(c) if c.name == "turns.failed" => Some(failed),
-            AllowedOf::Counted(_) => None,
-            AllowedOf::Above(metric, limit) => {
-                let value = match metric {
-                    Metric::Ttfa => turn.ttfa_us,
-                    Metric::Ttft => turn.ttft_us,
-                    Metric::TtfaFirstByte => turn.ttfa_first_byte_us,
-                    Metric::FinalTranscript => turn.final_transcript_us,
-                    Metric::EndpointDelay => turn.endpoint_delay_us,
-                    _ => return None,
-                };
-                if failed { Some(true) } else { value.map(|us| us > limit.0) }
-            }
+            AllowedOf::NotCounted(c) if c.name == "turns.succeeded" => Some(failed || turn.outcome != "ok"),
+            AllowedOf::Counted(_)
+            | AllowedOf::NotCounted(_)
+            | AllowedOf::Stalled(_)
+            | AllowedOf::NotStalled(_) => None,
+            AllowedOf::Above(_, _) if failed => Some(true),
+            AllowedOf::Above(metric, limit) => of_turn(turn, metric).map(|us| us > limit.0),
+            AllowedOf::UpTo(_, _) if failed => Some(false),
+            AllowedOf::UpTo(metric, limit) => of_turn(turn, metric).map(|us| us <= limit.0),
         }
+    }
+}
+
+/// A metric of a turn that was answered, where its row has it.
+const fn of_turn(turn: &TurnRow, metric: Metric) -> Option<i64> {
+    match metric {
+        Metric::Ttfa => turn.ttfa_us,
+        Metric::Ttft => turn.ttft_us,
+        Metric::TtfaFirstByte => turn.ttfa_first_byte_us,
+        Metric::FinalTranscript => turn.final_transcript_us,
+        Metric::EndpointDelay => turn.endpoint_delay_us,
+        _ => None,
     }
 }
 
@@ -224,6 +229,7 @@ pub fn turn_rate(result: &RunResult, turns: &[TurnRow]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Distribution;
     use crate::report::result::{Generator, IntervalPoint, TurnCounts};
     use crate::report::sample::{self, Kind};
 

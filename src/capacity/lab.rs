@@ -11,9 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::binomial::Verdict;
 use super::child::{errors, rows};
-use super::document::{CapacityReport, LoadUnit, SCHEMA_VERSION, SearchSettings, TrialBudget, TrialResult};
+use super::document::{
+    AnswerResult, CapacityReport, LoadUnit, SCHEMA_VERSION, SearchSettings, StormResult, TrialBudget,
+    TrialResult,
+};
 use super::judge::{self, Budget, Little};
 use super::search::{Ask, Level, Search, Seen, Tally};
+use super::server::{Used, Watch, Who};
 use super::words::{self, Outcome};
 use crate::exit::{Exit, Failure};
 use crate::measure::{Metric, agreement, health};
@@ -22,12 +26,15 @@ use crate::report::text::{count, percent, span};
 use crate::report::{RunResult, json, rfc3339};
 use crate::scenario::estimate::{Estimate, Speech};
 use crate::scenario::units::format_duration;
-use crate::scenario::{Arrivals, Scenario};
+use crate::scenario::{Arrivals, Scenario, Undecided};
 use crate::subprocess::{self, End, LOOK, Stop, Subprocess};
 use crate::time::Micros;
 
 /// Between two looks at the files of a run.
 const READ: Duration = Duration::from_secs(1);
+
+/// Between two looks at the server's process.
+const WATCH: Duration = Duration::from_millis(250);
 
 /// What a run takes besides its plan: processes start, speech is encoded, the last replies end, reports are written.
 const OVERHEAD: Micros = Micros::from_millis(2_500);
@@ -66,6 +73,8 @@ pub struct Plan<'a> {
     pub abort_share: f64,
     /// Rest between runs.
     pub cool_down: Micros,
+    /// The process of a server on this machine that is not the embedded one.
+    pub server_pid: Option<u32>,
     /// Whether the user wants it to end.
     pub stop: Stop,
 }
@@ -83,8 +92,8 @@ pub enum Stopped {
 
 /// The laboratory.
 pub struct Lab<'a> {
-    plan: Plan<'a>,
-    unit: LoadUnit,
+    pub(super) plan: Plan<'a>,
+    pub(super) unit: LoadUnit,
     began: Instant,
     started: SystemTime,
     /// From one utterance of a device to its next, as far as is known.
@@ -93,16 +102,33 @@ pub struct Lab<'a> {
     /// The latest result.
     last: Option<RunResult>,
     /// Why it ended early.
-    stopped: Option<Stopped>,
-    say: &'a mut dyn FnMut(&str),
+    pub(super) stopped: Option<Stopped>,
+    pub(super) say: &'a mut dyn FnMut(&str),
 }
 
 /// When devices come and turns count in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Timing {
-    ramp: Micros,
-    warmup: Micros,
-    duration: Micros,
+pub(super) struct Timing {
+    pub(super) ramp: Micros,
+    pub(super) warmup: Micros,
+    pub(super) duration: Micros,
+}
+
+/// A run that has ended.
+pub(super) struct Launched {
+    /// Why it was stopped, if it was because of errors.
+    pub(super) aborted: Option<String>,
+    /// What the server has used meanwhile, where that can be seen.
+    server: Option<Used>,
+    took: Micros,
+}
+
+/// Why there is no run.
+pub(super) enum NotMade {
+    /// The user wants everything to end.
+    Interrupted,
+    /// It broke.
+    Broken(Failure),
 }
 
 /// What loads of a scenario are counted in.
@@ -153,10 +179,25 @@ impl<'a> Lab<'a> {
         self.began.elapsed().into()
     }
 
-    /// The document.
-    pub fn report(&self, search: &Search, settings: SearchSettings, toys: u64) -> CapacityReport {
+    fn outcome(&self, search: &Search) -> Outcome {
+        Outcome::of(search, self.stopped.as_ref(), self.unit, &self.plan.budgets, &self.trials)
+    }
+
+    /// What one server carries, as far as it is known.
+    pub fn answer(&self, search: &Search) -> Option<AnswerResult> {
+        self.outcome(search).answer
+    }
+
+    /// The document; `fleet`: toys, and how long they are quiet between two turns, if not as in the scenario.
+    pub fn report(
+        &self,
+        search: &Search,
+        settings: SearchSettings,
+        fleet: (u64, Option<Micros>),
+        storm: Option<StormResult>,
+    ) -> CapacityReport {
         let scenario = self.plan.scenario;
-        let o = Outcome::of(search, self.stopped.as_ref(), self.unit, &self.plan.budgets, &self.trials);
+        let o = self.outcome(search);
         CapacityReport {
             schema_version: SCHEMA_VERSION,
             voxload_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -174,7 +215,8 @@ impl<'a> Lab<'a> {
             trials: self.trials.clone(),
             at_shares: o.at_shares,
             remarks: o.remarks,
-            fleet: words::fleet_plan(toys, self.unit, o.answer, &self.trials),
+            fleet: words::fleet_plan(fleet, self.unit, o.answer, &self.trials),
+            storm,
             scalability: o.scalability,
             search: settings,
             target: self.last.as_ref().map(|r| r.target.clone()),
@@ -185,7 +227,7 @@ impl<'a> Lab<'a> {
     }
 
     /// The scenario's keys for a load.
-    fn keys(&self, load: f64, timing: &Timing) -> Vec<(String, String)> {
+    pub(super) fn keys(&self, load: f64, timing: &Timing) -> Vec<(String, String)> {
         let key = |k: &str, v: String| (k.to_owned(), v);
         let fleet = &self.plan.scenario.fleet;
         let mut keys = vec![
@@ -197,6 +239,10 @@ impl<'a> Lab<'a> {
             key("report.junit", "false".to_owned()),
             key("report.histograms", "false".to_owned()),
         ];
+        if self.plan.scenario.gate.undecided == Undecided::Extend {
+            // How long a probe takes, and whether there is another, is the search's to say.
+            keys.push(key("gate.undecided", Undecided::Fail.name().to_owned()));
+        }
         match fleet.arrivals {
             Arrivals::Closed => keys.extend([
                 key("fleet.devices", format!("{}", load as u64)),
@@ -231,34 +277,97 @@ impl<'a> Lab<'a> {
         Ok(command)
     }
 
-    /// Runs it, looking after it; the text says why it was stopped, if it was because of errors.
-    fn run(
+    /// Whether a run of this length would end in time.
+    pub(super) fn time_for(&self, length: Micros) -> bool {
+        self.plan.time.is_none_or(|t| self.elapsed() + length + OVERHEAD <= t)
+    }
+
+    /// Makes a run in that folder and waits for its end; `early`: it may end once its answer leaves no doubt.
+    pub(super) fn launch(
+        &self,
+        keys: &[(String, String)],
+        dir: &Path,
+        timing: &Timing,
+        early: bool,
+    ) -> Result<Result<Launched, NotMade>, Failure> {
+        fs::create_dir_all(dir)
+            .map_err(|e| Failure::usage(format!("cannot create {}: {e}", dir.display())))?;
+        let said = dir.join("stderr.txt");
+        let child = Subprocess::start(self.command(keys, dir)?, &said)?;
+        let began = Instant::now();
+        let (end, aborted, server) = self.look_after(child, dir, timing, early)?;
+        let heard = fs::read_to_string(&said).unwrap_or_default();
+        if heard.is_empty() {
+            let _ = fs::remove_file(&said);
+        }
+        let broken = match end {
+            End::Interrupted => return Ok(Err(NotMade::Interrupted)),
+            End::Stuck => Failure::usage("a run does not end; this machine stands still"),
+            End::Exited(status) if TELLING.iter().any(|e| Some(i32::from(e.code())) == status.code()) => {
+                return Ok(Ok(Launched { aborted, server, took: began.elapsed().into() }));
+            }
+            End::Exited(status) => {
+                let code = status.code();
+                let exit = code.and_then(|c| u8::try_from(c).ok()).and_then(Exit::from_code);
+                let text = heard.trim().trim_start_matches("error: ").to_owned();
+                let text = if text.is_empty() { format!("a run ended with {code:?}") } else { text };
+                Failure { exit: exit.unwrap_or(Exit::Usage), message: text }
+            }
+        };
+        Ok(Err(NotMade::Broken(broken)))
+    }
+
+    /// Which process the server is, when this machine can see it.
+    fn server(&self, run: &Subprocess) -> Option<Who> {
+        match (self.plan.server_pid, &self.plan.scenario.target.url) {
+            (Some(pid), _) => Some(Who::Process(pid)),
+            (None, None) => Some(Who::EmbeddedIn(run.id())),
+            (None, Some(_)) => None,
+        }
+    }
+
+    /// Waits for a run, looking after it: how it ended, why it was stopped if it was because of errors, and what the server used.
+    fn look_after(
         &self,
         mut child: Subprocess,
         dir: &Path,
         timing: &Timing,
-    ) -> Result<(End, Option<String>), Failure> {
+        early: bool,
+    ) -> Result<(End, Option<String>, Option<Used>), Failure> {
         let grace = self.plan.scenario.fleet.graceful_stop;
-        let end = Some(Instant::now() + (timing.duration + grace).to_std() + PATIENCE);
-        let (mut aborted, mut asked, mut read) = (None, false, Instant::now());
+        let began = Instant::now();
+        let end = Some(began + (timing.duration + grace).to_std() + PATIENCE);
+        let mut watch = Watch::new(self.server(&child), timing.warmup, timing.duration);
+        let (mut aborted, mut asked) = (None, false);
+        let (mut read, mut watched) = (began, began);
         loop {
             if let Some(ended) = child.look(&self.plan.stop, end)? {
-                return Ok((ended, aborted));
+                return Ok((ended, aborted, watch.used()));
             }
-            if !asked && read.elapsed() >= READ {
-                read = Instant::now();
-                let errors = errors(&rows::<IntervalPoint>(&dir.join("intervals.csv")));
-                if errors.is_some_and(|(share, _)| share > self.plan.abort_share) {
-                    aborted = errors.map(|(share, of)| {
-                        format!("{} of {} turns and connections failed", percent(share), count(of))
-                    });
-                    asked = true;
-                }
-                asked |=
-                    judge::certain(&self.plan.budgets, &rows::<TurnRow>(&dir.join("turns.csv"))).is_some();
-                if asked {
-                    child.interrupt();
-                }
+            if asked {
+                continue;
+            }
+            if watched.elapsed() >= WATCH {
+                watched = Instant::now();
+                watch.look(began.elapsed().into());
+            }
+            if read.elapsed() < READ {
+                continue;
+            }
+            read = Instant::now();
+            let errors = errors(&rows::<IntervalPoint>(&dir.join("intervals.csv")));
+            if errors.is_some_and(|(share, _)| share > self.plan.abort_share) {
+                aborted = errors.map(|(share, of)| {
+                    format!("{} of {} turns and connections failed", percent(share), count(of))
+                });
+                asked = true;
+            }
+            let certain = || judge::certain(&self.plan.budgets, &rows::<TurnRow>(&dir.join("turns.csv")));
+            asked |= early && certain().is_some();
+            if asked {
+                // What the server does for the last replies is no load that counts.
+                watch.over(began.elapsed().into());
+                child.interrupt();
             }
         }
     }
@@ -280,12 +389,15 @@ impl<'a> Lab<'a> {
     }
 
     /// What a run that has ended tells.
-    fn read(&mut self, ask: Ask, dir: &Path, aborted: Option<String>, took: Micros) -> Result<Seen, String> {
+    fn read(&mut self, ask: Ask, dir: &Path, launched: Launched) -> Result<Seen, String> {
+        let Launched { aborted, server, took } = launched;
         let (result, _) = json::read(dir)?;
         let mut turns = Vec::new();
         agreement::for_each_turn(&dir.join("turns.csv"), |t| turns.push(t))?;
         let mut trial = self.trial(ask, dir, &result, &turns);
         trial.took_us = took.0;
+        trial.server_cpu_cores = server.map(|u| u.cores);
+        trial.server_rss_bytes = server.map(|u| u.rss_bytes);
         let tallies = judge::tallies(&self.plan.budgets, &result, &turns);
         let measured = result.turns.started.saturating_sub(result.turns.cancelled);
         let refused = result.connections.failed > 0;
@@ -373,7 +485,7 @@ impl super::Probe for Lab<'_> {
         let load = self.unit.value(ask.load);
         let timing = timing(self.plan.scenario, load, self.cycle, self.plan.probe);
         let length = timing.duration + OVERHEAD;
-        if self.plan.time.is_some_and(|t| self.elapsed() + length > t) {
+        if !self.time_for(timing.duration) {
             self.stopped = Some(Stopped::Time);
             return Ok(None);
         }
@@ -391,35 +503,16 @@ impl super::Probe for Lab<'_> {
         ));
         let dir =
             self.plan.dir.join(format!("probes/{number:02}-{}", self.unit.number(load).replace(',', "")));
-        fs::create_dir_all(&dir)
-            .map_err(|e| Failure::usage(format!("cannot create {}: {e}", dir.display())))?;
-        let said = dir.join("stderr.txt");
-        let child = Subprocess::start(self.command(&self.keys(load, &timing), &dir)?, &said)?;
-        let began = Instant::now();
-        let (end, aborted) = self.run(child, &dir, &timing)?;
-        let heard = fs::read_to_string(&said).unwrap_or_default();
-        if heard.is_empty() {
-            let _ = fs::remove_file(&said);
-        }
-        let trouble = match end {
-            End::Interrupted => {
+        let trouble = match self.launch(&self.keys(load, &timing), &dir, &timing, true)? {
+            Ok(launched) => match self.read(ask, &dir, launched) {
+                Ok(seen) => return Ok(Some(seen)),
+                Err(e) => Failure::usage(e),
+            },
+            Err(NotMade::Interrupted) => {
                 self.stopped = Some(Stopped::Interrupted);
                 return Ok(None);
             }
-            End::Stuck => Failure::usage("a run does not end; this machine stands still"),
-            End::Exited(status) if TELLING.iter().any(|e| Some(i32::from(e.code())) == status.code()) => {
-                match self.read(ask, &dir, aborted, began.elapsed().into()) {
-                    Ok(seen) => return Ok(Some(seen)),
-                    Err(e) => Failure::usage(e),
-                }
-            }
-            End::Exited(status) => {
-                let code = status.code();
-                let exit = code.and_then(|c| u8::try_from(c).ok()).and_then(Exit::from_code);
-                let text = heard.trim().trim_start_matches("error: ").to_owned();
-                let text = if text.is_empty() { format!("a run ended with {code:?}") } else { text };
-                Failure { exit: exit.unwrap_or(Exit::Usage), message: text }
-            }
+            Err(NotMade::Broken(failure)) => failure,
         };
         if self.trials.is_empty() {
             return Err(trouble);
@@ -441,7 +534,7 @@ fn word(v: Verdict) -> &'static str {
     }
 }
 
-fn trial_budget(t: &Tally) -> TrialBudget {
+pub(super) fn trial_budget(t: &Tally) -> TrialBudget {
     let share = match t {
         Tally::Share(s) => Some(s),
         Tally::Plain { .. } => None,
@@ -479,7 +572,7 @@ fn minutes(t: Micros) -> String {
     }
 }
 
-fn why_invalid(r: &RunResult) -> String {
+pub(super) fn why_invalid(r: &RunResult) -> String {
     let bad = r.validity.checks.iter().filter(|c| !c.ok);
     bad.map(|c| format!("{} {} (limit {})", c.name, c.seen, c.limit)).collect::<Vec<_>>().join(", ")
 }
@@ -524,6 +617,7 @@ mod tests {
             time: None,
             abort_share: 0.1,
             cool_down: Micros::ZERO,
+            server_pid: None,
             stop: Stop::default(),
         };
         Lab::new(plan, say)

@@ -24,13 +24,15 @@ pub mod queueing;
 #[doc(hidden)]
 pub mod sample;
 pub mod search;
+pub mod server;
 #[cfg(test)]
 mod simulated;
+mod storm;
 pub mod terminal;
 mod words;
 
 pub use document::{CapacityReport, SCHEMA_VERSION, schema};
-pub use files::{FILE, read, write};
+pub use files::{FILE, MARKDOWN, read, write};
 pub use search::{Above, Answer, Ask, Limits, Purpose, Search, Seen, Tally};
 
 /// Something that can be put under a load.

@@ -1,7 +1,9 @@
 //! A made-up search: for tests and for looking at pages. No number in here was measured.
 
 use super::binomial::Share;
-use super::document::{CapacityReport, LoadUnit, SCHEMA_VERSION, SearchSettings, TrialBudget, TrialResult};
+use super::document::{
+    CapacityReport, LoadUnit, SCHEMA_VERSION, SearchSettings, StormResult, TrialBudget, TrialResult,
+};
 use super::judge::Budget;
 use super::search::{Ask, Limits, Purpose, Search, Seen, Tally};
 use super::words::{self, Outcome};
@@ -91,6 +93,8 @@ fn trial(number: u32, ask: Ask, tallies: &[Tally]) -> TrialResult {
         kbps_up: load * 12.0,
         kbps_down: load * 21.0,
         harness_cpu_share: 0.12,
+        server_cpu_cores: Some(rate / 40.0),
+        server_rss_bytes: Some((180.0 * 1_048_576.0 + load * 310_000.0) as u64),
         took_us: 21_000_000,
         ..TrialResult::default()
     }
@@ -99,7 +103,7 @@ fn trial(number: u32, ask: Ask, tallies: &[Tally]) -> TrialResult {
 fn report(search: &Search, trials: Vec<TrialResult>) -> CapacityReport {
     let budgets: Vec<Budget> = THRESHOLDS.iter().filter_map(|e| Budget::parse(e).ok()).collect();
     let o = Outcome::of(search, None, LoadUnit::Devices, &budgets, &trials);
-    let fleet = words::fleet_plan(50_000, LoadUnit::Devices, o.answer, &trials);
+    let fleet = words::fleet_plan((50_000, None), LoadUnit::Devices, o.answer, &trials);
     CapacityReport {
         schema_version: SCHEMA_VERSION,
         voxload_version: "0.1.0".to_owned(),
@@ -118,6 +122,18 @@ fn report(search: &Search, trials: Vec<TrialResult>) -> CapacityReport {
         at_shares: o.at_shares,
         remarks: o.remarks,
         fleet,
+        storm: Some(StormResult {
+            devices: 411,
+            within_us: 1_000_000,
+            connected: 411,
+            connect_p50_us: Some(9_000),
+            connect_p95_us: Some(38_000),
+            connect_max_us: Some(61_000),
+            ttfa_p95_us: Some(588_000),
+            survived: Some(true),
+            dir: "storm".to_owned(),
+            ..StormResult::default()
+        }),
         scalability: o.scalability,
         search: SearchSettings {
             from: 50.0,

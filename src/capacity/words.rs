@@ -8,8 +8,9 @@ use super::fleet::{self, AtCapacity};
 use super::judge::Budget;
 use super::lab::Stopped;
 use super::search::{Above, Answer, Search};
+use super::storm;
 use crate::report::section::Section;
-use crate::report::text::{chosen, count, counted, millis, percent, share, span};
+use crate::report::text::{bytes, chosen, count, counted, millis, percent, share, span};
 use crate::time::Micros;
 
 /// Shares of the answer at which latency is shown.
@@ -311,9 +312,16 @@ pub(super) fn headline(r: &CapacityReport) -> (&'static str, &'static str) {
 /// The fleet in a sentence.
 pub(super) fn fleet_sentence(r: &CapacityReport) -> Option<String> {
     let (f, a) = (r.fleet.as_ref()?, r.answer?);
+    let asked = f.asked.map_or_else(String::new, |o| {
+        format!(
+            ". Quiet for {} instead, they need {}: computed by Little's law, not measured",
+            chosen(o.think_us),
+            counted(o.servers, "server")
+        )
+    });
     Some(format!(
         "{} toys need {}: {} toys each, {} of what one carries, and {} server to spare; quiet for {} between two turns, a toy is \
-         in a turn {} of the time",
+         in a turn {} of the time{asked}",
         count(f.toys),
         counted(f.servers, "server"),
         count((a.load * f.used).floor() as u64),
@@ -372,6 +380,7 @@ pub(super) fn sections(r: &CapacityReport) -> Vec<Section> {
     if let Some(near) = r.answer.and_then(|a| nearest(r, a.load)) {
         all.push(costs(r, near));
     }
+    all.extend(r.storm.as_ref().map(storm::section));
     all.extend(fleet_section(r));
     all
 }
@@ -389,8 +398,9 @@ fn trials(r: &CapacityReport) -> Section {
             None => "–".to_owned(),
         }
     };
+    let seen = r.trials.iter().any(|t| t.server_cpu_cores.is_some());
     let rows = r.trials.iter().map(|t| {
-        vec![
+        let mut row = vec![
             format!("{} {}", t.number, t.purpose),
             r.unit.number(t.load),
             t.verdict.clone(),
@@ -401,7 +411,11 @@ fn trials(r: &CapacityReport) -> Section {
             over(t),
             count(t.failed),
             format!("{:.1}", t.turn_rate),
-        ]
+        ];
+        if seen {
+            row.push(t.server_cpu_cores.map_or_else(|| "–".to_owned(), |c| format!("{c:.2}")));
+        }
+        row
     });
     let settings = &r.search;
     let mut notes = vec![
@@ -423,23 +437,22 @@ fn trials(r: &CapacityReport) -> Section {
     if let Some(b) = r.budgets.iter().find(|b| b.binds) {
         notes.insert(0, format!("the budget that ends it: {}", spoken(&b.expression)));
     }
-    Section {
-        title: "Probes, TTFA in ms",
-        headings: vec![
-            "probe",
-            r.unit.heading(),
-            "verdict",
-            "turns",
-            "p50",
-            "p95",
-            "p99",
-            "over budget",
-            "failed",
-            "turns/s",
-        ],
-        rows: rows.collect(),
-        notes,
+    let mut headings = vec![
+        "probe",
+        r.unit.heading(),
+        "verdict",
+        "turns",
+        "p50",
+        "p95",
+        "p99",
+        "over budget",
+        "failed",
+        "turns/s",
+    ];
+    if seen {
+        headings.push("server cores");
     }
+    Section { title: "Probes, TTFA in ms", headings, rows: rows.collect(), notes }
 }
 
 fn costs(r: &CapacityReport, near: &TrialResult) -> Section {
@@ -461,14 +474,39 @@ fn costs(r: &CapacityReport, near: &TrialResult) -> Section {
             "connecting, p95",
             format!("{}, {} failed", span(near.connect_p95_us), counted(near.connect_failures, "attempt")),
         ),
+        row("the server's own CPU", cores(near.server_cpu_cores)),
+        row("the server's memory", memory(near.server_rss_bytes)),
         row("the harness's own CPU", percent(near.harness_cpu_share)),
     ]);
+    let mut notes = vec![format!("probe {}, {}", near.number, r.unit.text(near.load))];
+    notes.push(if near.server_cpu_cores.is_some() {
+        "the server's CPU and memory are those of its process and what it has started, while the load counted; 1.00 cores: one core \
+         is busy"
+            .to_owned()
+    } else {
+        "the server's CPU and memory are not seen from here; on the server's machine, --server-pid PID shows them".to_owned()
+    });
+    if r.unit == LoadUnit::Devices && r.storm.is_none() {
+        notes.push(
+            "whether the server lets all of them in at once was not tried; --storm 1s tries it".to_owned(),
+        );
+    }
     Section {
         title: "What that load is",
         headings: vec!["", "at the probe nearest to the answer"],
         rows,
-        notes: vec![format!("probe {}, {}", near.number, r.unit.text(near.load))],
+        notes,
     }
+}
+
+/// `1.87 cores`, or a dash.
+pub(super) fn cores(cores: Option<f64>) -> String {
+    cores.map_or_else(|| "–".to_owned(), |c| format!("{c:.2} cores"))
+}
+
+/// `312.4 MiB`, or a dash.
+pub(super) fn memory(rss: Option<u64>) -> String {
+    rss.map_or_else(|| "–".to_owned(), bytes)
 }
 
 fn fleet_section(r: &CapacityReport) -> Option<Section> {
@@ -481,7 +519,7 @@ fn fleet_section(r: &CapacityReport) -> Option<Section> {
         count(f.servers),
     ]];
     rows.extend(
-        f.others.iter().map(|o| {
+        f.asked.iter().chain(&f.others).map(|o| {
             vec![chosen(o.think_us), percent(o.in_turn_share), count(o.per_server), count(o.servers)]
         }),
     );
@@ -505,7 +543,7 @@ fn fleet_section(r: &CapacityReport) -> Option<Section> {
 
 /// The plan for a fleet, when the answer allows one.
 pub(super) fn fleet_plan(
-    toys: u64,
+    (toys, think): (u64, Option<Micros>),
     unit: LoadUnit,
     answer: Option<AnswerResult>,
     trials: &[TrialResult],
@@ -513,7 +551,7 @@ pub(super) fn fleet_plan(
     if unit != LoadUnit::Devices {
         return None;
     }
-    Some(fleet::plan(toys, &at_capacity(answer?, trials)?))
+    Some(fleet::plan(toys, &at_capacity(answer?, trials)?, think))
 }
 
 #[cfg(test)]

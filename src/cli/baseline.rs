@@ -5,14 +5,19 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::compare::{Output, QuestionArgs, collect, judged, publish};
+use super::run::{Copy, copy_out};
 use super::scenario_args::{ScenarioArgs, key_and_value};
 use super::{REPORTS, calibrate};
+use crate::ci;
 use crate::compare::record::{self, AGAINST, Against, BASE, MANIFEST, Manifest, Slot, Target};
 use crate::compare::{Made, RUNS, Series, counts, fingerprint, measure};
 use crate::exit::{Exit, Failure};
 use crate::report;
 use crate::scenario::Scenario;
 use crate::subprocess::Stop;
+
+/// The target of runs without a URL.
+const EMBEDDED: &str = "the embedded reference server";
 
 /// Runs to compare later ones with.
 #[derive(clap::Args)]
@@ -204,11 +209,7 @@ fn default_dir(scenario: &Scenario) -> PathBuf {
 }
 
 fn target(scenario: &Scenario) -> String {
-    if scenario.target.url.is_some() {
-        scenario.target.shown.clone()
-    } else {
-        "the embedded reference server".to_owned()
-    }
+    if scenario.target.url.is_some() { scenario.target.shown.clone() } else { EMBEDDED.to_owned() }
 }
 
 fn speaker(quiet: bool) -> impl Fn(&str) {
@@ -236,10 +237,14 @@ fn make(
 pub(super) struct Compared<'a> {
     pub(super) scenario: &'a ScenarioArgs,
     pub(super) baseline: &'a Path,
+    /// The folder of an earlier attempt, to go on with.
+    pub(super) resume: Option<&'a Path>,
     pub(super) runs: u32,
     pub(super) question: &'a QuestionArgs,
     /// Arguments of each run about the calibration.
     pub(super) quoting: Vec<String>,
+    /// Copies of the comparison's files.
+    pub(super) copies: Vec<Copy>,
     pub(super) out: Output,
 }
 
@@ -290,15 +295,15 @@ impl Compared<'_> {
         );
         seeds.extend(more);
         let root = Path::new(REPORTS);
-        let dir = report::create_dir(scenario.report.dir.as_deref(), root, &scenario.name, SystemTime::now());
-        let dir = dir.map_err(Failure::usage)?;
+        let dir = match self.resume {
+            Some(dir) => dir.to_owned(),
+            None => {
+                let wanted = scenario.report.dir.as_deref();
+                report::create_dir(wanted, root, &scenario.name, SystemTime::now()).map_err(Failure::usage)?
+            }
+        };
         let slots = record::one_side(&dir, &seeds);
-        if slots.iter().any(|s| s.dir.exists()) {
-            return Err(Failure::usage(format!(
-                "{} holds the runs of an earlier comparison; choose another folder with --report-dir, or remove it",
-                dir.display()
-            )));
-        }
+        self.check(&dir, &slots, &scenario)?;
         say(&format!(
             "voxload {} · {} · {} against {}",
             env!("CARGO_PKG_VERSION"),
@@ -310,10 +315,11 @@ impl Compared<'_> {
         let made = make(&slots, &arguments, &scenario, self.out.quiet)?;
         if made.interrupted {
             say(&format!(
-                "interrupted: {} of {} runs were made, in {}",
+                "interrupted: {} of {} runs are there; the same command goes on from there with --resume {}{}",
                 made.valid,
                 slots.len(),
-                dir.display()
+                dir.display(),
+                if scenario.report.dir.is_some() { " instead of --report-dir" } else { "" }
             ));
             return Ok(Exit::Interrupted);
         }
@@ -322,8 +328,55 @@ impl Compared<'_> {
         let new = collect(&dir)?;
         let command = format!("voxload compare {} {}", self.baseline.display(), dir.display());
         let d = judged(&base, &new, &question, command)?;
-        let compared = publish(&d, &base, &new, &dir, self.out)?;
+        let mut compared = publish(&d, &base, &new, &dir, self.out)?;
+        let mut problems = copy_out(&dir, &self.copies);
+        let series = ci::of_series(new.runs.iter().map(|r| &r.result));
+        problems.extend(super::annotate(&series, self.out.json).err());
+        for p in &problems {
+            super::say(format_args!("error: {p}"));
+        }
+        if compared == Exit::Good && !problems.is_empty() {
+            compared = Exit::Usage;
+        }
         Ok(rank(compared, &made))
+    }
+
+    /// Runs that are there already are the user's: they are gone on with when he says so, and when they are of the same.
+    fn check(&self, dir: &Path, slots: &[Slot], scenario: &Scenario) -> Result<(), Failure> {
+        let there: Vec<&Slot> = slots.iter().filter(|s| s.dir.exists()).collect();
+        if self.resume.is_none() {
+            return match there.first() {
+                None => Ok(()),
+                Some(_) => Err(Failure::usage(format!(
+                    "{0} holds the runs of an earlier comparison; go on with it: --resume {0}; or choose another folder with \
+                     --report-dir, or remove it",
+                    dir.display()
+                ))),
+            };
+        }
+        if there.is_empty() {
+            return Err(Failure::usage(format!(
+                "--resume {}: there is no run of a comparison in it; expected the folder of a `voxload run --baseline` that was \
+                 interrupted",
+                dir.display()
+            )));
+        }
+        let now = Manifest::new(&scenario.name, 0, &scenario.effective, &target(scenario));
+        for slot in there {
+            // One that was cut off before its result is made again.
+            let Ok((run, file)) = report::json::read(&slot.dir) else { continue };
+            let of = if run.target.embedded { EMBEDDED } else { run.target.url.as_str() };
+            let then = Manifest::new(&run.name, 0, &run.scenario, of);
+            let differs = now.differs_from(&then);
+            if !differs.is_empty() {
+                let lines: String = differs.iter().map(|d| format!("\n    {d}")).collect();
+                return Err(Failure::usage(format!(
+                    "{} is a run of something else:{lines}\n  give the same command as then, or start anew without --resume",
+                    file.display()
+                )));
+            }
+        }
+        Ok(())
     }
 }
 

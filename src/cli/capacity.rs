@@ -10,7 +10,9 @@ use crate::capacity::document::{CapacityReport, Ended, LoadUnit, SearchSettings}
 use crate::capacity::judge::Budget;
 use crate::capacity::lab::{self, Lab, Plan};
 use crate::capacity::search::{Limits, Search};
+use crate::capacity::server;
 use crate::capacity::{self, terminal};
+use crate::ci;
 use crate::exit::{Exit, Failure};
 use crate::report;
 use crate::report::terminal::Style;
@@ -42,7 +44,8 @@ const OWN: [(&str, &str); 7] = [
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   voxload capacity my-server.toml --threshold 'ttfa:p(95)<300ms' --ceiling 500
-  voxload capacity my-server.toml --from 50 --probe 60s --time 30m --fleet 50000
+  voxload capacity my-server.toml --from 50 --probe 60s --time 30m --fleet 50000 --fleet-think 2m
+  voxload capacity my-server.toml --storm 1s --server-pid \"$(pidof my-server)\"
   voxload capacity capacity --time 5m          # the embedded server, whose capacity is known")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -83,6 +86,18 @@ pub(super) struct Args {
     /// Toys that are on at once: how many servers do they need?
     #[arg(long, value_name = "TOYS", default_value_t = 50_000)]
     fleet: u64,
+
+    /// Toys that are quiet for this long between two turns: how many servers then? By Little's law, from what was measured
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    fleet_think: Option<Micros>,
+
+    /// At the end, let all devices that one server carries come within this time, for example 1s: are they let in?
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    storm: Option<Micros>,
+
+    /// The process of a server on this machine: its CPU and memory, and those of its children, are in the report
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
 
     /// Print nothing but errors
     #[arg(short, long)]
@@ -178,6 +193,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         time: Some(args.time),
         abort_share: args.abort_on_errors,
         cool_down,
+        server_pid: args.server_pid,
         stop,
     };
     let mut search = Search::new(limits);
@@ -198,7 +214,15 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         abort_share: args.abort_on_errors,
         cool_down_us: cool_down.0,
     };
-    let report = lab.report(&search, settings, args.fleet);
+    let storm = match args.storm {
+        // What the search has found is not lost for it.
+        Some(within) => lab.storm(lab.answer(&search), within).unwrap_or_else(|e| {
+            super::say(format_args!("error: the storm could not be measured: {}", e.message));
+            None
+        }),
+        None => None,
+    };
+    let report = lab.report(&search, settings, (args.fleet, args.fleet_think), storm);
     publish(args, &report, &dir)
 }
 
@@ -219,6 +243,8 @@ fn publish(args: &Args, report: &CapacityReport, dir: &Path) -> Result<Exit, Fai
         terminal::tables(report, &written.files, Style::for_stdout())
     };
     problems.extend(super::print(&text).err().map(|e| e.message));
+    let told = super::tell_ci(&dir.join(capacity::MARKDOWN), &ci::of_capacity(report), args.json);
+    problems.extend(told.err());
     if !problems.is_empty() {
         return Err(Failure::usage(problems.join("\n")));
     }
@@ -280,6 +306,28 @@ fn check(args: &Args, scenario: &Scenario, unit: LoadUnit) -> Result<(), Failure
     if args.probe < Micros::from_secs(1) {
         return Err(Failure::usage("--probe: expected at least 1s, better 20s or more"));
     }
+    if let Some(pid) = args.server_pid {
+        if scenario.target.url.is_none() {
+            return Err(Failure::usage(
+                "--server-pid: the embedded server's process is known, and seen without it; give the --url of yours",
+            ));
+        }
+        if !server::exists(pid) {
+            return Err(Failure::usage(format!(
+                "--server-pid {pid}: this machine shows no such process; for a server on another machine, leave it out"
+            )));
+        }
+    }
+    if let Some(within) = args.storm {
+        if unit == LoadUnit::Sessions {
+            return Err(Failure::usage(
+                "--storm: with open arrivals there is no fleet that could come all at once; use a scenario with devices",
+            ));
+        }
+        if within < Micros::from_millis(100) {
+            return Err(Failure::usage("--storm: expected at least 100ms"));
+        }
+    }
     if unit == LoadUnit::Devices && scenario.turn.count.is_some() {
         return Err(Failure::usage(
             "turn.count ends every device's conversation, and the load would fade while it is measured\n  \
@@ -311,6 +359,15 @@ fn command(args: &Args, scenario: &Scenario) -> String {
         if value != usual {
             add(flag, value);
         }
+    }
+    if let Some(t) = args.fleet_think {
+        add("--fleet-think", duration(t));
+    }
+    if let Some(t) = args.storm {
+        add("--storm", duration(t));
+    }
+    if args.server_pid.is_some() {
+        add("--server-pid", "PID".to_owned());
     }
     line
 }
@@ -345,6 +402,9 @@ mod tests {
             ("quickstart --probe 10ms", "expected at least 1s"),
             ("quickstart --set turn.count=2", "the load would fade"),
             ("quickstart --set thresholds=[]", "no thresholds"),
+            ("quickstart --server-pid 1", "the embedded server's process is known"),
+            ("quickstart --url ws://x/ --server-pid 4294967294", "no such process"),
+            ("quickstart --storm 1ms", "at least 100ms"),
             ("", "which scenario?"),
         ] {
             let e = refused(line);

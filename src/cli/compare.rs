@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::REPORTS;
+use crate::ci;
 use crate::compare::record::{AGAINST, BASE, MANIFEST};
 use crate::compare::{self, Document, Found, Frame, Question, document, terminal};
 use crate::exit::{Exit, Failure};
@@ -176,6 +177,7 @@ pub(super) fn publish(
         _ => terminal::table(d, &files, Style::for_stdout()),
     };
     problems.extend(super::print(&text).err().map(|e| e.message));
+    problems.extend(super::tell_ci(&dir.join(compare::MARKDOWN), &ci::of_comparison(d), out.json).err());
     for p in &problems {
         super::say(format_args!("error: {p}"));
     }

@@ -9,10 +9,10 @@ mod faults;
 use super::scenario_args::ScenarioArgs;
 use crate::drive::prepare;
 use crate::exit::{Exit, Failure};
-use crate::gate::{Statistic, Threshold, fewest_for_bound};
+use crate::gate::{Rule, Threshold, binomial};
 use crate::scenario::estimate::{DEVICE_MEMORY, Estimate, Speech, Wire};
 use crate::scenario::units::format_duration;
-use crate::scenario::{Arrivals, EndOfTurn, Flush, Scenario, reference};
+use crate::scenario::{Arrivals, EndOfTurn, Flush, Part, Scenario, Undecided, reference};
 use crate::time::Micros;
 use crate::transport::source::{self, Sources};
 
@@ -41,6 +41,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", requires = "faults")]
     device: Option<u32>,
 
+    /// With --faults: only the devices of this shard, as `voxload run --shard` plays them.
+    #[arg(long, value_name = "I/N", requires = "faults")]
+    shard: Option<Part>,
+
     /// Print the JSON Schema of scenario files, for editors.
     #[arg(long, group = "what", conflicts_with = "scenario")]
     print_schema: bool,
@@ -59,16 +63,22 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         super::print(&reference::markdown())?;
         return Ok(Exit::Good);
     }
-    let scenario = args.scenario.load()?;
+    let part = args.shard.unwrap_or_default();
+    let scenario = Scenario { part, ..args.scenario.load()? };
     if args.effective {
         super::print(&scenario.effective)?;
         return Ok(Exit::Good);
     }
     if args.faults {
         let text = faults::text(&scenario, args.device).ok_or_else(|| {
-            let device = args.device.unwrap_or_default();
             let most = scenario.fleet.most();
-            Failure::usage(format!("--device {device}: no such device; {most} devices are counted from 0"))
+            Failure::usage(match args.device {
+                Some(device) if device < most => format!("--device {device} is not of shard {part}"),
+                Some(device) => {
+                    format!("--device {device}: no such device; {most} devices are counted from 0")
+                }
+                None => format!("shard {part} has no device: there are {most}"),
+            })
         })?;
         super::print(&text)?;
         return Ok(Exit::Good);
@@ -366,16 +376,22 @@ fn warnings(s: &Scenario, e: &Estimate, limits: &Limits, sources: &Sources) -> V
         let Ok(threshold) = Threshold::parse(expression) else {
             continue;
         };
-        if let Statistic::Quantile(q) = threshold.statistic() {
-            let needed = fewest_for_bound(q);
-            if (e.counted as f64) < needed {
-                all.push(format!(
-                    "`{expression}` needs at least {} turns to say anything at 95 %, about {} are expected: run longer (-d), \
-                     with more devices (-u), or with shorter turn.think",
-                    grouped(needed as u64),
-                    grouped(e.counted)
-                ));
-            }
+        let Some(allowance) = threshold.allowance() else {
+            continue;
+        };
+        let rule = Rule::of(&s.gate);
+        let needed = binomial::fewest(allowance.share, rule.miss);
+        if e.counted < needed {
+            let what = match s.gate.undecided {
+                Undecided::Extend => "the run goes on for longer than planned".to_owned(),
+                _ => "run longer (-d), with more devices (-u), or with shorter turn.think".to_owned(),
+            };
+            all.push(format!(
+                "`{expression}` needs at least {} turns to say anything at {} %, about {} are expected: {what}",
+                grouped(needed),
+                ((1.0 - rule.miss) * 100.0).round(),
+                grouped(e.counted)
+            ));
         }
     }
     if s.audio.settings.chunk > Micros::from_millis(120) {

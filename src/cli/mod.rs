@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _, stderr, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::ci::{Annotation, Ci};
 use crate::exit::{Exit, Failure};
 
 mod baseline;
@@ -19,6 +21,7 @@ mod dialect;
 mod fixtures;
 mod init;
 mod inspect;
+mod merge;
 mod network;
 mod progress;
 mod prove;
@@ -35,7 +38,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
     0  good
     2  usage, scenario or file error
-   99  a threshold failed
+   99  a threshold failed, or is undecided and that fails (gate.undecided)
   120  run invalid: the generator itself was the bottleneck (outranks 99)
   121  no turn completed
   122  regression against a baseline
@@ -63,6 +66,7 @@ enum Verb {
     Capacity(capacity::Args),
     Inspect(inspect::Args),
     Sweep(sweep::Args),
+    Merge(merge::Args),
     Serve(serve::Args),
     Debug(debug::Args),
     Dialect(dialect::Args),
@@ -91,6 +95,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Capacity(args) => capacity::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Sweep(args) => sweep::run(&args),
+        Verb::Merge(args) => merge::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Debug(args) => debug::run(&args),
         Verb::Dialect(args) => dialect::run(&args),
@@ -118,6 +123,23 @@ fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Shows a result to the CI server, where there is one: its Markdown as the summary of the step, and annotations. They go to
+/// standard error where standard output is a document of its own; GitHub reads both.
+fn tell_ci(markdown: &Path, annotations: &[Annotation], stdout_is_taken: bool) -> Result<(), String> {
+    annotate(annotations, stdout_is_taken)?;
+    Ci::here().summarise(markdown)
+}
+
+/// The annotations alone.
+fn annotate(annotations: &[Annotation], stdout_is_taken: bool) -> Result<(), String> {
+    let lines = Ci::here().annotations(annotations);
+    if stdout_is_taken {
+        let _ = stderr().write_all(lines.as_bytes());
+        return Ok(());
+    }
+    print(&lines).map_err(|e| e.message)
 }
 
 /// Says a line on standard error; when nobody listens there, there is nobody to be told.

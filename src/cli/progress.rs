@@ -1,69 +1,109 @@
-//! What `voxload run` says while it lasts: one live line on a terminal, a plain line every few seconds elsewhere.
+//! What `voxload run` shows while it lasts: a view on a terminal, a plain line every few seconds elsewhere; and what it tells
+//! Prometheus.
 
-use std::io::IsTerminal as _;
+use std::sync::Arc;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::sync::mpsc::UnboundedSender;
 
-use crate::drive::run::{Phase, Progress};
+use crate::drive::run::{Ask, Phase, Progress};
+use crate::exit::Failure;
+use crate::live::{self, Board, Metrics, Screen, Watcher};
 use crate::measure::{Metric, Quantile};
-use crate::time::Micros;
+use crate::time::{Clock, Micros};
 
 /// Between plain lines.
 const EVERY: Micros = Micros::from_secs(5);
 
-/// Reports progress on standard error.
-pub(super) struct Reporter {
-    bar: Option<ProgressBar>,
+/// What to show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Live {
+    /// The view on a terminal, lines elsewhere and in CI
+    #[default]
+    Auto,
+    /// The view
+    On,
+    /// Lines
+    Off,
+}
+
+impl Live {
+    /// Whether there will be a view.
+    pub(super) fn wanted(self, quiet: bool) -> Result<bool, Failure> {
+        match self {
+            Self::Off => Ok(false),
+            Self::Auto => Ok(!quiet && !in_ci() && live::possible()),
+            Self::On if live::possible() => Ok(true),
+            Self::On => Err(Failure::usage(
+                "--live on: standard error is not a terminal that a view can be shown on, or voxload runs in its background\n  \
+                 leave --live out: then there are lines instead",
+            )),
+        }
+    }
+}
+
+/// As build servers say it: `CI=true`.
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|v| !matches!(v.as_str(), "" | "0" | "false"))
+}
+
+/// Reports progress on standard error, and to whoever scrapes.
+pub(super) struct Reporter<'a> {
+    watcher: Watcher<'a>,
+    board: Arc<Board>,
+    screen: Option<Screen>,
+    /// Serves until the end of the process: the latest numbers stay until the report is written.
+    metrics: bool,
     quiet: bool,
     last: Micros,
     phase: Option<Phase>,
 }
 
-impl Reporter {
-    /// Silent when `quiet`.
-    pub(super) fn new(quiet: bool) -> Self {
-        let live = !quiet && std::io::stderr().is_terminal();
-        Self { bar: live.then(bar), quiet, last: Micros(i64::MIN / 2), phase: None }
+impl<'a> Reporter<'a> {
+    /// Lines, unless `quiet`.
+    pub(super) fn new(watcher: Watcher<'a>, board: Arc<Board>, quiet: bool) -> Self {
+        Self { watcher, board, screen: None, metrics: false, quiet, last: Micros(i64::MIN / 2), phase: None }
+    }
+
+    /// Serves metrics.
+    pub(super) fn serve(&mut self, metrics: &mut Metrics) -> Result<(), Failure> {
+        let served = metrics.serve(Arc::clone(&self.board));
+        self.metrics = true;
+        served.map_err(|e| Failure::usage(format!("cannot serve metrics: {e}")))
+    }
+
+    /// Opens the view. Without it there are lines.
+    pub(super) fn open(&mut self, asks: UnboundedSender<Ask>, clock: Clock) {
+        match Screen::open(Arc::clone(&self.board), asks, clock) {
+            Ok(screen) => self.screen = Some(screen),
+            Err(e) => super::say(format_args!("warning: no view on this terminal: {e}")),
+        }
     }
 
     /// An interval is over.
     pub(super) fn update(&mut self, p: &Progress<'_>) {
-        if self.quiet {
-            return;
+        // A view may have ended early: then there are lines.
+        let shown = self.screen.as_ref().is_some_and(Screen::is_open);
+        if shown || self.metrics {
+            self.board.put(self.watcher.look(p));
         }
-        let text = line(p);
-        if let Some(bar) = &self.bar {
-            bar.set_length(p.end.0.max(1) as u64);
-            bar.set_position(p.now.0.clamp(0, p.end.0) as u64);
-            bar.set_message(text);
-        } else if p.now >= self.last + EVERY || self.phase.replace(p.phase) != Some(p.phase) {
-            self.last = p.now;
-            super::say(format_args!("{:>6.1} s  {text}", p.now.as_secs_f64()));
+        if !shown && !self.quiet && (p.now >= self.last + EVERY || self.phase != Some(p.phase)) {
+            (self.last, self.phase) = (p.now, Some(p.phase));
+            super::say(format_args!("{:>6.1} s  {}", p.now.as_secs_f64(), line(p)));
         }
     }
 
-    /// Takes the live line away.
-    pub(super) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+    /// Takes the view away.
+    pub(super) fn finish(&mut self) {
+        self.screen = None;
     }
-}
-
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {bar:12} {eta:>4} left  {wide_msg}") {
-        bar.set_style(style.progress_chars("━╸─"));
-    }
-    bar
 }
 
 fn line(p: &Progress<'_>) -> String {
     let phase = match p.phase {
-        Phase::WarmUp => "warm-up",
-        Phase::Load => "load",
-        Phase::Draining => "draining",
         Phase::Interrupted => "interrupted, draining (again to stop at once)",
+        Phase::Extended => "undecided, going on",
+        Phase::Aborted => "stopped by a threshold, draining",
+        phase => phase.name(),
     };
     let at = |metric, q| match p.totals.all.metric(metric).quantile(q) {
         Some(Quantile::Finite(t)) => t.to_string(),

@@ -5,22 +5,27 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::compare::{Output, QuestionArgs};
-use super::progress::Reporter;
+use super::merge::ShardArgs;
+use super::progress::{Live, Reporter};
 use super::scenario_args::ScenarioArgs;
 use super::{REPORTS, baseline};
 use crate::calibrate::quote::{self, Here, Planned};
+use crate::ci;
 use crate::compare::RUNS;
 use crate::drive::links;
 use crate::drive::outcome::{self, Context};
 use crate::drive::prepare::{self, Speech};
-use crate::drive::run::{self, Run, Sinks};
+use crate::drive::run::{self, Asks, Run, Sinks};
 use crate::exit::{Exit, Failure};
+use crate::live::otlp::{self, Origin};
+use crate::live::{About, Board, Metrics, Snapshot, Watcher};
 use crate::measure::{agreement, health};
+use crate::merge::{self, Record, Start};
 use crate::reference::child::{Child, USAGE};
 use crate::report::result::{CalibrationQuote, RunResult};
 use crate::report::terminal::{self, Style};
 use crate::report::{self, HlogWriter, IntervalsCsv, TurnsCsv};
-use crate::scenario::Scenario;
+use crate::scenario::{Part, ReportPlan, Scenario};
 use crate::time::{Clock, Micros};
 use crate::transport::websocket::Endpoint;
 
@@ -28,7 +33,8 @@ use crate::transport::websocket::Endpoint;
 const TRUTH: &str = "reference-truth.csv";
 
 /// Files that are written while the run lasts.
-const STREAMED: [&str; 8] = [
+const STREAMED: [&str; 9] = [
+    merge::FILE,
     "turns.csv",
     "intervals.csv",
     "links.csv",
@@ -43,7 +49,7 @@ const STREAMED: [&str; 8] = [
 const RENDERED: [&str; 5] = ["result.json", "summary.md", "report.html", "junit.xml", "scenario.toml"];
 
 /// Folders that are rendered at its end, and what the files in them end with.
-const FOLDERS: [(&str, &str); 2] = [("charts", "svg"), ("percentiles", "hgrm")];
+const FOLDERS: [(&str, &str); 3] = [("charts", "svg"), ("charts", "png"), ("percentiles", "hgrm")];
 
 /// Descriptors that the harness needs besides one per device: files, timers, the runtime's own.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -54,7 +60,7 @@ const OWN_DESCRIPTORS: u64 = 64;
 /// started for the run. Progress goes to standard error, the summary to standard output, and the report into a folder
 /// of its own under `reports/`. Ctrl-C once: no new turns, what has begun is finished, and reported. Twice: stops at
 /// once, and still reports.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 #[command(after_help = "Examples:
   voxload run quickstart
   voxload run quickstart -u 200 -d 20s --set reference.preset=cloud
@@ -69,6 +75,15 @@ pub(super) struct Args {
     #[arg(short, long)]
     quiet: bool,
 
+    /// Show the run on the terminal while it lasts (docs/LIVE.md)
+    #[arg(long, value_name = "WHEN", default_value = "auto", conflicts_with = "baseline")]
+    live: Live,
+
+    /// Serve metrics for Prometheus on this address while the run lasts, for example 127.0.0.1:9464
+    /// [key: report.prometheus]
+    #[arg(long, value_name = "ADDR")]
+    prometheus: Option<String>,
+
     /// Print the result as JSON instead of the summary
     #[arg(long)]
     json: bool,
@@ -81,13 +96,25 @@ pub(super) struct Args {
     #[arg(long)]
     no_calibration: bool,
 
-    /// Write one more copy of a result file: json=FILE, csv=FILE (turns), md=FILE, html=FILE, junit=FILE; repeatable
+    /// Write one more copy of a result file: json=FILE, csv=FILE (turns), md=FILE, html=FILE, junit=FILE; or the turns as
+    /// OpenTelemetry traces: otlp=FILE (docs/LIVE.md); repeatable. With --baseline: of the comparison's files, which have no
+    /// turns
     #[arg(long = "out", value_name = "KIND=FILE", value_parser = parse_out)]
     outs: Vec<(OutKind, PathBuf)>,
 
     /// Make several runs and compare them with this baseline (`voxload baseline record`); exits with 122 or 123 too
-    #[arg(long, value_name = "DIR", help_heading = "Comparison", conflicts_with = "outs")]
+    #[arg(long, value_name = "DIR", help_heading = "Comparison", conflicts_with_all = ["shard", "start_at"])]
     baseline: Option<PathBuf>,
+
+    /// Go on with the runs in this folder, of the same command with --baseline that was interrupted; --runs may be larger
+    #[arg(
+        long,
+        value_name = "DIR",
+        help_heading = "Comparison",
+        requires = "baseline",
+        conflicts_with = "report_dir"
+    )]
+    resume: Option<PathBuf>,
 
     /// Runs to compare with the baseline [default: 5, the fewest that decide anything]
     #[arg(long, value_name = "N", help_heading = "Comparison", requires = "baseline",
@@ -96,27 +123,43 @@ pub(super) struct Args {
 
     #[command(flatten)]
     question: QuestionArgs,
+
+    #[command(flatten)]
+    shard: ShardArgs,
 }
 
 /// What `--out` can copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OutKind {
+pub(super) enum OutKind {
     Json,
     Csv,
     Markdown,
     Html,
     Junit,
+    /// No copy: made of the turns.
+    Otlp,
 }
 
 impl OutKind {
-    /// The file in the report's folder.
+    /// The file in the report's folder that it is, or is made of.
     const fn file(self) -> &'static str {
         match self {
             Self::Json => "result.json",
-            Self::Csv => "turns.csv",
+            Self::Csv | Self::Otlp => "turns.csv",
             Self::Markdown => "summary.md",
             Self::Html => "report.html",
             Self::Junit => "junit.xml",
+        }
+    }
+
+    /// The file of a comparison.
+    const fn compared(self) -> Option<&'static str> {
+        match self {
+            Self::Json => Some(crate::compare::FILE),
+            Self::Csv | Self::Otlp => None,
+            Self::Markdown => Some(crate::compare::MARKDOWN),
+            Self::Html => Some(crate::compare::PAGE),
+            Self::Junit => Some(crate::compare::JUNIT),
         }
     }
 }
@@ -129,20 +172,27 @@ fn parse_out(text: &str) -> Result<(OutKind, PathBuf), String> {
         "md" | "markdown" => OutKind::Markdown,
         "html" => OutKind::Html,
         "junit" => OutKind::Junit,
-        _ => return Err(format!("`{kind}` is not among json, csv, md, html, junit")),
+        "otlp" => OutKind::Otlp,
+        _ => return Err(format!("`{kind}` is not among json, csv, md, html, junit, otlp")),
     };
     if file.is_empty() { Err("the file's name is missing".to_owned()) } else { Ok((kind, file.into())) }
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    if let Some(address) = &args.prometheus {
+        let key = ("report.prometheus".to_owned(), address.clone());
+        let scenario = args.scenario.changed(None, &[key]);
+        return run(&Args { scenario, prometheus: None, ..args.clone() });
+    }
     if let Some(baseline) = &args.baseline {
         let runs = args.runs.unwrap_or(RUNS as u32);
         let out = Output { json: args.json, quiet: args.quiet };
-        let (scenario, question) = (&args.scenario, &args.question);
-        return baseline::Compared { scenario, baseline, runs, question, quoting: quoting(args), out }.run();
+        let (scenario, question, resume) = (&args.scenario, &args.question, args.resume.as_deref());
+        let (copies, quoting) = (compared_copies(&args.outs)?, quoting(args));
+        return baseline::Compared { scenario, baseline, resume, runs, question, quoting, copies, out }.run();
     }
     args.question.unused("--baseline DIR")?;
-    let scenario = args.scenario.load()?;
+    let scenario = args.shard.of(args.scenario.load()?)?;
     let say = |text: &str| {
         if !args.quiet {
             super::say(text);
@@ -162,6 +212,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         say(&done);
     }
     check_outs(&args.outs, &scenario)?;
+    let live = args.live.wanted(args.quiet)?;
+    // Taken before anything has begun: an address that cannot be had is a mistake, not a loss.
+    let mut metrics = scenario.report.prometheus.map(Metrics::bind).transpose().map_err(Failure::usage)?;
     let speech = prepare::speech(&scenario)?;
     for f in speech.sounds.iter().zip(&speech.fixtures).filter(|(s, _)| s.detected).map(|(_, f)| f) {
         let (from, to) = (Micros(f.speech_start_us), Micros(f.speech_end_us));
@@ -177,14 +230,40 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         say(&said);
     }
     let calibration = calibration(args, &scenario, say);
-    let mut reporter = Reporter::new(args.quiet);
-    let started = SystemTime::now();
-    let sinks = sinks(&scenario, &speech, &target.dir, started)?;
     let groups = links::groups(&scenario);
-    let clock = Clock::start();
+    let start = args.shard.start();
+    let begin = start.unwrap_or_else(Start::now);
+    let record = if args.shard.is_given() {
+        let head = merge::Head::of(&scenario, groups.names(), &target.endpoint.sources, begin);
+        Some(Record::create(&target.dir, &head).map_err(Failure::usage)?)
+    } else {
+        None
+    };
+    let started = begin.to_system();
+    let sinks = sinks(&scenario, &speech, &target.dir, started, record)?;
+    args.shard.wait(say)?;
+    let embedded = target.server.as_ref().map(|s| s.url().to_owned());
+    let url = embedded.clone().unwrap_or_else(|| scenario.target.shown.clone());
+    let about = Arc::new(About::new(&scenario, url.clone(), started));
     let Target { mut server, endpoint, dir } = target;
+    let watcher = Watcher::new(&scenario, &endpoint.sources, Arc::clone(&about), metrics.is_some());
+    let mut reporter = Reporter::new(watcher, Board::new(Snapshot::first(about)), args.quiet);
+    if let Some(metrics) = &mut metrics {
+        reporter.serve(metrics)?;
+        say(&format!("metrics: http://{}/metrics", metrics.address()));
+    }
+    // Without --start-at, what was prepared since `begin` is not part of the run.
+    let clock = start.map_or_else(Clock::start, |start| Clock::starting_at(start.unix_us()));
     if let Some(server) = &mut server {
         server.set_epoch(clock.epoch_us());
+    }
+    let (ask, asks) = {
+        let _entered = runtime.enter();
+        Asks::new()
+    };
+    if live {
+        // From here on a signal is an ask: nothing ends the process while the terminal is the view's.
+        reporter.open(ask, clock);
     }
     let mut finished = runtime.block_on(run::run(Run {
         scenario: &scenario,
@@ -193,6 +272,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         clock,
         groups: groups.clone(),
         sinks,
+        asks,
         progress: Box::new(|p| reporter.update(p)),
     }));
     reporter.finish();
@@ -200,23 +280,24 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let mut problems = std::mem::take(&mut finished.problems);
     let links = finished.totals.links.rows(|device| groups.name_of(device));
     problems.extend(report::write_links(&dir, links).err());
-    let embedded = server.as_ref().map(|s| s.url().to_owned());
     let agreement = server.and_then(|s| compare(s, &dir, &mut problems));
     let context = Context {
         scenario: &scenario,
         plan: &speech.plan,
         fixtures: speech.fixtures,
         started,
-        command: args.scenario.command_line("run", &scenario),
-        url: embedded.clone().unwrap_or_else(|| scenario.target.shown.clone()),
+        command: args.scenario.command_line("run", &scenario) + &args.shard.command_line(),
+        url,
         embedded: embedded.is_some(),
         tls: endpoint.tls.is_some(),
         sources: &endpoint.sources,
         groups: &groups,
         agreement,
+        shard: args.shard.info(scenario.part, begin),
     };
     let result = RunResult { calibration, ..outcome::result(context, &finished) };
-    publish(args, &scenario, &dir, &result, problems)
+    let out = Output { json: args.json, quiet: args.quiet };
+    publish(&out, &args.outs, &scenario.report, &dir, &result, started, problems)
 }
 
 /// The flags about the calibration, for runs of their own.
@@ -239,18 +320,7 @@ struct Target {
 
 /// Knocks at the target, or starts the embedded server. A target that cannot be reached leaves no folder behind.
 async fn reach(scenario: &Scenario) -> Result<Target, Failure> {
-    let folder = || -> Result<PathBuf, Failure> {
-        let (dir, root) = (scenario.report.dir.as_deref(), Path::new(REPORTS));
-        let made =
-            report::create_dir(dir, root, &scenario.name, SystemTime::now()).map_err(Failure::usage)?;
-        clear(&made, Path::new(&scenario.origin)).map_err(|(file, e)| {
-            Failure::usage(format!(
-                "cannot remove {}, of an earlier report: {e}; choose another folder with --report-dir",
-                file.display()
-            ))
-        })?;
-        Ok(made)
-    };
+    let folder = || folder(scenario.report.dir.as_deref(), &scenario.name, Path::new(&scenario.origin));
     if scenario.target.url.is_some() {
         let endpoint = Arc::new(prepare::endpoint(scenario, None).await?);
         prepare::knock(scenario, &endpoint, &Clock::start()).await?;
@@ -261,6 +331,19 @@ async fn reach(scenario: &Scenario) -> Result<Target, Failure> {
     let endpoint = Arc::new(prepare::endpoint(scenario, server.as_ref()).await?);
     prepare::knock(scenario, &endpoint, &Clock::start()).await?;
     Ok(Target { server, endpoint, dir })
+}
+
+/// The folder of a report, without an earlier one: `dir`, or one of its own. `scenario`: the file that stays.
+pub(super) fn folder(dir: Option<&Path>, name: &str, scenario: &Path) -> Result<PathBuf, Failure> {
+    let made =
+        report::create_dir(dir, Path::new(REPORTS), name, SystemTime::now()).map_err(Failure::usage)?;
+    clear(&made, scenario).map_err(|(file, e)| {
+        Failure::usage(format!(
+            "cannot remove {}, of an earlier report: {e}; choose another folder with --report-dir",
+            file.display()
+        ))
+    })?;
+    Ok(made)
 }
 
 /// Removes an earlier report, so that no file in the folder is of another run than the rest. Other files stay, and so
@@ -296,32 +379,39 @@ fn clear(dir: &Path, scenario: &Path) -> Result<(), (PathBuf, std::io::Error)> {
 }
 
 /// Writes the reports, prints the summary, and says what could not be written.
-fn publish(
-    args: &Args,
-    scenario: &Scenario,
+pub(super) fn publish(
+    out: &Output,
+    outs: &[(OutKind, PathBuf)],
+    plan: &ReportPlan,
     dir: &Path,
     result: &RunResult,
+    started: SystemTime,
     mut problems: Vec<String>,
 ) -> Result<Exit, Failure> {
-    let written = report::write_all(result, dir, &scenario.report);
+    let written = report::write_all(result, dir, plan);
     problems.extend(written.problems);
-    for (kind, to) in &args.outs {
-        if let Err(e) = std::fs::copy(dir.join(kind.file()), to) {
-            problems.push(format!("--out {}: cannot write {}: {e}", kind.file(), to.display()));
-        }
+    let (traces, copies): (Vec<_>, Vec<_>) = outs.iter().partition(|(kind, _)| *kind == OutKind::Otlp);
+    let copies: Vec<_> = copies.into_iter().map(|(kind, to)| (kind.file(), to.clone())).collect();
+    problems.extend(copy_out(dir, &copies));
+    for (kind, to) in traces {
+        let (name, target) = (result.name.clone(), result.target.url.clone());
+        let origin = Origin { name, seed: result.seed, target, started };
+        let made = otlp::write(&dir.join(kind.file()), to, &origin);
+        problems.extend(made.err().map(|e| format!("--out otlp: {e}")));
     }
     let files = report_files(dir, written.files);
-    let text = if args.json {
+    let text = if out.json {
         serde_json::to_string_pretty(result).map(|json| json + "\n").unwrap_or_else(|e| {
             problems.push(format!("the result as JSON: {e}"));
             String::new()
         })
-    } else if args.quiet {
+    } else if out.quiet {
         String::new()
     } else {
         terminal::summary(result, &files, Style::for_stdout())
     };
     problems.extend(super::print(&text).err().map(|e| e.message));
+    problems.extend(super::tell_ci(&dir.join("summary.md"), &ci::of_run(result), out.json).err());
     for p in &problems {
         super::say(format_args!("error: {p}"));
     }
@@ -332,8 +422,7 @@ fn publish(
 
 /// Raises the limit of open files if need be; what was done.
 fn enough_descriptors(scenario: &Scenario) -> Result<Option<String>, Failure> {
-    let fleet = &scenario.fleet;
-    let most = fleet.most();
+    let most = scenario.most();
     let needed = u64::from(most) + OWN_DESCRIPTORS;
     let limit = health::raise_open_files(needed);
     if !limit.enough {
@@ -364,6 +453,42 @@ fn too_few_descriptors(devices: u32, needed: u64, limit: u64) -> String {
     )
 }
 
+/// A file of a report, and where a copy of it goes.
+pub(super) type Copy = (&'static str, PathBuf);
+
+/// Makes the copies; what could not be made.
+pub(super) fn copy_out(dir: &Path, copies: &[Copy]) -> Vec<String> {
+    let made = copies.iter().map(|(file, to)| {
+        let done = std::fs::copy(dir.join(file), to);
+        done.map_err(|e| format!("--out {file}: cannot write {}: {e}", to.display()))
+    });
+    made.filter_map(Result::err).collect()
+}
+
+/// The copies of a comparison's files.
+fn compared_copies(outs: &[(OutKind, PathBuf)]) -> Result<Vec<Copy>, Failure> {
+    let copy = |(kind, to): &(OutKind, PathBuf)| {
+        let file = kind.compared().ok_or_else(|| {
+            Failure::usage(format!(
+                "--out {}={}: a comparison has no turns of its own; those of each run are in its folder",
+                if *kind == OutKind::Otlp { "otlp" } else { "csv" },
+                to.display()
+            ))
+        })?;
+        folder_exists(to)?;
+        Ok((file, to.clone()))
+    };
+    outs.iter().map(copy).collect()
+}
+
+fn folder_exists(file: &Path) -> Result<(), Failure> {
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("--out {}: the folder {} does not exist", file.display(), folder.display())))
+}
+
 /// A copy that cannot be made should fail before the run, not after it.
 fn check_outs(outs: &[(OutKind, PathBuf)], scenario: &Scenario) -> Result<(), Failure> {
     for (kind, file) in outs {
@@ -375,24 +500,24 @@ fn check_outs(outs: &[(OutKind, PathBuf)], scenario: &Scenario) -> Result<(), Fa
         if !made {
             return Err(Failure::usage(format!("--out: the scenario's [report] leaves {} out", kind.file())));
         }
-        let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        if !folder.is_dir() {
-            return Err(Failure::usage(format!(
-                "--out {}: the folder {} does not exist",
-                file.display(),
-                folder.display()
-            )));
-        }
+        folder_exists(file)?;
     }
     Ok(())
 }
 
-fn sinks(scenario: &Scenario, speech: &Speech, dir: &Path, started: SystemTime) -> Result<Sinks, Failure> {
+fn sinks(
+    scenario: &Scenario,
+    speech: &Speech,
+    dir: &Path,
+    started: SystemTime,
+    record: Option<Record>,
+) -> Result<Sinks, Failure> {
     let log = scenario.report.histograms.then(|| HlogWriter::create(dir, started)).transpose();
     Ok(Sinks {
         turns: TurnsCsv::create(dir).map_err(Failure::usage)?,
         intervals: IntervalsCsv::create(dir).map_err(Failure::usage)?,
         histograms: log.map_err(Failure::usage)?,
+        record,
         fixtures: speech.fixtures.iter().map(|f| f.id.clone()).collect(),
         problems: Vec::new(),
     })
@@ -405,8 +530,13 @@ fn announcement(scenario: &Scenario, server: Option<&Child>) -> String {
         }
         None => scenario.target.shown.clone(),
     };
-    let devices = scenario.fleet.most();
-    format!("{devices} devices for {} against {target}", scenario.fleet.duration)
+    let (devices, all) = (scenario.most(), scenario.fleet.most());
+    let of = if scenario.part == Part::WHOLE {
+        String::new()
+    } else {
+        format!(" of {all} (shard {})", scenario.part)
+    };
+    format!("{devices} devices{of} for {} against {target}", scenario.fleet.duration)
 }
 
 /// What the calibration of this machine says about the run, said before it starts.

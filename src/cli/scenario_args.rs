@@ -158,8 +158,8 @@ impl ScenarioArgs {
                 "fleet.duration" => Some(&mut changed.duration),
                 "fleet.warmup" => Some(&mut changed.warmup),
                 "fleet.graceful_stop" => Some(&mut changed.graceful_stop),
-                "network.preset" => Some(&mut changed.network),
-                "network.control" => Some(&mut changed.control_group),
+                "link.preset" => Some(&mut changed.network),
+                "link.control" => Some(&mut changed.control_group),
                 _ => None,
             };
             match flag {
@@ -266,6 +266,15 @@ mod tests {
         let other = args.changed(
             Some("ws://x/"),
             &[("fleet.devices".to_owned(), "9".to_owned()), ("audio.chunk".to_owned(), "60ms".to_owned())],
+        );
+        let linked = "voxload quickstart --network lan --control-group 10%";
+        let linked = Command::try_parse_from(linked.split_whitespace()).unwrap().scenario;
+        let pairs =
+            [("link.preset", "edge"), ("link.control", "20%")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let child = linked.changed(None, &pairs).child_arguments().join(" ");
+        assert_eq!(
+            child, "quickstart --set link.preset=edge --set link.control=20%",
+            "flags do not outrank it"
         );
         let s = other.load().unwrap();
         assert_eq!((s.fleet.devices, s.target.shown.as_str()), (9, "ws://x/"));

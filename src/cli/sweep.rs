@@ -7,10 +7,11 @@ use std::time::SystemTime;
 use super::REPORTS;
 use super::scenario_args::{ScenarioArgs, key_and_value};
 use crate::audio::Library;
+use crate::ci;
 use crate::exit::{Exit, Failure};
 use crate::report::terminal::Style;
 use crate::report::{self, Written};
-use crate::scenario::{self, Override, Scenario};
+use crate::scenario::{self, Override, Scenario, Undecided};
 use crate::seed::Seed;
 use crate::subprocess::Stop;
 use crate::sweep::plan::{self, Slot};
@@ -26,6 +27,7 @@ use crate::sweep::{self, Job, Sweep, terminal};
 #[command(after_help = "Examples:
   voxload sweep chunk-codec-sweep                     # which chunk size, which codec? In minutes
   voxload sweep chunk-codec-sweep --url wss://voice.example.com/v1/talk
+  voxload sweep chunk-codec-sweep --threshold 'ttfa:p(95)<1s' --capacity 3m    # and devices per server
   voxload sweep server-vad --axis 'audio.chunk=20ms,60ms,100ms' --axis 'fleet.devices=10,100' -d 10s --dry-run
   voxload sweep chunk-codec-sweep --resume reports/chunk-codec-sweep-sweep-20260131T120000Z
 
@@ -47,6 +49,11 @@ pub(super) struct Args {
     /// Measure every cell so often [key: sweep.repeat]
     #[arg(long, value_name = "N")]
     repeat: Option<String>,
+
+    /// After the rounds, find out how many devices one server carries at each cell, within this time for each, for example 3m
+    /// [key: sweep.capacity]
+    #[arg(long, value_name = "TIME")]
+    capacity: Option<String>,
 
     /// Go on with the sweep in this folder. Give the same command again; --repeat may be larger
     #[arg(long, value_name = "DIR", conflicts_with = "report_dir")]
@@ -89,6 +96,12 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         flag: "--repeat",
         append: false,
     }));
+    flags.extend(args.capacity.as_ref().map(|time| Override {
+        key: "sweep.capacity".to_owned(),
+        value: time.clone(),
+        flag: "--capacity",
+        append: false,
+    }));
     let base = scenario::load(&source, &flags)?;
     no_axis_twice(&base, &given)?;
     let load = |pairs: &[(String, String)]| {
@@ -112,6 +125,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         grid,
         plan,
     };
+    sweep::capacity::check(&job)?;
     let done = begin(args, &base, &mut job)?;
     if args.dry_run {
         let left = state::left(&job.schedule, &done, job.plan.retries);
@@ -210,7 +224,17 @@ fn measure(args: &Args, given: &[Override], job: &Job, mut done: Done) -> Result
         sweep::Progress::Invalid(why) => say(format!("          INVALID: {why}")),
     };
     let arguments = |slot: Slot, dir: &Path| arguments(args, given, job, slot, dir);
-    let ended = sweep::measure(job, &mut done, &stop, &arguments, &mut progress);
+    let mut ended = sweep::measure(job, &mut done, &stop, &arguments, &mut progress);
+    if matches!(ended, Ok(true)) {
+        let search = |cell: u32, dir: &Path| search_arguments(args, given, job, cell, dir);
+        let mut begins = |label: &str, left: usize| {
+            say(format!(
+                "[{left:>3} left] {label} · how many devices does one server carry? Up to {}",
+                job.plan.capacity
+            ));
+        };
+        ended = sweep::capacity::search(job, &stop, &search, &mut begins);
+    }
     // The newest report is the sweep, and not its last run.
     let _ = report::create_dir(Some(&job.dir), Path::new(REPORTS), &job.name, SystemTime::now());
     say("reading the runs, and coding the fixtures".to_owned());
@@ -228,6 +252,7 @@ fn measure(args: &Args, given: &[Override], job: &Job, mut done: Done) -> Result
         terminal::summary(&sweep, &files, Style::for_stdout())
     };
     problems.extend(super::print(&text).err().map(|e| e.message));
+    problems.extend(super::tell_ci(&job.dir.join(sweep::MARKDOWN), &ci::of_sweep(&sweep), args.json).err());
     let go_on = || format!("go on with: {} --resume {}", job.command, shown(&job.dir));
     match ended {
         Err(e) => {
@@ -306,26 +331,45 @@ fn no_axis_twice(base: &Scenario, given: &[Override]) -> Result<(), Failure> {
 /// The arguments of a run.
 fn arguments(args: &Args, given: &[Override], job: &Job, slot: Slot, dir: &Path) -> Vec<String> {
     let mut words = vec!["run".to_owned()];
-    words.extend(args.scenario.scenario.clone());
+    words.extend(of_the_cell(args, given, job, slot.cell, &["report.dir", "seed"]));
     let mut flag = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
-    for o in given
-        .iter()
-        .filter(|o| !matches!(o.key.as_str(), "report.dir" | "seed") && !o.key.starts_with("sweep."))
-    {
+    flag("--set", format!("name={} c{:02} r{}", job.name, slot.cell, slot.round));
+    flag("--seed", plan::round_seed(Seed(job.seed), slot.round).to_string());
+    flag("--report-dir", dir.display().to_string());
+    words.extend(["--quiet", "--no-calibration"].map(str::to_owned));
+    words
+}
+
+/// The arguments of a search of a cell's capacity.
+fn search_arguments(args: &Args, given: &[Override], job: &Job, cell: u32, dir: &Path) -> Vec<String> {
+    let mut words = vec!["capacity".to_owned()];
+    words.extend(of_the_cell(args, given, job, cell, &sweep::capacity::OWN));
+    words.extend(["--set".to_owned(), format!("name={} c{cell:02}", job.name)]);
+    if let Some(c) = job.grid.cells.iter().find(|c| c.number == cell) {
+        words.extend(sweep::capacity::arguments(&c.scenario, job.plan.capacity, dir));
+    }
+    words
+}
+
+/// The scenario of a cell: what the command line says, but for some keys, and the values of the axes.
+fn of_the_cell(args: &Args, given: &[Override], job: &Job, cell: u32, but: &[&str]) -> Vec<String> {
+    let mut words: Vec<String> = args.scenario.scenario.iter().cloned().collect();
+    let mut flag = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
+    for o in given.iter().filter(|o| !but.contains(&o.key.as_str()) && !o.key.starts_with("sweep.")) {
         if o.append {
             flag("--threshold", o.value.clone());
         } else {
             flag("--set", format!("{}={}", o.key, o.value));
         }
     }
-    let cell = job.grid.cells.iter().find(|c| c.number == slot.cell);
+    let cell = job.grid.cells.iter().find(|c| c.number == cell);
     for (axis, value) in job.grid.axes.iter().zip(cell.iter().flat_map(|c| &c.values)) {
         flag("--set", format!("{}={value}", axis.key));
     }
-    flag("--set", format!("name={} c{:02} r{}", job.name, slot.cell, slot.round));
-    flag("--seed", plan::round_seed(Seed(job.seed), slot.round).to_string());
-    flag("--report-dir", dir.display().to_string());
-    words.extend(["--quiet", "--no-calibration"].map(str::to_owned));
+    if cell.is_some_and(|c| c.scenario.gate.undecided == Undecided::Extend) {
+        // Cells are compared: all take the same time.
+        flag("--set", format!("gate.undecided={}", Undecided::Fail.name()));
+    }
     words
 }
 
@@ -339,6 +383,9 @@ fn command_line(args: &Args, base: &Scenario) -> String {
     }
     if let Some(n) = &args.repeat {
         let _ = write!(text, " --repeat {n}");
+    }
+    if let Some(time) = &args.capacity {
+        let _ = write!(text, " --capacity {time}");
     }
     text
 }

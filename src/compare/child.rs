@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::record::{Slot, State, TRIES, Target, state};
 use crate::exit::{Exit, Failure};
+use crate::report::result::ThresholdVerdict;
 use crate::report::{RunResult, json};
 use crate::subprocess::{self, End, Stop, Subprocess};
 use crate::time::Micros;
@@ -82,7 +83,8 @@ impl Series<'_> {
             }
             made.valid += 1;
             if let Some(r) = result {
-                made.thresholds_failed += usize::from(r.thresholds.iter().any(|t| !t.passed));
+                made.thresholds_failed +=
+                    usize::from(r.thresholds.iter().any(|t| t.verdict() == ThresholdVerdict::Fail));
                 made.no_turns += usize::from(r.turns.succeeded + r.turns.interrupted == 0);
             }
         }

@@ -7,7 +7,7 @@ use super::document::{Amount, Answer, Compared, Document};
 use super::judge::counts;
 use super::measure::Measure;
 use super::words::{interval, unit};
-use super::{html, markdown};
+use super::{html, junit, markdown};
 use crate::measure::{Distribution, Metric};
 use crate::report::chart::Chart;
 use crate::report::chart::sides::{self, Mark, Row};
@@ -15,17 +15,22 @@ use crate::report::{Writer, Written};
 
 /// The name of the document.
 pub const FILE: &str = "compare.json";
+/// The name of the Markdown.
+pub const MARKDOWN: &str = "compare.md";
+/// The name of the page.
+pub const PAGE: &str = "compare.html";
+/// The name of the report for CI servers; the same as that of a run.
+pub const JUNIT: &str = "junit.xml";
 
 /// Writes everything into the folder, which exists. A file that fails is a problem; the others are written all the same.
 pub fn write(document: &Document, base: &Found, new: &Found, dir: &Path) -> Written {
     let mut out = Writer::new(dir);
     out.document(FILE, document);
-    out.text("compare.md", &markdown::render(document));
+    out.text(MARKDOWN, &markdown::render(document));
+    out.rendered(JUNIT, junit::render(document));
     let (charts, problems) = charts(document, base, new);
-    out.rendered("compare.html", html::render(document, &charts));
-    for c in &charts {
-        out.text(&format!("{}.svg", c.name), &c.svg);
-    }
+    out.rendered(PAGE, html::render(document, &charts));
+    out.charts("", &charts);
     problems.into_iter().for_each(|p| out.problem(p));
     out.finish()
 }

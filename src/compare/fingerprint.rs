@@ -59,7 +59,7 @@ fn kind(what: &str) -> Kind {
         "target" | "TLS" => Kind::Server,
         _ if what.starts_with("target.") || what.starts_with("reference.") => Kind::Server,
         "name" | "voxload" | "system" | "thresholds" => Kind::Measurement,
-        _ if what.starts_with("validity.") => Kind::Measurement,
+        _ if what.starts_with("validity.") || what.starts_with("gate.") => Kind::Measurement,
         _ => Kind::Workload,
     }
 }

@@ -1,4 +1,4 @@
-//! `compare.html`: one file, no network, no script, in the look of a run's report.
+//! `compare.html`: one file, in the look of a run's report.
 
 use askama::Template;
 
@@ -6,7 +6,8 @@ use super::document::{Answer, Document};
 use super::terminal::{RUN_HEADINGS, also_worse, cells, confidence, difference, run_cells, within_run, word};
 use super::words::unit;
 use crate::exit::Exit;
-use crate::report::chart::{Chart, dark_css};
+use crate::report::chart::Chart;
+use crate::report::look::{Figure, Look};
 use crate::report::text::count;
 
 /// The page, for `src/compare/compare.html`.
@@ -21,12 +22,12 @@ struct Page<'a> {
     also_worse: Option<String>,
     notes: Vec<String>,
     lines: Vec<Line<'a>>,
-    charts: Vec<(String, &'a str)>,
+    charts: Vec<Figure<'a>>,
     differences: Vec<String>,
     stages: Vec<[String; 4]>,
     run_headings: [&'static str; 7],
     runs: Vec<[String; 7]>,
-    dark_css: String,
+    look: Look<'a>,
 }
 
 /// A headline number.
@@ -66,12 +67,12 @@ pub(super) fn render(d: &Document, charts: &[Chart]) -> Result<String, String> {
         also_worse: also_worse(d),
         notes,
         lines: d.metrics.iter().map(line).collect(),
-        charts: charts.iter().map(|c| (c.inlined(), c.caption.as_str())).collect(),
+        charts: Figure::all(charts),
         differences: d.differences.iter().map(difference).collect(),
         stages: stages(d),
         run_headings: RUN_HEADINGS,
         runs: run_cells(d),
-        dark_css: dark_css("figure"),
+        look: Look::new(&d.voxload_version),
     }
     .render()
     .map_err(|e| e.to_string())

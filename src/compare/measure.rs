@@ -174,7 +174,7 @@ impl Measure {
     }
 
     fn of_counter(&self, counter: &Counter, run: &RunResult) -> Result<f64, Missing> {
-        let (n, of) = (counter.count)(run);
+        let (n, of) = counter.of_run(run);
         if self.statistic == Statistic::Count { Ok(n as f64) } else { share(n, of) }
     }
 

@@ -85,7 +85,8 @@ impl Manifest {
         // What is judged by, and what it is called, is no part of the load.
         let load = |f: &Fingerprint| {
             let mut f = f.clone();
-            f.retain(|k, _| !matches!(k.as_str(), "name" | "thresholds") && !k.starts_with("validity."));
+            let judges = |k: &str| k.starts_with("validity.") || k.starts_with("gate.");
+            f.retain(|k, _| !matches!(k.as_str(), "name" | "thresholds") && !judges(k));
             f
         };
         let mut keys = |prefix: &str, here: &Fingerprint, there: &Fingerprint| {

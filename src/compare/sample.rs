@@ -33,6 +33,18 @@ pub fn side(path: &str, runs: impl IntoIterator<Item = RunResult>) -> Found {
     Found { path: path.into(), runs: runs.into_iter().enumerate().map(place).collect() }
 }
 
+/// The comparison of five such runs a side, interleaved in time.
+#[cfg(test)]
+pub(crate) fn document(base_p95: f64, new_p95: f64) -> super::Document {
+    let runs = |p95: f64, parity: u64| (0..5).map(move |n| run(p95 + n as f64, 2 * n + parity));
+    let (base, new) = (side("base", runs(base_p95, 0)), side("new", runs(new_p95, 1)));
+    let frame = super::Frame {
+        made_at: "2026-01-31T13:00:00Z".to_owned(),
+        command: "voxload compare base new".to_owned(),
+    };
+    super::judge(&base, &new, &super::Question::new(&[], &[], false).unwrap(), frame).unwrap()
+}
+
 /// Writes such a run into a folder.
 #[cfg(test)]
 pub(super) fn write_run(dir: &Path, p95: f64, seed: u64) {

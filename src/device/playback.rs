@@ -55,6 +55,7 @@ impl Playback {
                     p.stalls_before_lead.push((start, base));
                 }
                 p.out.stalls += 1;
+                p.out.first_stall.get_or_insert(base + start);
                 p.out.stalled += gap;
                 p.base = Some(base + gap);
             }
@@ -136,6 +137,8 @@ mod tests {
         let p = play(&[(0, 60), (60, 60), (210, 60), (240, 60)], Some((0, 10)));
         let stalled: Vec<_> = p.playouts().iter().map(|o| (o.stalls, o.stalled.0 / MS)).collect();
         assert_eq!(stalled, [(1, 90), (1, 30), (0, 0), (0, 0)]);
+        let dry: Vec<_> = p.playouts().iter().map(|o| o.first_stall.map(|t| t.0 / MS)).collect();
+        assert_eq!(dry, [Some(120), Some(180), None, None], "after 120 ms of audio, and its prebuffer");
         let audible: Vec<_> = p.playouts().iter().map(|o| o.first_audible.unwrap().0 / MS).collect();
         assert_eq!(audible, [10, 70, 130, 210]);
         assert_eq!(p.required_prebuffer(), Micros(90 * MS));

@@ -34,7 +34,7 @@ pub(super) fn result(plan: &Plan, secrets: &Secrets) -> Option<DialectResult> {
 }
 
 /// What is worth a remark.
-pub(super) fn notes(d: &DialectResult) -> Vec<Note> {
+pub fn notes(d: &DialectResult) -> Vec<Note> {
     let mut notes = Vec::new();
     let note = |name: &str, text: String| Note { name: name.to_owned(), text };
     let never: Vec<String> = d

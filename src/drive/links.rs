@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::gate::Threshold;
 use crate::measure::Groups;
 use crate::network::{CONTROL, Link, NetworkPlan, Profile};
 use crate::scenario::Scenario;
@@ -13,7 +14,10 @@ use crate::transport::impaired::Way;
 pub fn groups(scenario: &Scenario) -> Groups {
     let (plan, seed) = (scenario.network.clone(), Seed(scenario.seed));
     let names = plan.groups.iter().map(|g| g.name.clone()).collect();
-    Groups::new(names, move |device| index(&plan, seed, device))
+    let thresholds = scenario.thresholds.iter().filter_map(|t| Threshold::parse(t).ok());
+    let judged: Vec<String> = thresholds.filter_map(|t| t.group().map(str::to_owned)).collect();
+    let judged: Vec<&str> = judged.iter().map(String::as_str).collect();
+    Groups::new(names, move |device| index(&plan, seed, device)).judging(&judged)
 }
 
 fn index(plan: &NetworkPlan, seed: Seed, device: u32) -> u8 {

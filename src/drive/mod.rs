@@ -3,11 +3,12 @@
 pub mod connection;
 pub mod debug;
 pub mod division;
-mod heard;
+pub mod heard;
 pub mod hearsay;
 pub mod links;
 pub mod outcome;
 pub mod prepare;
 pub mod run;
 pub mod shard;
+pub mod sofar;
 pub mod timer;

@@ -1,22 +1,31 @@
 //! From what a run came to, to the document that every report is made of.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
+use serde::Serialize;
+
 use super::heard;
-use super::run::Finished;
+use super::run::{Finished, Load};
 use crate::device::plan::Plan;
-use crate::event::PREBUFFERS;
+use crate::event::{PREBUFFERS, TurnRecord};
 use crate::exit::Exit;
-use crate::gate;
-use crate::measure::{Groups, Metric, Quantile, Totals, findings, health, probe, turn_row, validity};
+use crate::gate::{Rule, judge_all};
+use crate::measure::health::Usage;
+use crate::measure::{
+    Distribution, Groups, Interval, Metric, Quantile, Totals, findings, health, probe, turn_row, validity,
+};
+use crate::report::StageTotals;
 use crate::report::result::{
     Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
-    Generator, MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, Status, TargetInfo, TurnCounts,
-    TurnRow, Verdict,
+    Generator, IntervalPoint, LoadPhase, MetricResult, NetworkResult, PlaybackResult, RunResult,
+    SCHEMA_VERSION, ShardInfo, StageMean, Status, TargetInfo, ThreadResult, ThresholdVerdict, TurnCounts,
+    TurnRow, Validity, Verdict,
 };
 use crate::scenario::estimate::Wire;
-use crate::scenario::{Scenario, ValidityLimits};
+use crate::scenario::{Arrivals, Fleet, Scenario, ValidityLimits};
+use crate::time::Micros;
 use crate::transport::source::{self, Sources};
 
 /// Metrics that a run of the right kind always has, with or without samples.
@@ -46,6 +55,66 @@ pub struct Context<'a> {
     pub groups: &'a Groups,
     /// Harness against reference server.
     pub agreement: Option<Agreement>,
+    /// The part of the fleet that this process played, when it was not all of it.
+    pub shard: Option<ShardInfo>,
+}
+
+/// What the document says of a run's events, and of nothing else.
+#[derive(Debug, Serialize)]
+pub struct Measured {
+    /// Turns, counted.
+    pub turns: TurnCounts,
+    /// Connections, counted.
+    pub connections: ConnectionCounts,
+    /// Metrics by name.
+    pub metrics: BTreeMap<String, MetricResult>,
+    /// Failures by class.
+    pub failures: Vec<FailureGroup>,
+    /// Where the time of a turn goes.
+    pub stages: Vec<StageMean>,
+    /// Playback at each prebuffer.
+    pub playback: Vec<PlaybackResult>,
+    /// Interruptions.
+    pub barge_in: BargeInCounts,
+    /// Series over time.
+    pub intervals: Vec<IntervalPoint>,
+    /// A turn that took about the median.
+    pub typical_turn: Option<TurnRow>,
+    /// The slowest and the first failed turns.
+    pub worst_turns: Vec<TurnRow>,
+    /// Networks and faults.
+    pub network: Option<NetworkResult>,
+}
+
+/// What indices in events stand for.
+pub struct Names<'a> {
+    /// The run's fixtures.
+    pub fixtures: &'a [String],
+    /// The groups of devices.
+    pub groups: &'a [String],
+    /// The address that a device connects from, where it was chosen.
+    pub source: &'a dyn Fn(u32) -> Option<IpAddr>,
+}
+
+/// The numbers of a run: of one process, or of several together.
+pub fn measured(totals: &Totals, stages: &StageTotals, names: &Names<'_>) -> Measured {
+    let row = |t: &TurnRecord| TurnRow {
+        source_ip: (names.source)(t.device),
+        ..turn_row(t, names.fixtures, names.groups)
+    };
+    Measured {
+        turns: totals.all.counts.turns(),
+        connections: connections(totals),
+        metrics: metrics(totals),
+        failures: failures(&totals.all),
+        stages: stages.to_result(),
+        playback: playback(totals),
+        barge_in: totals.all.counts.barge_in(),
+        intervals: totals.series(),
+        worst_turns: totals.worst().map(&row).collect(),
+        typical_turn: totals.typical().map(&row),
+        network: totals.network(names.groups),
+    }
 }
 
 /// Makes the document, verdict included.
@@ -62,14 +131,37 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         sources,
         groups,
         agreement,
+        shard,
     } = context;
     let totals = &run.totals;
-    let generator = generator(run, scenario.fleet.most(), sources);
-    let fleet_ttfa = totals.all.metric(Metric::Ttfa);
-    let probe = run.probe.as_ref().map(|p| probe::compare(p, fleet_ttfa));
-    let evidence = validity::Evidence { totals, generator: &generator, probe, lost_shards: run.lost_shards };
-    let validity = validity::judge(evidence, &scenario.validity, &ValidityLimits::defaults());
+    let harness = Harness {
+        totals,
+        before: run.before,
+        after: run.after,
+        load: run.load,
+        rss_peak: run.rss_peak,
+        open_files_peak: run.open_files_peak,
+        shards: run.shards,
+        threads: run.threads.clone(),
+        probe: run.probe.as_ref(),
+        lost_shards: run.lost_shards,
+    };
+    let (generator, validity) = harness.judge(scenario, sources);
     let names: Vec<String> = fixtures.iter().map(|f| f.id.clone()).collect();
+    let source = |device| sources.of(device);
+    let Measured {
+        turns,
+        connections,
+        metrics,
+        failures,
+        stages,
+        playback,
+        barge_in,
+        intervals,
+        worst_turns,
+        typical_turn,
+        network,
+    } = measured(totals, &run.stages, &Names { fixtures: &names, groups: groups.names(), source: &source });
     let mut result = RunResult {
         schema_version: SCHEMA_VERSION,
         validity,
@@ -82,6 +174,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         duration_us: run.duration.0,
         warmup_us: scenario.fleet.warmup.0,
         thresholds: Vec::new(),
+        gate: Some(run.gate.clone()),
         target: TargetInfo {
             url,
             dialect: plan.dialect.capabilities().name.to_string(),
@@ -90,19 +183,18 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
             tls,
             insecure: scenario.target.insecure,
         },
-        turns: turns(totals),
-        connections: connections(totals),
-        metrics: metrics(totals),
-        failures: failures(totals),
-        playback: playback(totals),
-        barge_in: barge_in(totals),
-        stages: run.stages.to_result(),
+        turns,
+        connections,
+        metrics,
+        failures,
+        playback,
+        barge_in,
+        stages,
         generator,
-        intervals: totals.series(),
-        worst_turns: totals
-            .worst()
-            .map(|t| TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &names, groups.names()) })
-            .collect(),
+        intervals,
+        worst_turns,
+        typical_turn,
+        phases: phases(&scenario.fleet, run.load.span, run.duration),
         fixtures,
         audio: audio(scenario, plan, tls),
         host: health::host(),
@@ -110,17 +202,52 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         command,
         agreement,
         calibration: None,
-        network: totals.network(groups.names()),
+        network,
+        shard,
+        processes: Vec::new(),
         dialect: heard::result(plan, &scenario.secrets()),
     };
     result.notes.extend(result.dialect.as_ref().map(heard::notes).into_iter().flatten());
-    result.thresholds = gate::evaluate_all(&scenario.thresholds, &result);
+    result.thresholds = judge_all(&scenario.thresholds, &result, Rule::of(&scenario.gate));
     result.verdict = verdict(&result, run.interrupted);
     result
 }
 
+/// What the load did when: the plan's phases, until no more turns began `span` after the warm-up; then what was under way
+/// ended.
+fn phases(fleet: &Fleet, span: Micros, duration: Micros) -> Vec<LoadPhase> {
+    let end = (fleet.warmup + span).min(duration);
+    let mut plan: Vec<(String, Micros)> = Vec::new();
+    let mut before = 0;
+    for s in &fleet.stages {
+        let name = match s.devices {
+            n if n == before => format!("at {n}"),
+            n => format!("to {n}"),
+        };
+        plan.push((name, plan.last().map_or(Micros::ZERO, |(_, to)| *to) + s.duration));
+        before = s.devices;
+    }
+    if plan.is_empty() {
+        let ramp = if fleet.arrivals == Arrivals::Closed { fleet.ramp } else { Micros::ZERO };
+        plan = vec![
+            ("ramp".to_owned(), ramp),
+            ("warm-up".to_owned(), fleet.warmup),
+            ("steady".to_owned(), Micros::NEVER),
+        ];
+    }
+    let (mut phases, mut from) = (Vec::new(), Micros::ZERO);
+    let planned = plan.into_iter().map(|(name, to)| (name, to.min(end)));
+    for (name, to) in planned.chain([("drain".to_owned(), duration)]) {
+        if to > from {
+            phases.push(LoadPhase { name, from_us: from.0, to_us: to.0 });
+            from = to;
+        }
+    }
+    phases
+}
+
 /// Invalid outranks everything but the user's own interruption; a threshold outranks an empty run.
-fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
+pub fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
     let mut reasons = Vec::new();
     for c in r.validity.checks.iter().filter(|c| !c.ok) {
         reasons.push(format!("{}: {} (limit {}): {}; try {}", c.name, c.seen, c.limit, c.cause, c.try_this));
@@ -133,9 +260,21 @@ fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
             .map_or_else(String::new, |f| format!("; most failed as `{}`: {}", f.class, f.explanation));
         reasons.push(format!("no turn completed{why}"));
     }
+    let aborted = r.gate.as_ref().and_then(|g| g.aborted.as_ref());
+    if let Some(a) = aborted {
+        reasons.push(format!(
+            "stopped by a threshold after {} of {}: {} had certainly failed ({})",
+            Micros(a.at_us),
+            Micros(a.planned_us),
+            a.expression,
+            a.seen
+        ));
+    }
     for t in r.thresholds.iter().filter(|t| !t.passed) {
-        let note = if t.note.is_empty() { String::new() } else { format!(" ({})", t.note) };
-        reasons.push(format!("threshold failed: {} was {}{note}", t.expression, t.actual_text));
+        let what = if t.verdict() == ThresholdVerdict::Undecided { "undecided" } else { "failed" };
+        let note = t.note.replacen("undecided: ", "", 1);
+        let note = if note.is_empty() { note } else { format!(" ({note})") };
+        reasons.push(format!("threshold {what}: {} was {}{note}", t.expression, t.actual_text));
     }
     if interrupted {
         reasons.insert(0, "interrupted by the user: the numbers cover the time until then".to_owned());
@@ -146,7 +285,7 @@ fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
         (Status::Invalid, Exit::Invalid)
     } else if none {
         (Status::Fail, Exit::NoTurns)
-    } else if r.thresholds.iter().any(|t| !t.passed) {
+    } else if aborted.is_some() || r.thresholds.iter().any(|t| !t.passed) {
         (Status::Fail, Exit::Threshold)
     } else {
         (Status::Pass, Exit::Good)
@@ -154,68 +293,79 @@ fn verdict(r: &RunResult, interrupted: bool) -> Verdict {
     Verdict { status, exit_code: exit.code(), reasons }
 }
 
-/// `most`: devices that the scenario allows at once; the shards' own peaks need not be of the same moment.
-fn generator(run: &Finished, most: u32, sources: &Sources) -> Generator {
-    let c = &run.totals.all.counts;
-    let cpu = run.after.cpu - run.before.cpu;
-    let messages = c.messages_sent + c.messages_received;
-    let load = &run.load;
-    let source_addresses = sources.count().clamp(1, u64::from(most.max(1)));
-    let devices = u32::try_from(run.totals.peak_connected.max(0)).unwrap_or(u32::MAX).min(most);
-    Generator {
-        devices,
-        shards: run.shards,
-        messages_sent: c.messages_sent,
-        messages_received: c.messages_received,
-        bytes_sent: c.bytes_sent,
-        bytes_received: c.bytes_received,
-        cpu_us: cpu.0,
-        load_us: load.span.0,
-        cpu_share: (load.end.cpu - load.begin.cpu).0 as f64
-            / (load.span.0.max(1) as f64 * f64::from(health::cores())),
-        cpu_us_per_message: cpu.0 as f64 / messages.max(1) as f64,
-        rss_base_bytes: run.before.rss,
-        rss_peak_bytes: run.rss_peak,
-        rss_bytes_per_device: run.rss_peak.saturating_sub(run.before.rss) / u64::from(devices.max(1)),
-        threads: run.threads.clone(),
-        steal_share: load.end.steal_since(&load.begin),
-        pressure_share: load.end.pressure_since(&load.begin, load.span),
-        open_files_peak: run.open_files_peak,
-        open_files_limit: health::open_files_limit(),
-        source_addresses,
-        // Devices take turns: no address has more than this.
-        ports_peak: u64::from(devices).div_ceil(source_addresses),
-        ports_limit: source::local_ports(),
+/// The generator, at the end of a run or under way.
+pub struct Harness<'a> {
+    /// What was measured.
+    pub totals: &'a Totals,
+    /// Before the first device.
+    pub before: Usage,
+    /// Now.
+    pub after: Usage,
+    /// Under load.
+    pub load: Load,
+    /// Most resident memory seen, bytes.
+    pub rss_peak: u64,
+    /// Most open descriptors seen.
+    pub open_files_peak: Option<u64>,
+    /// Threads that share the load.
+    pub shards: u32,
+    /// What each thread that drives devices came to.
+    pub threads: Vec<ThreadResult>,
+    /// TTFA of the probe, where there is one.
+    pub probe: Option<&'a Distribution>,
+    /// Shards that could not start, or failed.
+    pub lost_shards: u32,
+}
+
+impl Harness<'_> {
+    /// Its health, and whether its numbers can be trusted.
+    pub fn judge(self, scenario: &Scenario, sources: &Sources) -> (Generator, Validity) {
+        let (totals, lost_shards) = (self.totals, self.lost_shards);
+        let probe = self.probe.map(|p| probe::compare(p, totals.all.metric(Metric::Ttfa)));
+        // The shards' own peaks need not be of the same moment.
+        let generator = self.generator(scenario.most(), sources);
+        let evidence = validity::Evidence { totals, generator: &generator, probe, lost_shards };
+        let validity = validity::judge(evidence, &scenario.validity, &ValidityLimits::defaults());
+        (generator, validity)
+    }
+
+    /// `most`: devices that this process plays at once.
+    fn generator(self, most: u32, sources: &Sources) -> Generator {
+        let c = &self.totals.all.counts;
+        let cpu = self.after.cpu - self.before.cpu;
+        let messages = c.messages_sent + c.messages_received;
+        let load = &self.load;
+        let source_addresses = sources.count().clamp(1, u64::from(most.max(1)));
+        let devices = u32::try_from(self.totals.peak_connected.max(0)).unwrap_or(u32::MAX).min(most);
+        Generator {
+            devices,
+            shards: self.shards,
+            messages_sent: c.messages_sent,
+            messages_received: c.messages_received,
+            bytes_sent: c.bytes_sent,
+            bytes_received: c.bytes_received,
+            cpu_us: cpu.0,
+            load_us: load.span.0,
+            cpu_share: (load.end.cpu - load.begin.cpu).0 as f64
+                / (load.span.0.max(1) as f64 * f64::from(health::cores())),
+            cpu_us_per_message: cpu.0 as f64 / messages.max(1) as f64,
+            rss_base_bytes: self.before.rss,
+            rss_peak_bytes: self.rss_peak,
+            rss_bytes_per_device: self.rss_peak.saturating_sub(self.before.rss) / u64::from(devices.max(1)),
+            threads: self.threads,
+            steal_share: load.end.steal_since(&load.begin),
+            pressure_share: load.end.pressure_since(&load.begin, load.span),
+            open_files_peak: self.open_files_peak,
+            open_files_limit: health::open_files_limit(),
+            source_addresses,
+            // Devices take turns: no address has more than this.
+            ports_peak: u64::from(devices).div_ceil(source_addresses),
+            ports_limit: source::local_ports(),
+        }
     }
 }
 
-fn turns(totals: &Totals) -> TurnCounts {
-    let c = &totals.all.counts;
-    TurnCounts {
-        planned: c.started + c.missed,
-        started: c.started,
-        succeeded: c.succeeded,
-        failed: c.failed,
-        timed_out: c.timed_out,
-        interrupted: c.interrupted,
-        cancelled: c.cancelled,
-        missed: c.missed,
-        warmup: c.started_warmup,
-        reconnected: c.turns_reconnected,
-        lost_to_cut: c.turns_lost_to_cut,
-        cut_short: c.turns_cut_short,
-        answered_twice: c.turns_answered_twice,
-        speech_lost: c.turns_speech_lost,
-        speech_lost_us: c.speech_lost.0,
-        speech_late: c.turns_speech_late,
-        speech_late_us: c.speech_late.0,
-        lowered_chunks: c.lowered,
-        bitrate_downs: c.bitrate_downs,
-        bitrate_ups: c.bitrate_ups,
-    }
-}
-
-fn connections(totals: &Totals) -> ConnectionCounts {
+pub(super) fn connections(totals: &Totals) -> ConnectionCounts {
     let c = &totals.all.counts;
     ConnectionCounts {
         attempted: c.connects,
@@ -234,9 +384,9 @@ fn metrics(totals: &Totals) -> BTreeMap<String, MetricResult> {
         .collect()
 }
 
-fn failures(totals: &Totals) -> Vec<FailureGroup> {
-    let mut groups: Vec<FailureGroup> = totals
-        .all
+/// Failures by class, most frequent first.
+pub fn failures(all: &Interval) -> Vec<FailureGroup> {
+    let mut groups: Vec<FailureGroup> = all
         .failures
         .iter()
         .map(|(class, f)| {
@@ -259,7 +409,7 @@ fn failures(totals: &Totals) -> Vec<FailureGroup> {
     groups
 }
 
-fn playback(totals: &Totals) -> Vec<PlaybackResult> {
+pub(super) fn playback(totals: &Totals) -> Vec<PlaybackResult> {
     let c = &totals.all.counts;
     let ttfa = [Metric::TtfaAt0, Metric::TtfaAt60, Metric::TtfaAt120, Metric::TtfaAt200];
     let quantile = |m: Metric, q| totals.all.metric(m).quantile(q).and_then(Quantile::finite).map(|t| t.0);
@@ -280,17 +430,6 @@ fn playback(totals: &Totals) -> Vec<PlaybackResult> {
             ttfa_uncorrected_p95_us: m.uncorrected().and_then(|m| quantile(m, 0.95)),
         })
         .collect()
-}
-
-fn barge_in(totals: &Totals) -> BargeInCounts {
-    let c = &totals.all.counts;
-    BargeInCounts {
-        made: c.barge_ins,
-        stopped: c.barge_ins_stopped,
-        backchannels: c.backchannels,
-        false_stops: c.false_stops,
-        stale_messages: c.stale_messages,
-    }
 }
 
 fn audio(scenario: &Scenario, plan: &Plan, tls: bool) -> AudioInfo {

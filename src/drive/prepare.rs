@@ -201,7 +201,7 @@ fn of_one_family(addresses: Vec<SocketAddr>, from: &Sources) -> Vec<SocketAddr> 
 
 /// Where devices connect from: addresses of this machine, of the target's family, with enough ports between them.
 fn sources(scenario: &Scenario, addresses: &[SocketAddr]) -> Result<Sources, Failure> {
-    let devices = scenario.fleet.most();
+    let devices = scenario.most();
     let ports = source::local_ports();
     let given = &scenario.target.sources;
     let loopback = !addresses.is_empty() && addresses.iter().all(|a| a.is_ipv4() && a.ip().is_loopback());
@@ -221,7 +221,7 @@ fn sources(scenario: &Scenario, addresses: &[SocketAddr]) -> Result<Sources, Fai
     if room < u64::from(devices) {
         return refuse(too_few_ports(devices, room, &sources));
     }
-    Ok(sources)
+    Ok(sources.of_part(scenario.part))
 }
 
 /// An address that nobody here can connect from.

@@ -1,6 +1,7 @@
 //! A run: shards started, intervals collected and streamed to disk, signals obeyed, everything added up.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
@@ -9,15 +10,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::division::Division;
+use super::outcome::Harness;
 use super::shard::{self, Control, Report};
+use super::sofar::SoFar;
 use crate::device::plan::Plan;
+use crate::gate::watch::{Stop, Watch};
 use crate::measure::findings::ListenDrops;
 use crate::measure::health::{self, Usage};
 use crate::measure::{Distribution, Groups, Interval, Metric, Quantile, Totals, turn_row};
-use crate::report::result::{ThreadResult, TurnRow};
+use crate::merge::{End, Record};
+use crate::report::result::{GateResult, IntervalPoint, ThreadResult, TurnRow};
 use crate::report::{HlogWriter, IntervalsCsv, StageTotals, TurnsCsv};
-use crate::scenario::{Arrivals, Scenario, arrival};
-use crate::seed::Seed;
+use crate::scenario::{Arrivals, Scenario};
 use crate::time::{Clock, Micros};
 use crate::transport::source::{self, Sources};
 use crate::transport::websocket::Endpoint;
@@ -36,6 +40,8 @@ pub struct Run<'a> {
     pub groups: Groups,
     /// Files that are written while the run lasts.
     pub sinks: Sinks,
+    /// What may ask the run to stop.
+    pub asks: Asks,
     /// Told after each interval.
     pub progress: Box<dyn FnMut(&Progress<'_>) + 'a>,
 }
@@ -48,6 +54,8 @@ pub struct Sinks {
     pub intervals: IntervalsCsv,
     /// Histograms by interval.
     pub histograms: Option<HlogWriter>,
+    /// The record of this part of the fleet, for `voxload merge`.
+    pub record: Option<Record>,
     /// Names of the fixtures, by index.
     pub fixtures: Vec<String>,
     /// What could not be written, each once.
@@ -58,7 +66,7 @@ pub struct Sinks {
 pub struct Progress<'a> {
     /// Now.
     pub now: Micros,
-    /// When load ends.
+    /// When load ends; of a run that is being extended, at the latest.
     pub end: Micros,
     /// All so far.
     pub totals: &'a Totals,
@@ -66,19 +74,83 @@ pub struct Progress<'a> {
     pub latest: &'a Interval,
     /// What is going on.
     pub phase: Phase,
+    groups: &'a Groups,
+    under_way: UnderWay<'a>,
+}
+
+impl<'a> Progress<'a> {
+    /// What thresholds look at.
+    pub fn so_far(&self) -> SoFar<'a> {
+        SoFar { totals: self.totals, groups: self.groups }
+    }
+
+    /// The generator so far, to be judged like that of a run that has ended.
+    pub fn harness(&self) -> Harness<'a> {
+        let UnderWay { queues, division, probe, before, usage, marks, peaks: (rss, files), lost } =
+            self.under_way;
+        Harness {
+            totals: self.totals,
+            before,
+            after: usage,
+            load: marks.load(before, (self.now, usage)),
+            rss_peak: rss,
+            open_files_peak: files,
+            shards: division.shards(),
+            threads: queues.iter().enumerate().map(|(i, q)| q.to_result(division.name_of(i))).collect(),
+            probe,
+            lost_shards: lost,
+        }
+    }
+}
+
+/// What a collector knows of the generator.
+#[derive(Clone, Copy)]
+struct UnderWay<'a> {
+    queues: &'a [Queue],
+    division: Division,
+    probe: Option<&'a Distribution>,
+    before: Usage,
+    usage: Usage,
+    marks: LoadMarks,
+    /// Resident memory, open files.
+    peaks: (u64, Option<u64>),
+    lost: u32,
 }
 
 /// What is going on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// Turns are not counted yet.
+    #[default]
     WarmUp,
     /// Turns are counted.
     Load,
+    /// The planned load is over; it goes on because thresholds are undecided.
+    Extended,
     /// Load is over; turns that have begun are awaited.
     Draining,
+    /// A threshold has stopped the run; turns that have begun are awaited.
+    Aborted,
     /// The user has interrupted; turns that have begun are awaited.
     Interrupted,
+}
+
+impl Phase {
+    /// All of them.
+    pub const ALL: &'static [Self] =
+        &[Self::WarmUp, Self::Load, Self::Extended, Self::Draining, Self::Aborted, Self::Interrupted];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WarmUp => "warm-up",
+            Self::Load => "load",
+            Self::Extended => "extended",
+            Self::Draining => "draining",
+            Self::Aborted => "aborted",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// What a run came to.
@@ -109,6 +181,8 @@ pub struct Finished {
     pub probe: Option<Distribution>,
     /// True when the user interrupted.
     pub interrupted: bool,
+    /// What thresholds did to its course.
+    pub gate: GateResult,
     /// Shards that could not start, or failed.
     pub lost_shards: u32,
     /// What could not be written, and shards that failed.
@@ -127,6 +201,7 @@ pub struct Load {
 }
 
 /// Looks at the generator when the load that counts begins, and when it ends.
+#[derive(Clone, Copy)]
 struct LoadMarks {
     /// When it begins and when it ends, as planned.
     planned: [Micros; 2],
@@ -167,8 +242,10 @@ impl LoadMarks {
 
 /// Runs to the end.
 pub async fn run(run: Run<'_>) -> Finished {
-    let Run { scenario, plan, endpoint, clock, groups, sinks, progress } = run;
-    let fleet = &scenario.fleet;
+    let Run { scenario, plan, endpoint, clock, groups, sinks, mut asks, progress } = run;
+    let watch = Watch::new(scenario);
+    // Devices stay until the end of the extension; the run tells them when it is decided before that.
+    let fleet = &scenario.fleet.extended(watch.extension());
     let (order, control) = watch::channel(Control::Run);
     let (results, mut reports) = mpsc::unbounded_channel();
     let division = Division::new(scenario, health::cores());
@@ -179,12 +256,10 @@ pub async fn run(run: Run<'_>) -> Finished {
     let server_is_here = endpoint.addresses.iter().all(|a| source::is_ours(a.ip()));
     let listen = server_is_here.then(ListenDrops::now).flatten();
     let sources = endpoint.sources.clone();
-    let mut marks = LoadMarks::new([fleet.warmup, fleet.duration]);
     let there = Arc::new(AtomicU32::new(0));
     let threads: Vec<JoinHandle<()>> = (0..count)
         .filter_map(|index| {
-            let stays = arrival::plan(fleet, Seed(scenario.seed))
-                .filter(move |s| division.thread_of(s.device) == index);
+            let stays = scenario.stays().filter(move |s| division.thread_of(s.device) == index);
             let config = shard::Config {
                 clock,
                 plan: Arc::clone(&plan),
@@ -192,7 +267,7 @@ pub async fn run(run: Run<'_>) -> Finished {
                 interval: scenario.report.interval,
                 stays: Box::new(stays),
                 cap: matches!(fleet.arrivals, Arrivals::Open { .. })
-                    .then(|| (Arc::clone(&there), fleet.devices)),
+                    .then(|| (Arc::clone(&there), scenario.part.share(fleet.devices))),
                 groups: groups.clone(),
                 end: fleet.duration,
                 control: control.clone(),
@@ -217,35 +292,62 @@ pub async fn run(run: Run<'_>) -> Finished {
         interval: scenario.report.interval,
         next: 0,
         sinks,
+        division,
+        marks: LoadMarks::new([fleet.warmup, fleet.duration]),
+        before,
+        usage: before,
         rss_peak: before.rss,
-        cpu_seen: before.cpu,
         open_files_peak: before.open_files,
         sources,
         groups,
         progress,
+        planned: scenario.fleet.duration,
         end: fleet.duration,
         warmup: fleet.warmup,
+        watch,
+        stop: None,
         stopping: None,
         lost: 0,
     };
-    let mut signals = Signals::new();
     let mut deadline = fleet.duration.saturating_add(fleet.graceful_stop);
     let mut aborted = false;
+    let mut gate =
+        GateResult { undecided: scenario.gate.undecided.name().to_owned(), ..GateResult::default() };
+    // When load ended before its time.
+    let mut ended = None;
     loop {
+        if let Some(stop) = collector.stop.take() {
+            let now = clock.now();
+            collector.stopping = Some(match stop {
+                Stop::Abort(why) => {
+                    gate.aborted = Some(why);
+                    Phase::Aborted
+                }
+                Stop::Decided => Phase::Draining,
+            });
+            ended = Some(now);
+            collector.marks.over(now);
+            deadline = deadline.min(now.saturating_add(fleet.graceful_stop));
+            let _ = order.send(Control::LeaveAt(now));
+        }
         let patience =
             if aborted { std::time::Duration::from_secs(3600) } else { (deadline - clock.now()).to_std() };
-        let look = marks.next().map(|at| (at - clock.now()).to_std());
+        let look = collector.marks.next().map(|at| (at - clock.now()).to_std());
         tokio::select! {
-            () = tokio::time::sleep(look.unwrap_or_default()), if look.is_some() => marks.look(clock.now()),
+            () = tokio::time::sleep(look.unwrap_or_default()), if look.is_some() => collector.marks.look(clock.now()),
             report = reports.recv() => match report {
                 Some((index, report)) => collector.take(index, report, clock.now()),
                 // Every shard has ended.
                 None => break,
             },
-            () = signals.next() => {
+            ask = asks.next() => {
                 let now = clock.now();
-                marks.over(now);
-                if collector.stopping.replace(Phase::Interrupted) == Some(Phase::Interrupted) {
+                collector.marks.over(now);
+                ended = ended.or(Some(now));
+                let again = collector.stopping.replace(Phase::Interrupted) == Some(Phase::Interrupted);
+                if again && ask == Ask::Stop {
+                    // It is stopping.
+                } else if again {
                     aborted = true;
                     let _ = order.send(Control::Abort { owed: false });
                 } else {
@@ -261,7 +363,9 @@ pub async fn run(run: Run<'_>) -> Finished {
         }
     }
     let after = Usage::now();
-    let load = marks.load(before, (clock.now(), after));
+    let load_end = ended.unwrap_or_else(|| clock.now()).min(fleet.duration);
+    gate.extended_us = (load_end - scenario.fleet.duration).max(Micros::ZERO).0;
+    let load = collector.marks.load(before, (clock.now(), after));
     collector.rest();
     collector.totals.finish();
     for t in threads {
@@ -271,7 +375,14 @@ pub async fn run(run: Run<'_>) -> Finished {
         }
     }
     collector.sinks.flush();
-    let threads = collector.threads(division);
+    let threads = collector.threads();
+    let listen = listen.and_then(|before| Some(ListenDrops::now()?.since(before)));
+    let probe = collector.probe.map(|(_, ttfa)| ttfa);
+    if let Some(record) = collector.sinks.record.take() {
+        let end =
+            End { probe: probe.clone(), listen, lost_shards: collector.lost, intervals: record.intervals() };
+        collector.sinks.problems.extend(record.finish(&end).err());
+    }
     Finished {
         duration: clock.now(),
         before,
@@ -280,14 +391,17 @@ pub async fn run(run: Run<'_>) -> Finished {
         rss_peak: collector.rss_peak.max(after.rss),
         // Counted at intervals; devices that came and went between two had one each, besides those that were there
         // before.
-        open_files_peak: collector.open_files_peak.max(
-            listed.map(|n| n + collector.totals.peak_connected.clamp(0, fleet.most().into()).unsigned_abs()),
-        ),
-        listen: listen.and_then(|before| Some(ListenDrops::now()?.since(before))),
+        open_files_peak: collector
+            .open_files_peak
+            .max(listed.map(|n| {
+                n + collector.totals.peak_connected.clamp(0, scenario.most().into()).unsigned_abs()
+            })),
+        listen,
         shards: division.shards(),
         threads,
-        probe: collector.probe.map(|(_, ttfa)| ttfa),
+        probe,
         interrupted: collector.stopping == Some(Phase::Interrupted),
+        gate,
         lost_shards: collector.lost,
         problems: collector.sinks.problems,
         totals: collector.totals,
@@ -316,15 +430,23 @@ struct Collector<'a> {
     /// Number of the next interval.
     next: i64,
     sinks: Sinks,
+    division: Division,
+    marks: LoadMarks,
+    /// The harness before the first device, and at the last interval.
+    before: Usage,
+    usage: Usage,
     rss_peak: u64,
-    /// CPU time up to the last interval.
-    cpu_seen: Micros,
     open_files_peak: Option<u64>,
     sources: Sources,
     groups: Groups,
     progress: Box<dyn FnMut(&Progress<'_>) + 'a>,
+    /// When load was to end, and when it ends at the latest.
+    planned: Micros,
     end: Micros,
     warmup: Micros,
+    watch: Watch,
+    /// What the thresholds want, until it is obeyed.
+    stop: Option<Stop>,
     stopping: Option<Phase>,
     /// Shards that are no more.
     lost: u32,
@@ -371,47 +493,57 @@ impl Collector<'_> {
 
     /// Joins the next interval of all shards.
     fn join(&mut self, now: Micros) {
-        let mut all = Interval::default();
+        let mut parts = Vec::new();
         for (index, queue) in self.queues.iter_mut().enumerate() {
             let Some(one) = queue.waiting.pop_front() else { continue };
             queue.add(&one);
             if let Some((_, ttfa)) = self.probe.as_mut().filter(|(probe, _)| *probe == index) {
                 ttfa.merge(one.metric(Metric::Ttfa));
             }
-            all.gather(*one);
+            parts.push(*one);
         }
+        let mut all = Interval::joined(parts);
         let start = self.interval * self.next;
         self.next += 1;
         let usage = Usage::now();
-        all.counts.cpu = usage.cpu - self.cpu_seen;
+        all.counts.cpu = usage.cpu - self.usage.cpu;
         all.counts.rss = usage.rss;
-        self.cpu_seen = usage.cpu;
+        self.usage = usage;
         let row = self.totals.add(start, self.interval, &all);
-        self.sinks.write(start, self.interval, &row, &all, &mut self.stages, (&self.sources, &self.groups));
+        let (sources, names) = (&self.sources, self.groups.names());
+        self.sinks.write(&row, &all, &mut self.stages, (&|device| sources.of(device), names));
         self.rss_peak = self.rss_peak.max(usage.rss);
         self.open_files_peak = self.open_files_peak.max(usage.open_files);
+        if self.stopping.is_none() && self.stop.is_none() && now < self.end {
+            self.stop = self.watch.look(now, &SoFar { totals: &self.totals, groups: &self.groups });
+        }
         let phase = match self.stopping {
             Some(phase) => phase,
             None if now >= self.end => Phase::Draining,
             None if now < self.warmup => Phase::WarmUp,
+            None if now >= self.planned => Phase::Extended,
             None => Phase::Load,
         };
-        (self.progress)(&Progress { now, end: self.end, totals: &self.totals, latest: &all, phase });
+        let end = if now < self.planned { self.planned } else { self.end };
+        let under_way = UnderWay {
+            queues: &self.queues,
+            division: self.division,
+            probe: self.probe.as_ref().map(|(_, ttfa)| ttfa),
+            before: self.before,
+            usage,
+            marks: self.marks,
+            peaks: (self.rss_peak, self.open_files_peak),
+            lost: self.lost,
+        };
+        let (totals, groups) = (&self.totals, &self.groups);
+        (self.progress)(&Progress { now, end, totals, latest: &all, phase, groups, under_way });
     }
 }
 
 impl Collector<'_> {
     /// What each thread came to.
-    fn threads(&mut self, division: Division) -> Vec<ThreadResult> {
-        let finite = |q: Option<Quantile>| q.and_then(Quantile::finite).map(|t| t.0);
-        let result = |(index, queue): (usize, Queue)| ThreadResult {
-            name: division.name_of(index),
-            ticker_lag_p50_us: finite(queue.lag.quantile(0.5)),
-            ticker_lag_p99_us: finite(queue.lag.quantile(0.99)),
-            ticker_lag_max_us: queue.lag.max().map(|t| t.0),
-            ..queue.sum
-        };
-        std::mem::take(&mut self.queues).into_iter().enumerate().map(result).collect()
+    fn threads(&self) -> Vec<ThreadResult> {
+        self.queues.iter().enumerate().map(|(i, q)| q.to_result(self.division.name_of(i))).collect()
     }
 }
 
@@ -424,22 +556,32 @@ impl Queue {
         self.sum.cpu_us = counts.cpu.0;
         self.lag.merge(interval.metric(Metric::TickerLag));
     }
+
+    fn to_result(&self, name: String) -> ThreadResult {
+        let finite = |q: Option<Quantile>| q.and_then(Quantile::finite).map(|t| t.0);
+        ThreadResult {
+            name,
+            ticker_lag_p50_us: finite(self.lag.quantile(0.5)),
+            ticker_lag_p99_us: finite(self.lag.quantile(0.99)),
+            ticker_lag_max_us: self.lag.max().map(|t| t.0),
+            ..self.sum.clone()
+        }
+    }
 }
 
 impl Sinks {
-    fn write(
+    /// What an interval adds; `row` says which time it is of. `source` is the address that a device connects from.
+    pub(crate) fn write(
         &mut self,
-        start: Micros,
-        width: Micros,
-        row: &crate::report::result::IntervalPoint,
+        row: &IntervalPoint,
         interval: &Interval,
         stages: &mut StageTotals,
-        (sources, groups): (&Sources, &Groups),
+        (source, groups): (&dyn Fn(u32) -> Option<IpAddr>, &[String]),
     ) {
+        let (start, width) = (Micros(row.start_us), Micros(row.width_us));
         let mut outcomes = Vec::new();
         for t in &interval.turns {
-            let row =
-                TurnRow { source_ip: sources.of(t.device), ..turn_row(t, &self.fixtures, groups.names()) };
+            let row = TurnRow { source_ip: source(t.device), ..turn_row(t, &self.fixtures, groups) };
             stages.add(&row);
             outcomes.push(self.turns.write(&row));
         }
@@ -451,14 +593,47 @@ impl Sinks {
                 }
             }
         }
+        if let Some(record) = &mut self.record {
+            outcomes.push(record.interval(interval));
+        }
         self.problems.extend(outcomes.into_iter().filter_map(Result::err));
         self.flush();
     }
 
-    fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         let log = self.histograms.as_mut().map_or(Ok(()), HlogWriter::flush);
         let outcomes = [self.turns.flush(), self.intervals.flush(), log];
         self.problems.extend(outcomes.into_iter().filter_map(Result::err));
+    }
+}
+
+/// How a run is asked to stop before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Begin no more turns, and finish what has begun.
+    Stop,
+    /// The same; when it is asked again, leave at once. What Ctrl-C asks.
+    Quit,
+}
+
+/// What may ask a run to stop: signals, and whoever has the other end of the channel.
+pub struct Asks {
+    signals: Signals,
+    others: mpsc::UnboundedReceiver<Ask>,
+}
+
+impl Asks {
+    /// Signals are kept from now on; needs a tokio runtime.
+    pub fn new() -> (mpsc::UnboundedSender<Ask>, Self) {
+        let (sender, others) = mpsc::unbounded_channel();
+        (sender, Self { signals: Signals::new(), others })
+    }
+
+    async fn next(&mut self) -> Ask {
+        tokio::select! {
+            () = self.signals.next() => Ask::Quit,
+            Some(ask) = self.others.recv() => ask,
+        }
     }
 }
 

@@ -166,7 +166,8 @@ async fn drive(index: usize, config: Config) -> io::Result<()> {
     let arrivals = tokio::task::spawn_local(spawner.spawn_all(stays));
 
     let timer = shared.timers.timer();
-    let mut next = clock.now().0.div_euclid(interval.0) * interval.0 + interval.0;
+    // Also of a thread that began late: the n-th interval of every thread, and of every process, is of the same time.
+    let mut next = interval.0;
     loop {
         tokio::select! {
             () = timer.until(Micros(next)) => {
@@ -179,6 +180,9 @@ async fn drive(index: usize, config: Config) -> io::Result<()> {
                 // A run that has gone away wants nothing any more.
                 let order = if changed.is_ok() { *control.borrow_and_update() } else { Control::Abort { owed: false } };
                 shared.control.set((shared.control.get().0 + 1, order));
+                if let Control::LeaveAt(at) = order {
+                    shared.recorder.borrow_mut().ends(at);
+                }
                 if matches!(order, Control::Abort { .. }) {
                     arrivals.abort();
                 }

@@ -116,7 +116,8 @@ impl Phase {
 }
 
 /// Why a device had to come back.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A fault of the scenario.
     Fault(FaultKind),

@@ -319,13 +319,13 @@ fn words(text: &str) -> Vec<Range<usize>> {
     pieces(text, char::is_whitespace).into_iter().filter(|r| !r.is_empty()).collect()
 }
 
-/// Cuts a text where `cut` says so, but not within parentheses, as distributions have them.
+/// Cuts a text where `cut` says so, but not within parentheses, as distributions have them, or braces, as groups do.
 pub(crate) fn pieces(text: &str, cut: impl Fn(char) -> bool) -> Vec<Range<usize>> {
     let (mut all, mut start, mut depth) = (Vec::new(), 0, 0_u32);
     for (at, c) in text.char_indices() {
         match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
+            '(' | '{' => depth += 1,
+            ')' | '}' => depth = depth.saturating_sub(1),
             c if depth == 0 && cut(c) => {
                 all.push(start..at);
                 start = at + c.len_utf8();

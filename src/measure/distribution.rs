@@ -3,12 +3,11 @@
 //! A first token can come before the end of speech; a turn that never answers took forever. Both are counted, and both
 //! enter every quantile, so that a server cannot look better by failing.
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer, V2Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::samples::Samples;
 use crate::report::result::{FiniteQuantiles, MetricResult, Spread};
@@ -53,7 +52,8 @@ impl Confidence {
 }
 
 /// Samples from −∞ to +∞ at 0.1 % resolution. Costs nothing until the first sample, and little while they are few.
-#[derive(Clone, Debug, Default)]
+/// Stored (a shard's record), it comes back as it was.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Distribution {
     positive: Samples,
     /// Mirrored: −5 ms is kept as 5 ms.
@@ -191,9 +191,22 @@ impl Distribution {
         n
     }
 
+    /// How many finite samples do not exceed each of `limits`, which ascend and are not negative (to the resolution of
+    /// the histogram). What is missing from [`Self::count`] is larger, or a failure.
+    pub fn counts_up_to(&self, limits: &[Micros]) -> Vec<u64> {
+        let limits: Vec<u64> = limits.iter().map(|l| l.0.unsigned_abs()).collect();
+        let below = self.negative_count();
+        self.positive.counts_up_to(&limits).into_iter().map(|n| n + below).collect()
+    }
+
+    /// Sum of the finite samples, µs.
+    pub fn sum(&self) -> f64 {
+        self.sum as f64
+    }
+
     /// The finite samples that are not negative: what goes into `.hlog` and `.hgrm` files.
-    pub fn positive(&self) -> Option<Cow<'_, Histogram<u64>>> {
-        self.positive.histogram()
+    pub fn positive(&self) -> Option<Histogram<u64>> {
+        self.positive.written()
     }
 
     /// For `result.json`. Quantiles are `null` where the number of samples does not support them.
@@ -353,15 +366,19 @@ fn interval_ranks(q: f64, n: u64, confidence: Confidence) -> Option<(u64, u64)> 
 }
 
 fn encode(samples: &Samples) -> String {
-    let Some(h) = samples.histogram() else { return String::new() };
+    samples.written().map_or_else(String::new, |h| encode_histogram(&h))
+}
+
+/// V2, deflated, base64: as every HdrHistogram library reads it.
+pub(super) fn encode_histogram(h: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
-    match V2DeflateSerializer::new().serialize(&h, &mut bytes) {
+    match V2DeflateSerializer::new().serialize(h, &mut bytes) {
         Ok(_) => BASE64.encode(bytes),
         Err(_) => String::new(),
     }
 }
 
-fn decode(text: &str) -> Result<Option<Histogram<u64>>, String> {
+pub(super) fn decode(text: &str) -> Result<Option<Histogram<u64>>, String> {
     let bytes = BASE64.decode(text).map_err(|e| format!("its histogram is not base64: {e}"))?;
     read_histogram(&bytes)
 }
@@ -486,6 +503,10 @@ mod tests {
         ) {
             let above = values.iter().filter(|&&v| v > limit).count() as u64;
             prop_assert_eq!(of(&values, 2).count_above(Micros(limit)), above + 2);
+            if limit >= 0 {
+                let limits = [Micros(limit), Micros(2_000)];
+                prop_assert_eq!(of(&values, 2).counts_up_to(&limits), [values.len() as u64 - above, values.len() as u64]);
+            }
         }
     }
 }

@@ -6,7 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde::{Deserialize, Serialize};
+
 use super::Distribution;
+use super::stored;
 use super::storm::{Back, Cut};
 use crate::event::FailureClass;
 use crate::fault::{Cause, FaultKind, Phase, Recovery};
@@ -20,13 +23,14 @@ const MAX_KEYS: usize = 48;
 const MAX_OPEN: usize = 4;
 
 /// Faults by cause and phase, of one interval or of a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Faults {
+    #[serde(with = "stored::pairs")]
     by: BTreeMap<(Cause, Phase), Numbers>,
 }
 
 /// What came of the faults of one cause in one phase.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Numbers {
     began: u64,
     recovered: u64,

@@ -5,6 +5,8 @@
 
 use std::fs;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Distribution, Metric, Totals};
 use crate::report::result::Note;
 use crate::report::text::{count, counted};
@@ -21,7 +23,7 @@ const LATE: Micros = Micros::from_millis(250);
 const SLOW: Micros = Micros::from_millis(500);
 
 /// SYNs that this machine's listening sockets dropped: counters of the kernel, which only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenDrops {
     /// Because an accept queue was full.
     pub overflows: u64,

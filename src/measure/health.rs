@@ -142,6 +142,11 @@ pub fn host() -> HostInfo {
     }
 }
 
+/// The machine's name.
+pub fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Cores that this process may use.
 pub fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| n.get() as u32)

@@ -179,6 +179,27 @@ impl Metric {
         )
     }
 
+    /// True when its samples are of turns, and counted by group where a threshold is about one; all others are of
+    /// connections or messages.
+    pub const fn is_of_turns(self) -> bool {
+        !self.is_frequent()
+            && !matches!(
+                self,
+                Self::Connect
+                    | Self::ConnectUncorrected
+                    | Self::ConnectTcp
+                    | Self::ConnectTls
+                    | Self::ConnectUpgrade
+                    | Self::SessionReady
+                    | Self::ConnectReady
+                    | Self::Reconnect
+                    | Self::Notice
+                    | Self::Outage
+                    | Self::Recover
+                    | Self::HeartbeatRtt
+            )
+    }
+
     /// The metric with that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|m| m.name() == name)

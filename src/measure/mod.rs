@@ -15,10 +15,12 @@ pub mod probe;
 mod recorder;
 mod row;
 mod samples;
+mod stored;
 mod storm;
 #[cfg(test)]
 pub(crate) mod testing;
 mod totals;
+mod typical;
 pub mod validity;
 
 pub use distribution::{Confidence, Distribution, Quantile, fewest_samples};

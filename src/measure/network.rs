@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::faults::Faults;
 use super::storm::{Back, Cut};
-use super::{Distribution, Metric};
+use super::{Distribution, Interval, Metric};
 use crate::event::{Outcome, TurnRecord};
 use crate::fault::Cause;
 use crate::network::{LinkStats, WayStats};
 use crate::report::result::{
-    AgainstControl, CONTROL, FaultMark, GroupResult, GroupTurns, LinkRow, LinksResult, WayResult,
+    AgainstControl, CONTROL, FaultMark, GroupJudged, GroupResult, GroupTurns, LinkRow, LinksResult, WayResult,
 };
 use crate::time::Micros;
 
@@ -26,12 +28,28 @@ const MAX_DEVICES: usize = 100_000;
 pub struct Groups {
     names: Arc<[String]>,
     of: Option<Arc<dyn Fn(u32) -> u8 + Send + Sync>>,
+    /// By index: whether a threshold is about it.
+    judged: Arc<[bool]>,
 }
 
 impl Groups {
     /// Groups of these names, at most 256, with the index of the one that a device is of.
     pub fn new(names: Vec<String>, of: impl Fn(u32) -> u8 + Send + Sync + 'static) -> Self {
-        if names.is_empty() { Self::default() } else { Self { names: names.into(), of: Some(Arc::new(of)) } }
+        if names.is_empty() {
+            return Self::default();
+        }
+        Self { names: names.into(), of: Some(Arc::new(of)), judged: Arc::default() }
+    }
+
+    /// Of these groups all metrics of turns are kept: thresholds are about them.
+    #[must_use]
+    pub fn judging(self, names: &[&str]) -> Self {
+        Self { judged: self.names.iter().map(|n| names.contains(&n.as_str())).collect(), ..self }
+    }
+
+    /// True when a threshold is about the group.
+    pub fn is_judged(&self, id: u8) -> bool {
+        self.judged.get(usize::from(id)).copied().unwrap_or(false)
     }
 
     /// Their names, by index.
@@ -62,7 +80,7 @@ impl fmt::Debug for Groups {
 }
 
 /// What networks and faults did in one interval, or in a run. It exists only where there are any.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Network {
     /// By group.
     groups: BTreeMap<u8, Group>,
@@ -84,7 +102,7 @@ impl Network {
 }
 
 /// A group of devices.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Group {
     turns: GroupTurns,
     ttfa: Distribution,
@@ -93,10 +111,12 @@ struct Group {
     down: Distribution,
     both: Distribution,
     links: Links,
+    /// Its turns with all their metrics, where a threshold is about it.
+    judged: Option<Box<Interval>>,
 }
 
 /// Links, added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Links {
     connections: u64,
     syn_lost: u64,
@@ -154,7 +174,20 @@ impl Network {
             mine.down.merge(&theirs.down);
             mine.both.merge(&theirs.both);
             mine.links.absorb(&theirs.links);
+            if let Some(judged) = &theirs.judged {
+                mine.judged.get_or_insert_default().absorb(judged);
+            }
         }
+    }
+
+    /// The turns of a group that a threshold is about.
+    pub(super) fn judged(&mut self, group: u8) -> &mut Interval {
+        self.groups.entry(group).or_default().judged.get_or_insert_default()
+    }
+
+    /// The same; `None` before the first has ended.
+    pub fn of_group(&self, group: u8) -> Option<&Interval> {
+        self.groups.get(&group)?.judged.as_deref()
     }
 
     /// Takes the lists of another shard over.
@@ -162,6 +195,13 @@ impl Network {
         self.cuts.append(&mut other.cuts);
         self.backs.append(&mut other.backs);
         self.links.append(&mut other.links);
+    }
+
+    /// Puts the lists into the order of time, and of devices.
+    pub(super) fn in_order(&mut self) {
+        self.cuts.sort_by_key(|c| (c.at, c.device));
+        self.backs.sort_by_key(|b| (b.at, b.lost));
+        self.links.sort_by_key(|(device, _)| *device);
     }
 
     /// A turn that counts has ended.
@@ -220,6 +260,7 @@ impl Network {
                     network: g.both.to_spread(),
                     against_control: None,
                     links: g.links.to_result(),
+                    judged: g.judged.as_deref().map(|turns| Box::new(judged(turns))),
                 }
             })
             .collect();
@@ -234,6 +275,18 @@ impl Network {
             }
         }
         all
+    }
+}
+
+/// The turns of a group, for `result.json`.
+fn judged(turns: &Interval) -> GroupJudged {
+    let counted = Metric::ALL.iter().filter(|m| turns.metric(**m).count() > 0);
+    GroupJudged {
+        turns: turns.counts.turns().of_ended(),
+        barge_in: turns.counts.barge_in(),
+        metrics: counted
+            .map(|m| (m.name().to_owned(), turns.metric(*m).to_result(m.unit().name())))
+            .collect(),
     }
 }
 

@@ -2,22 +2,27 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::faults::{Noted, OpenFaults, Sample, is_loss};
 use super::network::{Groups, Network, share};
-use super::{Distribution, Metric};
+use super::{Distribution, Metric, stored};
 use crate::event::{Event, FailureClass, Outcome, Sent, TurnRecord, stall_ratio};
+use crate::report::result::{BargeInCounts, TurnCounts};
 use crate::time::Micros;
 
 /// Classes kept apart; further ones (a server can invent error codes) are counted together.
 const MAX_CLASSES: usize = 64;
 
 /// What happened in one interval on one shard, or on all of them: intervals add up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Interval {
+    #[serde(with = "stored::metrics")]
     metrics: Vec<Distribution>,
     /// Counts.
     pub counts: Counts,
     /// Failures by class.
+    #[serde(with = "stored::pairs")]
     pub failures: HashMap<FailureClass, Failures>,
     /// Turns that ended.
     pub turns: Vec<Box<TurnRecord>>,
@@ -27,7 +32,7 @@ pub struct Interval {
 
 /// Counts of one interval; `connected` and `in_turn` are levels at its end, `most_connected` is the highest within it.
 #[allow(missing_docs, reason = "named after the events they count")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub connected: i64,
     pub most_connected: i64,
@@ -81,7 +86,7 @@ pub struct Counts {
 
 /// Stalls at one prebuffer.
 #[allow(missing_docs, reason = "plain")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaybackCounts {
     pub stalled_replies: u64,
     pub stalls: u64,
@@ -89,7 +94,7 @@ pub struct PlaybackCounts {
 }
 
 /// Failures of one class.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
     /// Failed turns.
     pub turns: u64,
@@ -166,6 +171,18 @@ impl Interval {
         }
     }
 
+    /// The intervals of all shards, or of all processes, at the same time, as if one had recorded everything: what is
+    /// listed is in the order of time, whoever recorded it.
+    pub fn joined(intervals: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self::default();
+        intervals.into_iter().for_each(|one| all.gather(one));
+        all.turns.sort_by_key(|t| (t.ended, t.device, t.turn));
+        if let Some(network) = &mut all.network {
+            network.in_order();
+        }
+        all
+    }
+
     /// Adds an interval of another shard, and takes over what sums do not have: turns, and the lists of the network.
     pub fn gather(&mut self, mut other: Self) {
         self.absorb(&other);
@@ -196,6 +213,43 @@ impl Interval {
 }
 
 impl Counts {
+    /// Turns, for `result.json`.
+    pub const fn turns(&self) -> TurnCounts {
+        TurnCounts {
+            planned: self.started + self.missed,
+            started: self.started,
+            succeeded: self.succeeded,
+            failed: self.failed,
+            timed_out: self.timed_out,
+            interrupted: self.interrupted,
+            cancelled: self.cancelled,
+            missed: self.missed,
+            warmup: self.started_warmup,
+            reconnected: self.turns_reconnected,
+            lost_to_cut: self.turns_lost_to_cut,
+            cut_short: self.turns_cut_short,
+            answered_twice: self.turns_answered_twice,
+            speech_lost: self.turns_speech_lost,
+            speech_lost_us: self.speech_lost.0,
+            speech_late: self.turns_speech_late,
+            speech_late_us: self.speech_late.0,
+            lowered_chunks: self.lowered,
+            bitrate_downs: self.bitrate_downs,
+            bitrate_ups: self.bitrate_ups,
+        }
+    }
+
+    /// Interruptions, for `result.json`.
+    pub const fn barge_in(&self) -> BargeInCounts {
+        BargeInCounts {
+            made: self.barge_ins,
+            stopped: self.barge_ins_stopped,
+            backchannels: self.backchannels,
+            false_stops: self.false_stops,
+            stale_messages: self.stale_messages,
+        }
+    }
+
     /// Adds everything, levels too: right for shards at one time. Along time the levels of the sum mean nothing.
     pub(super) fn absorb(&mut self, o: &Self) {
         self.connected += o.connected;
@@ -298,6 +352,11 @@ impl Recorder {
     /// recovered by then.
     pub fn of_run(&mut self, groups: Groups, end: Micros, patience: Micros) {
         (self.groups, self.end, self.patience) = (groups, end, patience);
+    }
+
+    /// Load ends earlier than planned.
+    pub fn ends(&mut self, at: Micros) {
+        self.end = self.end.min(at);
     }
 
     /// The last device has left: faults that are still open come to something.
@@ -434,6 +493,9 @@ impl Recorder {
                     i.turn(&turn, self.has_text, self.has_reply);
                     if self.groups.are_any() {
                         i.network().turn(&turn, self.has_text);
+                    }
+                    if self.groups.is_judged(turn.group) {
+                        i.network().judged(turn.group).turn(&turn, self.has_text, self.has_reply);
                     }
                 }
                 i.turns.push(turn);

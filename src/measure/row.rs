@@ -71,5 +71,6 @@ pub fn turn_row(t: &TurnRecord, fixtures: &[String], groups: &[String]) -> TurnR
         speech_lost_us: t.speech_lost.0,
         speech_late_us: t.speech_late.0,
         lowered: t.lowered,
+        first_stall_us: late(t.judged.first_stall),
     }
 }

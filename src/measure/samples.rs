@@ -108,6 +108,29 @@ impl Samples {
         }
     }
 
+    /// How many do not exceed each of `limits`, which ascend; in one pass.
+    pub(super) fn counts_up_to(&self, limits: &[u64]) -> Vec<u64> {
+        let limits: Vec<u64> = limits.iter().map(|&l| rounded_up(l)).collect();
+        let mut counts = vec![0; limits.len()];
+        let mut add = |value: u64, n: u64| {
+            if let Some(count) = counts.get_mut(limits.partition_point(|&l| l < value)) {
+                *count += n;
+            }
+        };
+        match self {
+            Self::Few(all) => all.iter().for_each(|&v| add(v, 1)),
+            Self::Many(h) => h.iter_recorded().for_each(|b| {
+                add(h.highest_equivalent(b.value_iterated_to()), b.count_since_last_iteration());
+            }),
+        }
+        let mut sum = 0;
+        for count in &mut counts {
+            sum += *count;
+            *count = sum;
+        }
+        counts
+    }
+
     /// At a resolution of 1 %; nothing when there is no sample.
     pub(super) fn coarse(&self) -> Option<Histogram<u64>> {
         let fine = self.histogram()?;
@@ -116,6 +139,17 @@ impl Samples {
         let added = coarse.add(&*fine);
         debug_assert!(added.is_ok());
         Some(coarse)
+    }
+
+    /// As a histogram that says the same in whatever order the samples came: a histogram that grows remembers what made
+    /// it grow, and writes that down.
+    pub(super) fn written(&self) -> Option<Histogram<u64>> {
+        let grown = self.histogram()?;
+        let mut h = Histogram::new_with_max(grown.max().max(2), DIGITS).ok()?;
+        h.auto(true);
+        let added = h.add(&*grown);
+        debug_assert!(added.is_ok());
+        Some(h)
     }
 
     /// As a histogram; nothing when there is no sample.
@@ -188,6 +222,10 @@ mod tests {
                 prop_assert_eq!(a.at_rank(rank), b.at_rank(rank));
             }
             prop_assert_eq!(a.count_up_to(limit), b.count_up_to(limit));
+            let limits = [limit / 2, limit, limit.saturating_mul(3)];
+            for s in [&a, &b] {
+                prop_assert_eq!(s.counts_up_to(&limits), limits.map(|l| s.count_up_to(l)));
+            }
             prop_assert_eq!(a.histogram().unwrap().into_owned(), b.histogram().unwrap().into_owned());
             let whole = many(&[values, other.clone()].concat()).histogram().unwrap().into_owned();
             for mut one in [a, b] {

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Distribution, Interval, Metric};
 use crate::event::{Outcome, TurnRecord};
 use crate::fault::Cause;
@@ -35,7 +37,7 @@ const ANSWERS: Micros = Micros::from_secs(60);
 const LAG: Micros = Micros::from_secs(3);
 
 /// A device whose connection became useless.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
     /// The device.
     pub device: u32,
@@ -46,7 +48,7 @@ pub struct Cut {
 }
 
 /// A device that is connected again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Back {
     /// The instant of its [`Cut`].
     pub lost: Micros,

@@ -3,6 +3,7 @@
 use super::distribution::Packed;
 use super::network::{DeviceLinks, Timeline};
 use super::storm::Storms;
+use super::typical::Typical;
 use super::{Counts, Distribution, Interval, Metric, Quantile};
 use crate::event::{Outcome, TurnRecord};
 use crate::report::result::{IntervalPoint, NetworkResult};
@@ -34,6 +35,7 @@ pub struct Totals {
     /// Slowest first.
     slowest: Vec<TurnRecord>,
     failed: Vec<TurnRecord>,
+    typical: Typical,
 }
 
 /// A point of the series, its distributions packed.
@@ -61,6 +63,7 @@ impl Totals {
             width: interval,
             slowest: Vec::new(),
             failed: Vec::new(),
+            typical: Typical::default(),
         }
     }
 
@@ -140,6 +143,9 @@ impl Totals {
                     self.slowest.insert(at, t.clone());
                     self.slowest.truncate(SLOWEST);
                 }
+                if t.outcome == Outcome::Succeeded {
+                    self.typical.add(t);
+                }
             }
             _ => {}
         }
@@ -148,6 +154,11 @@ impl Totals {
     /// The slowest turns, slowest first, then the first failed ones.
     pub fn worst(&self) -> impl Iterator<Item = &TurnRecord> {
         self.slowest.iter().chain(&self.failed)
+    }
+
+    /// A turn that took about the median; `None` when half of all turns failed.
+    pub fn typical(&self) -> Option<&TurnRecord> {
+        self.typical.nearest(self.all.metric(Metric::Ttfa).quantile(0.5)?.finite()?)
     }
 
     /// The series over time.

@@ -245,6 +245,7 @@ impl Lab {
                 command.env_remove(variable);
             }
         }
+        crate::ci::hide_from(&mut command);
         // Ctrl-C goes to us, and we say when it stops.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().map_err(|e| broken("cannot start a run", &e))?;

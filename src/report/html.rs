@@ -1,16 +1,23 @@
-//! `report.html`: one file, no network, no script. Light or dark as the reader's system is, on a phone or on paper.
+//! `report.html`: one file, no network. Light or dark as the reader's system is, on a phone or on paper.
 //!
 //! Everything that comes from outside goes through askama's escaping; only the charts and the style are ours.
+
+use std::borrow::Cow;
 
 use askama::Template;
 
 use super::BUDGET;
-use super::chart::{Chart, dark_css};
-use super::result::{RunResult, Status, TurnRow};
+use super::chart::Chart;
+use super::look::{Figure, Look};
+use super::result::{RunResult, Status, ThresholdVerdict, TurnRow};
 use super::text::{Cell, Shown, bytes, chosen, count, one_line, share, span};
 use super::view::{Fact, View, of_ttfa};
 use crate::measure::Metric;
 use crate::time::Micros;
+
+/// Fixtures that are listed, and characters of the scenario that are shown: the page stays small.
+const FIXTURES: usize = 200;
+const SCENARIO: usize = 100_000;
 
 /// The page, for `src/report/html/page.html`.
 #[derive(Template)]
@@ -21,13 +28,21 @@ struct Page<'a> {
     /// `pass`, `fail`, `invalid` or `interrupted`.
     tone: &'static str,
     tiles: Vec<Tile>,
-    charts: Vec<Figure<'a>>,
+    /// Charts, by the section that they belong to.
+    percentiles: Vec<Figure<'a>>,
+    over_time: Vec<Figure<'a>>,
+    stages: Vec<Figure<'a>>,
+    worst_drawn: Vec<Figure<'a>>,
+    by_group: Vec<Figure<'a>>,
+    stalls: Vec<Figure<'a>>,
     worst: Vec<WorstTurn>,
     /// Worst turns have a column for the network.
     networked: bool,
     audio: Vec<Fact>,
     repeat: Vec<Fact>,
-    dark_css: String,
+    fixtures_more: usize,
+    scenario: Cow<'a, str>,
+    look: Look<'a>,
 }
 
 /// A headline number.
@@ -38,12 +53,6 @@ struct Tile {
     note: String,
     /// The same number without correction, with its unit; empty where there is none.
     naive: String,
-}
-
-/// An inlined chart.
-struct Figure<'a> {
-    caption: &'a str,
-    svg: String,
 }
 
 /// A row of the table of worst turns.
@@ -72,6 +81,8 @@ struct Both {
 /// Renders the page.
 pub(super) fn render(view: &View<'_>, charts: &[Chart]) -> Result<String, String> {
     let r = view.result;
+    let figures =
+        |names: &[&str]| charts.iter().filter(|c| names.contains(&c.name)).map(Figure::of).collect();
     Page {
         r,
         view,
@@ -82,19 +93,32 @@ pub(super) fn render(view: &View<'_>, charts: &[Chart]) -> Result<String, String
             Status::Interrupted => "interrupted",
         },
         tiles: tiles(view),
-        charts: charts.iter().map(figure).collect(),
+        percentiles: figures(&["latency-by-percentile"]),
+        over_time: figures(&["ttfa-over-time", "load-over-time"]),
+        stages: figures(&["stages", "turn-typical"]),
+        worst_drawn: charts.iter().filter(|c| c.name.starts_with("turn-worst")).map(Figure::of).collect(),
+        by_group: figures(&["ttfa-by-group"]),
+        stalls: figures(&["stalls"]),
         worst: r.worst_turns.iter().map(worst).collect(),
         networked: r.worst_turns.iter().any(|t| t.network_us.is_some()),
         audio: audio(r),
         repeat: repeat(r),
-        dark_css: dark_css("figure"),
+        fixtures_more: r.fixtures.len().saturating_sub(FIXTURES),
+        scenario: shortened(&r.scenario),
+        look: Look::new(&r.voxload_version),
     }
     .render()
     .map_err(|e| e.to_string())
 }
 
-fn figure(chart: &Chart) -> Figure<'_> {
-    Figure { caption: &chart.caption, svg: chart.inlined() }
+/// The scenario: a fleet's table of values can be long, and is in `scenario.toml` in full.
+fn shortened(scenario: &str) -> Cow<'_, str> {
+    match scenario.char_indices().nth(SCENARIO) {
+        None => scenario.into(),
+        Some((end, _)) => {
+            format!("{}…\n# the rest is in scenario.toml", scenario.get(..end).unwrap_or_default()).into()
+        }
+    }
 }
 
 fn tiles(view: &View<'_>) -> Vec<Tile> {

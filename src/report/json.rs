@@ -13,7 +13,7 @@ use super::result::{RunResult, SCHEMA_VERSION};
 pub const FILE: &str = "result.json";
 
 /// Writes the document next to its place, to disk, then moves it there: who reads it never sees half of it.
-pub(super) fn write(result: &RunResult, path: &Path) -> Result<(), String> {
+pub fn write(result: &RunResult, path: &Path) -> Result<(), String> {
     let temporary = path.with_extension(format!("json.{}.tmp", std::process::id()));
     let written = (|| {
         let mut file = BufWriter::new(File::create(&temporary)?);

@@ -1,48 +1,74 @@
 //! `junit.xml`: for the test view of a CI server. One case for validity, one a threshold, one for the verdict.
+//!
+//! A failure is a judgement, an error is that there is none: the thresholds of an INVALID run are skipped.
 
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::result::{RunResult, Status};
+use super::result::{Status, ThresholdVerdict};
 use super::view::View;
 
 /// The document.
 pub(super) fn render(view: &View<'_>) -> Result<String, String> {
     let result = view.result;
-    let mut suite = TestSuite::new(format!("voxload {}", result.name));
-    suite.set_time(Duration::from_micros(result.duration_us.max(0) as u64));
-    suite.add_test_case(validity(view));
+    let mut cases = vec![validity(view)];
     for t in &result.thresholds {
         let note = view.threshold_note(t);
         let said = format!("{}: {} {note}", t.expression, t.actual_text).trim_end().to_owned();
-        let status = if t.passed {
-            TestCaseStatus::success()
-        } else {
-            not(NonSuccessKind::Failure, "threshold", said.clone(), None)
+        let status = match (result.validity.valid, view.threshold_mark(t).0) {
+            (false, _) => skipped("the run is INVALID, so nothing was judged"),
+            _ if t.passed => TestCaseStatus::success(),
+            (true, ThresholdVerdict::Undecided) => {
+                not(NonSuccessKind::Failure, "undecided", said.clone(), None)
+            }
+            (true, _) => not(NonSuccessKind::Failure, "threshold", said.clone(), None),
         };
-        let mut case = case(result, format!("threshold {}", t.expression), status);
+        let mut case = case(&result.name, format!("threshold {}", t.expression), status);
         case.set_system_out(said);
-        suite.add_test_case(case);
+        cases.push(case);
     }
-    suite.add_test_case(case(result, "verdict".to_owned(), verdict(view)));
+    cases.push(case(&result.name, "verdict".to_owned(), verdict(view)));
+    let took = Duration::from_micros(result.duration_us.max(0) as u64);
+    whole(&format!("voxload {}", result.name), Some(took), cases)
+}
+
+/// A report of one suite.
+pub(crate) fn whole(
+    name: &str,
+    took: Option<Duration>,
+    cases: impl IntoIterator<Item = TestCase>,
+) -> Result<String, String> {
+    let mut suite = TestSuite::new(name);
+    if let Some(took) = took {
+        suite.set_time(took);
+    }
+    suite.add_test_cases(cases);
     let mut report = Report::new("voxload");
     report.add_test_suite(suite);
     report.to_string().map_err(|e| e.to_string())
 }
 
-fn case(result: &RunResult, name: String, status: TestCaseStatus) -> TestCase {
+/// A case, of the scenario of that name.
+pub(crate) fn case(scenario: &str, name: String, status: TestCaseStatus) -> TestCase {
     let mut case = TestCase::new(name, status);
-    case.set_classname(format!("voxload.{}", result.name));
+    case.set_classname(format!("voxload.{scenario}"));
     case
 }
 
-fn not(kind: NonSuccessKind, what: &str, message: String, more: Option<String>) -> TestCaseStatus {
+/// Something that did not hold, or could not be judged.
+pub(crate) fn not(kind: NonSuccessKind, what: &str, message: String, more: Option<String>) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
     status.set_type(what).set_message(message);
     if let Some(more) = more {
         status.set_description(more);
     }
+    status
+}
+
+fn skipped(why: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::skipped();
+    status.set_message(why);
     status
 }
 
@@ -52,7 +78,7 @@ fn validity(view: &View<'_>) -> TestCase {
     let said = format!("{}: {}", view.validity_word(), view.validity());
     let out: Vec<String> = std::iter::once(said.clone()).chain(loosened).chain(tightened).collect();
     let status = if view.result.validity.valid { TestCaseStatus::success() } else { invalid(view, said) };
-    let mut case = case(view.result, "validity".to_owned(), status);
+    let mut case = case(&view.result.name, "validity".to_owned(), status);
     case.set_system_out(out.join("\n"));
     case
 }

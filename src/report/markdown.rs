@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::result::Status;
+use super::result::{Status, ThresholdVerdict};
 use super::text::{count, harmless, one_line};
 use super::view::{Fact, Grid, View};
 
@@ -57,7 +57,11 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
     } else {
         writeln!(out, "| | threshold | actual | |\n|---|---|---:|---|")?;
         for t in &r.thresholds {
-            let mark = if t.passed { "✅" } else { "❌" };
+            let mark = match view.threshold_mark(t).0 {
+                ThresholdVerdict::Pass => "✅",
+                ThresholdVerdict::Fail => "❌",
+                ThresholdVerdict::Undecided => "❔ undecided",
+            };
             writeln!(
                 out,
                 "| {mark} | {} | {} | {} |",
@@ -67,6 +71,9 @@ fn body(out: &mut String, view: &View<'_>) -> std::fmt::Result {
             )?;
         }
         writeln!(out)?;
+        if let Some(course) = view.course() {
+            writeln!(out, "{}\n", escape(&course))?;
+        }
     }
 
     writeln!(out, "## Latency in ms, from the end of speech\n")?;

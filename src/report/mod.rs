@@ -22,7 +22,8 @@ mod hgrm;
 mod hlog;
 mod html;
 pub mod json;
-mod junit;
+pub(crate) mod junit;
+pub(crate) mod look;
 pub(crate) mod markdown;
 pub mod result;
 #[doc(hidden)]
@@ -41,6 +42,7 @@ pub use dir::{create_dir, rfc3339};
 pub use hlog::HlogWriter;
 pub use result::RunResult;
 pub use stages::StageTotals;
+pub(crate) use stream::Guarded;
 pub use stream::{CsvRow, IntervalsCsv, RowsCsv, TurnsCsv, write_links};
 
 use view::View;
@@ -71,6 +73,8 @@ pub enum Format {
     Html,
     /// `charts/*.svg`.
     Svg,
+    /// `charts/*.png`: the same drawings.
+    Png,
     /// `percentiles/*.hgrm`.
     Hgrm,
     /// `junit.xml`.
@@ -83,6 +87,9 @@ impl Format {
         let mut formats = BTreeSet::from([Self::Json, Self::Toml, Self::Md]);
         if plan.html {
             formats.extend([Self::Html, Self::Svg]);
+            if plan.png {
+                formats.insert(Self::Png);
+            }
         }
         if plan.histograms {
             formats.insert(Self::Hgrm);
@@ -139,17 +146,17 @@ pub fn write_formats(result: &RunResult, dir: &Path, formats: &BTreeSet<Format>)
         out.rendered("junit.xml", junit::render(&view));
     }
     let (mut charts, mut problems) = (Vec::new(), Vec::new());
-    if formats.contains(&Format::Html) || formats.contains(&Format::Svg) {
+    if [Format::Html, Format::Svg, Format::Png].iter().any(|f| formats.contains(f)) {
         (charts, problems) = chart::all(&view);
     }
     problems.into_iter().for_each(|p| out.problem(p));
     if formats.contains(&Format::Html) {
         out.rendered("report.html", html::render(&view, &charts));
     }
-    if formats.contains(&Format::Svg) && out.folder("charts") {
-        for c in &charts {
-            out.text(&format!("charts/{}.svg", c.name), &c.svg);
-        }
+    let (svg, png) = (formats.contains(&Format::Svg), formats.contains(&Format::Png));
+    if (svg || png) && out.folder("charts") {
+        charts.iter().filter(|_| svg).for_each(|c| out.svg("charts/", c));
+        charts.iter().filter(|_| png).for_each(|c| out.png("charts/", c));
     }
     if formats.contains(&Format::Hgrm) && out.folder("percentiles") {
         for m in PERCENTILES {

@@ -10,17 +10,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod network;
+mod process;
+
+pub use process::{ProcessResult, ShardInfo};
 
 pub use network::{
-    AgainstControl, CONTROL, FaultMark, FaultNumbers, FaultResult, GroupResult, GroupTurns, LinkRow,
-    LinksResult, NetworkResult, PhaseResult, ReconnectRates, RecoverySteps, Spread, StormResult, WayResult,
+    AgainstControl, CONTROL, FaultMark, FaultNumbers, FaultResult, GroupJudged, GroupResult, GroupTurns,
+    LinkRow, LinksResult, NetworkResult, PhaseResult, ReconnectRates, RecoverySteps, Spread, StormResult,
+    WayResult,
 };
 
 /// Raised when a field changes its meaning or disappears.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Everything about one run.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RunResult {
     /// The version of this document's layout.
     pub schema_version: u32,
@@ -45,6 +49,9 @@ pub struct RunResult {
     pub warmup_us: i64,
     /// The thresholds, judged.
     pub thresholds: Vec<ThresholdResult>,
+    /// What they did to the course of the run; `null` in documents of earlier versions.
+    #[serde(default)]
+    pub gate: Option<GateResult>,
     /// The server under test, without secrets.
     pub target: TargetInfo,
     /// Turns after warm-up, counted.
@@ -67,6 +74,12 @@ pub struct RunResult {
     pub intervals: Vec<IntervalPoint>,
     /// The slowest and the first failed turns, in full.
     pub worst_turns: Vec<TurnRow>,
+    /// A turn whose TTFA is about the median, in full; `null` when there was none, or half of all turns failed.
+    #[serde(default)]
+    pub typical_turn: Option<TurnRow>,
+    /// What the load did when, one after the other: `ramp`, `warm-up`, `steady`, `drain`, or the scenario's stages.
+    #[serde(default)]
+    pub phases: Vec<LoadPhase>,
     /// The fixtures that were spoken.
     pub fixtures: Vec<FixtureInfo>,
     /// The audio settings, with what they cost on the wire.
@@ -85,13 +98,31 @@ pub struct RunResult {
     /// Networks and faults; `null` when the run had neither.
     #[serde(default)]
     pub network: Option<NetworkResult>,
+    /// The part of the fleet that this process played (`--shard`); `null`: all of it.
+    #[serde(default)]
+    pub shard: Option<ShardInfo>,
+    /// Of a merged result (`voxload merge`): the processes that it was merged from; else empty. Then `generator` is all of
+    /// them together: sums where they add up, and the worst where shares and peaks do not.
+    #[serde(default)]
+    pub processes: Vec<ProcessResult>,
     /// What the rules of the dialect have seen; absent for dialects without a description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialect: Option<DialectResult>,
 }
 
+/// A phase of the load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadPhase {
+    /// Its name, for people.
+    pub name: String,
+    /// Its begin.
+    pub from_us: i64,
+    /// Its end.
+    pub to_us: i64,
+}
+
 /// What came of a run.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// Pass, fail, invalid or interrupted.
     pub status: Status,
@@ -102,12 +133,13 @@ pub struct Verdict {
 }
 
 /// The verdict in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Valid, and every threshold held.
     Pass,
     /// A threshold failed, or no turn completed.
+    #[default]
     Fail,
     /// The generator was the bottleneck: the numbers say nothing about the server.
     Invalid,
@@ -116,7 +148,7 @@ pub enum Status {
 }
 
 /// Whether the numbers can be trusted.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Validity {
     /// False: the run is INVALID.
     pub valid: bool,
@@ -175,7 +207,7 @@ pub struct Note {
 }
 
 /// A threshold, judged.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ThresholdResult {
     /// As written in the scenario.
     pub expression: String,
@@ -184,14 +216,83 @@ pub struct ThresholdResult {
     pub actual: Option<f64>,
     /// The value for people, for example `281 ms`, `∞`, `no samples`.
     pub actual_text: String,
-    /// True when it held.
+    /// True when it counts as held: it passed, or is undecided and `gate.undecided` lets that pass.
     pub passed: bool,
-    /// More about it: why it failed without a value, the nearest metric name, …
+    /// What the run says about it; `null` in documents of earlier versions, where `passed` says it all.
+    #[serde(default)]
+    pub verdict: Option<ThresholdVerdict>,
+    /// What a percentile or a rate was judged by; `null` for other statistics, whose value decides, and without samples.
+    #[serde(default)]
+    pub share: Option<ThresholdShare>,
+    /// More about it: what it was judged by, what would decide it, the nearest metric name, …
     pub note: String,
 }
 
+impl ThresholdResult {
+    /// What the run says about it.
+    pub fn verdict(&self) -> ThresholdVerdict {
+        self.verdict.unwrap_or(if self.passed { ThresholdVerdict::Pass } else { ThresholdVerdict::Fail })
+    }
+}
+
+/// What a run says about a threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ThresholdVerdict {
+    /// It holds; of a percentile or a rate, with confidence.
+    Pass,
+    /// It does not, likewise; or there was nothing to judge it by.
+    Fail,
+    /// There are too few samples to say.
+    Undecided,
+}
+
+/// A percentile or a rate as a share of samples: `ttfa:p(95)<300ms` allows 5 % of the turns over 300 ms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ThresholdShare {
+    /// Samples on the wrong side of the limit; failed turns are.
+    pub over: u64,
+    /// Of so many.
+    pub n: u64,
+    /// The share that may be, between 0 and 1.
+    pub allowed: f64,
+    /// The least share that the samples are compatible with, one-sided: the threshold fails when it is above `allowed`.
+    pub low: f64,
+    /// The largest share, one-sided: the threshold passes when it is not above `allowed`.
+    pub high: f64,
+    /// The confidence of either bound: 0.95, or 0.99 where the run may be extended and is looked at again and again.
+    pub confidence: f64,
+    /// About so many samples in all would decide it, if the share stays what it is; `n` when it is decided, `null` when
+    /// the share is too near to what is allowed.
+    pub needed: Option<u64>,
+}
+
+/// What thresholds did to the course of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GateResult {
+    /// What becomes of thresholds that are undecided: `fail`, `pass` or `extend`.
+    pub undecided: String,
+    /// How much longer than planned load was applied, because thresholds were undecided.
+    pub extended_us: i64,
+    /// The threshold that stopped the run (`abort_on_fail`).
+    pub aborted: Option<Aborted>,
+}
+
+/// A run that a threshold stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Aborted {
+    /// The threshold.
+    pub expression: String,
+    /// When no more turns began.
+    pub at_us: i64,
+    /// Until when turns would have begun.
+    pub planned_us: i64,
+    /// What it was then, for people.
+    pub seen: String,
+}
+
 /// The server under test.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TargetInfo {
     /// The URL without secrets.
     pub url: String,
@@ -297,6 +398,15 @@ pub struct TurnCounts {
     /// How often one raised it again.
     #[serde(default)]
     pub bitrate_ups: u64,
+}
+
+impl TurnCounts {
+    /// Counts only turns that have ended, whatever else has begun.
+    #[must_use]
+    pub const fn of_ended(self) -> Self {
+        let started = self.succeeded + self.failed + self.timed_out + self.interrupted + self.cancelled;
+        Self { started, planned: started + self.missed, ..self }
+    }
 }
 
 /// Connections over the whole run.
@@ -410,7 +520,7 @@ pub struct StageMean {
 }
 
 /// Playback at one prebuffer, over all replies that had audio.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PlaybackResult {
     /// The prebuffer.
     pub prebuffer_us: i64,
@@ -437,7 +547,7 @@ pub struct PlaybackResult {
 }
 
 /// Interruptions.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BargeInCounts {
     /// Interruptions made.
     pub made: u64,
@@ -716,6 +826,9 @@ pub struct TurnRow {
     /// Chunks sent at a lower bit rate than the scenario's, because the line was slow.
     #[serde(default)]
     pub lowered: u32,
+    /// When playback at the scenario's prebuffer first ran dry − end of speech.
+    #[serde(default)]
+    pub first_stall_us: Option<i64>,
 }
 
 /// A fixture that was spoken.

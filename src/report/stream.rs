@@ -16,7 +16,7 @@ use super::result::{IntervalPoint, LinkRow, TurnRow};
 pub(super) const BUFFER: usize = 1 << 16;
 
 /// A writer that is dropped at its first error, and knows what had reached the operating system by then.
-pub(super) struct Guarded<W> {
+pub(crate) struct Guarded<W> {
     path: PathBuf,
     /// `None` after an error.
     inner: Option<W>,
@@ -28,7 +28,7 @@ pub(super) struct Guarded<W> {
 
 impl<W> Guarded<W> {
     /// Creates the file `name` in `dir`, and the writer on it.
-    pub(super) fn create(
+    pub(crate) fn create(
         dir: &Path,
         name: &str,
         entry: &'static str,
@@ -40,7 +40,7 @@ impl<W> Guarded<W> {
     }
 
     /// Writes with `f`, which adds so many entries.
-    pub(super) fn write<E: Display>(
+    pub(crate) fn write<E: Display>(
         &mut self,
         entries: u64,
         f: impl FnOnce(&mut W) -> Result<(), E>,
@@ -51,7 +51,7 @@ impl<W> Guarded<W> {
     }
 
     /// Flushes with `f`: everything written so far is then safe.
-    pub(super) fn flush<E: Display>(
+    pub(crate) fn flush<E: Display>(
         &mut self,
         f: impl FnOnce(&mut W) -> Result<(), E>,
     ) -> Result<(), String> {

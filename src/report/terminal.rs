@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Color, Style as Ansi};
 
-use super::result::{RunResult, Status};
+use super::result::{RunResult, Status, ThresholdVerdict};
 use super::text::{harmless, one_line, wrap};
 use super::view::{Fact, Grid, MetricLine, View};
 
@@ -240,7 +240,12 @@ impl Summary<'_> {
             self.line("  none");
         }
         for t in thresholds {
-            let mark = if t.passed { self.style.good("✓") } else { self.style.bad("✗") };
+            let (verdict, _) = self.view.threshold_mark(t);
+            let mark = match verdict {
+                ThresholdVerdict::Pass => self.style.good("✓"),
+                ThresholdVerdict::Fail => self.style.bad("✗"),
+                ThresholdVerdict::Undecided => self.style.paint("?", fg(AnsiColor::Yellow).bold()),
+            };
             let mut text = t.actual_text.clone();
             let note = self.view.threshold_note(t);
             if !note.is_empty() {
@@ -248,6 +253,9 @@ impl Summary<'_> {
             }
             let head = format!("  {mark} {:<width$}  ", one_line(&t.expression));
             self.beside(&head, width + 6, &text);
+        }
+        if let Some(course) = self.view.course() {
+            self.beside("  ", 2, &course);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::BUDGET;
-use super::result::{FailureGroup, PlaybackResult, RunResult, Status, ThresholdResult};
+use super::result::{FailureGroup, PlaybackResult, RunResult, Status, ThresholdResult, ThresholdVerdict};
 use super::text::{Cell, QUANTILES, Shown, chosen, count, counted, harmless, one_line, share, span};
 use crate::gate::{Subject, Threshold};
 use crate::measure::{Distribution, Metric, fewest_samples};
@@ -183,6 +183,33 @@ impl<'a> View<'a> {
         };
         let v = &self.result.validity;
         (lines("loosened", &v.loosened), lines("tightened", &v.tightened))
+    }
+
+    /// What a run says about a threshold: how it is marked, and in a word.
+    pub(super) fn threshold_mark(&self, t: &ThresholdResult) -> (ThresholdVerdict, &'static str) {
+        let verdict = t.verdict();
+        let word = match verdict {
+            ThresholdVerdict::Pass => "held",
+            ThresholdVerdict::Fail => "failed",
+            ThresholdVerdict::Undecided => "undecided",
+        };
+        (verdict, word)
+    }
+
+    /// What thresholds did to the course of the run, where they did something.
+    pub(super) fn course(&self) -> Option<String> {
+        let gate = self.result.gate.as_ref()?;
+        if let Some(a) = &gate.aborted {
+            return Some(format!(
+                "stopped after {} of {} by {} ({})",
+                Micros(a.at_us),
+                chosen(a.planned_us),
+                one_line(&a.expression),
+                one_line(&a.seen)
+            ));
+        }
+        let by = Micros(gate.extended_us);
+        (by > Micros::ZERO).then(|| format!("extended by {by}, because thresholds were undecided"))
     }
 
     /// The note beside a threshold, with what a tool without a plan would have judged.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Written;
+use super::chart::Chart;
 
 /// Writes files into a folder.
 pub(crate) struct Writer<'a> {
@@ -45,8 +46,12 @@ impl<'a> Writer<'a> {
 
     /// A text.
     pub(crate) fn text(&mut self, name: &str, text: &str) {
+        self.bytes(name, text.as_bytes());
+    }
+
+    fn bytes(&mut self, name: &str, bytes: &[u8]) {
         let path = self.dir.join(name);
-        let done = replace(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()));
+        let done = replace(&path, bytes).map_err(|e| format!("cannot write {}: {e}", path.display()));
         self.done(path, done);
     }
 
@@ -55,6 +60,25 @@ impl<'a> Writer<'a> {
         match text {
             Ok(text) => self.text(name, &text),
             Err(e) => self.problem(format!("{name} cannot be rendered: {e}")),
+        }
+    }
+
+    /// Charts as drawings and as pictures; `folder` is empty, or ends with a slash.
+    pub(crate) fn charts(&mut self, folder: &str, charts: &[Chart]) {
+        for c in charts {
+            self.svg(folder, c);
+            self.png(folder, c);
+        }
+    }
+
+    pub(super) fn svg(&mut self, folder: &str, chart: &Chart) {
+        self.text(&format!("{folder}{}.svg", chart.name), &chart.svg);
+    }
+
+    pub(super) fn png(&mut self, folder: &str, chart: &Chart) {
+        match chart.png() {
+            Ok(png) => self.bytes(&format!("{folder}{}.png", chart.name), &png),
+            Err(e) => self.problem(e),
         }
     }
 
@@ -72,11 +96,11 @@ impl<'a> Writer<'a> {
 }
 
 /// Who reads it while it is written sees the old one.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
-    fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
+    fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
 }

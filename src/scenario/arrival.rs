@@ -118,6 +118,26 @@ mod tests {
     }
 
     #[test]
+    fn an_extension_changes_nothing_before_it() {
+        let s = |secs, devices| Stage { duration: Micros::from_secs(secs), devices };
+        let staged =
+            Fleet { duration: Micros::from_secs(6), ..fleet(20, vec![s(4, 20), s(2, 5)], Arrivals::Closed) };
+        let open = fleet(5, vec![], Arrivals::Open { rate: 3.0, poisson: true });
+        for f in [fleet(10, vec![], Arrivals::Closed), staged, open] {
+            let by = Micros::from_secs(20);
+            let (short, long): (Vec<_>, Vec<_>) =
+                (plan(&f, Seed(1)).collect(), plan(&f.extended(by), Seed(1)).collect());
+            for (a, b) in short.iter().zip(&long) {
+                let leave_at = if a.leave_at == f.duration { f.duration + by } else { a.leave_at };
+                assert_eq!(*b, Stay { leave_at, ..*a });
+            }
+            assert!(long[short.len()..].iter().all(|s| s.arrive >= f.duration), "who comes later");
+            assert_eq!(long.len() > short.len(), matches!(f.arrivals, Arrivals::Open { .. }));
+            assert_eq!(plan(&f.extended(Micros::ZERO), Seed(1)).collect::<Vec<_>>(), short);
+        }
+    }
+
+    #[test]
     fn open_arrivals_have_their_rate() {
         for poisson in [true, false] {
             let n = plan(&fleet(5, vec![], Arrivals::Open { rate: 200.0, poisson }), Seed(3)).count();

@@ -51,17 +51,20 @@ pub struct SweepPlan {
     pub retries: u32,
     /// The cell that others are compared with; `None`: the first.
     pub baseline: Option<Conditions>,
-    /// How much slower than the fastest cell a recommended one may be, median TTFA.
+    /// A search of this length for how many devices one server carries, at each cell; 0: none.
+    pub capacity: Micros,
+    /// How much slower than the fastest cell a recommended one may be, mean TTFA.
     pub max_delay: Micros,
     /// How much a recommended cell may distort speech: log-spectral distance, dB.
     pub max_distortion: f64,
 }
 
 /// Keys that a sweep itself decides, and why they can be no axis.
-const OWN: [(&str, &str); 3] = [
+const OWN: [(&str, &str); 4] = [
     ("name", "runs of a sweep are named by their cell"),
     ("seed", "every round of a sweep has a seed of its own, the same for all cells"),
     ("report.dir", "runs of a sweep lie in its own folder"),
+    ("report.prometheus", "runs of a sweep take turns at one address"),
 ];
 
 /// The axes of a table, or `None` after saying what is wrong.

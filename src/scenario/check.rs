@@ -1,5 +1,6 @@
 //! From settings to a [`Scenario`]: the checks that need more than one key, and the files that a scenario names.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,15 +13,15 @@ use super::template::{Text, placeholders, shown_url};
 use super::units::{TextError, format_bitrate, format_duration, nearest, parse_bitrate};
 use super::value::Value;
 use super::{
-    Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush, Freeze,
-    Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, ResumeReply, Scenario, Secret,
-    ServerEvent, SessionPlan, Stage, Target, TurnPlan, ValidityLimits,
+    Abort, Arrivals, AudioPlan, BackchannelPlan, BargeInPlan, DeviceValues, EndOfTurn, Fault, Fleet, Flush,
+    Freeze, GatePlan, Part, Phase, Pipeline, PlaybackPlan, Reconnect, ReferencePlan, ReportPlan, ResumeReply,
+    Scenario, Secret, ServerEvent, SessionPlan, Stage, Target, TurnPlan, Undecided, ValidityLimits,
 };
 use crate::audio::{AudioFormat, Codec, CodecSettings};
-use crate::dialect::Encoding;
-use crate::dialect::{Dialect, TextGranularity};
-use crate::gate::{Subject, Threshold};
+use crate::dialect::{Dialect, Encoding, TextGranularity};
+use crate::gate::{Subject, Threshold, no_group};
 use crate::measure::Metric;
+use crate::network::NetworkPlan;
 use crate::time::Micros;
 use crate::transport::source::{self, Sources};
 
@@ -62,9 +63,12 @@ impl Check<'_> {
         self.freeze_rules();
         self.session_rules(&dialect);
         self.trouble_rules();
-        self.thresholds(&dialect);
+        let network = self.network();
+        let (thresholds, aborts) = self.thresholds(&dialect, &network);
+        self.gate_rules();
         let seed = self.int("seed").unsigned_abs();
         Scenario {
+            part: Part::WHOLE,
             seed,
             origin: origin.to_owned(),
             effective: String::new(),
@@ -81,9 +85,18 @@ impl Check<'_> {
                 prebuffer: self.time("playback.prebuffer"),
                 max_stall_ratio: self.share("playback.max_stall_ratio"),
             },
-            network: self.network(),
+            network,
             reference: self.reference(seed, dialect.clone()),
-            thresholds: self.list("thresholds").into_iter().map(|t| t.value).collect(),
+            thresholds,
+            gate: GatePlan {
+                undecided: match self.choice("gate.undecided").as_str() {
+                    "pass" => Undecided::Pass,
+                    "extend" => Undecided::Extend,
+                    _ => Undecided::Fail,
+                },
+                extend_limit: self.time("gate.extend_limit"),
+                aborts,
+            },
             validity: ValidityLimits {
                 send_lateness_p99: self.time("validity.send_lateness_p99"),
                 send_lateness_max: self.time("validity.send_lateness_max"),
@@ -96,9 +109,11 @@ impl Check<'_> {
             report: ReportPlan {
                 dir: self.path("report.dir"),
                 html: self.bool("report.html"),
+                png: self.bool("report.png"),
                 histograms: self.bool("report.histograms"),
                 junit: self.bool("report.junit"),
                 interval: self.time("report.interval"),
+                prometheus: self.prometheus(),
             },
             sweep: self.sweep(),
             name,
@@ -286,6 +301,20 @@ impl Check<'_> {
             );
         }
         scheme == Some("wss")
+    }
+
+    /// An address of this machine, with a port.
+    fn prometheus(&mut self) -> Option<SocketAddr> {
+        let written = self.optional_text("report.prometheus")?.value;
+        let address = written.parse().ok();
+        if address.is_none() {
+            self.fail(
+                &["report.prometheus"],
+                format!("`{written}` is not an address and a port"),
+                "such as \"127.0.0.1:9464\", or \"0.0.0.0:9464\" for all addresses of this machine",
+            );
+        }
+        address
     }
 
     /// Where devices connect from. An address in the URL must be of the same family.
@@ -647,16 +676,43 @@ impl Check<'_> {
         }
     }
 
-    fn thresholds(&mut self, dialect: &Dialect) {
+    /// Stages that end with nobody there cannot be extended.
+    fn gate_rules(&mut self) {
+        let undecided = self.choice("gate.undecided");
+        if undecided != "extend" {
+            self.without_effect("gate.extend_limit", "gate.undecided", &undecided);
+        } else if self.stage_list().last().is_some_and(|s| s.devices == 0) {
+            self.fail(
+                &["gate.undecided", "fleet.stages"],
+                "`gate.undecided = \"extend\"` with stages that end without a device: there would be nobody to go on",
+                "let the last stage keep its devices, or choose another `gate.undecided`",
+            );
+        }
+    }
+
+    /// The expressions, and which of them stop the run.
+    fn thresholds(&mut self, dialect: &Dialect, network: &NetworkPlan) -> (Vec<String>, Vec<Abort>) {
+        let (mut expressions, mut aborts) = (Vec::new(), Vec::new());
         let parts = self.setting("thresholds").map(|s| s.parts.clone()).unwrap_or_default();
         for (text, place) in self.list("thresholds").into_iter().zip(parts) {
-            let threshold = match Threshold::parse(&text.value) {
-                Ok(threshold) => threshold,
+            let (threshold, abort) = match Threshold::parse_entry(&text.value) {
+                Ok(read) => read,
                 Err(e) => {
                     self.wrong_item(&text, place, e);
                     continue;
                 }
             };
+            aborts.extend(abort.map(|delay| Abort { threshold: expressions.len(), delay }));
+            expressions.push(threshold.expression().to_owned());
+            if let Some(name) = threshold.group()
+                && !network.groups.iter().any(|g| g.name == name)
+            {
+                let known = network.groups.iter().map(|g| g.name.as_str());
+                let said = no_group(name, known);
+                let (message, help) = said.split_once(": ").unwrap_or((&said, ""));
+                self.out.push(Some(place), message, help);
+                continue;
+            }
             let never = match threshold.subject() {
                 Subject::Metric(Metric::Ttft | Metric::TtftUncorrected | Metric::TokenGap)
                     if dialect.capabilities().text == TextGranularity::None =>
@@ -675,14 +731,17 @@ impl Check<'_> {
             };
             self.out.push(Some(place), format!("`{}` would have no sample, and fail", text.written), never);
         }
+        (expressions, aborts)
     }
 
     /// Says what is wrong with a text of a list, at the part that is.
     fn wrong_item(&mut self, text: &Text, place: Place, e: TextError) {
         let source = self.out.slice(&place);
-        let at = source.find(&text.value).unwrap_or(0);
-        let span = place.span.start + at + e.span.start..place.span.start + at + e.span.end;
-        let place = Place { span: if text.has_variables() { place.span.clone() } else { span }, ..place };
+        // Of a table only the expression stands there as it is.
+        let shown = source.find(&text.value).or_else(|| source.find(text.value.get(..e.span.end)?));
+        let span = shown.map(|at| place.span.start + at + e.span.start..place.span.start + at + e.span.end);
+        let span = span.filter(|_| !text.has_variables()).unwrap_or_else(|| place.span.clone());
+        let place = Place { span, ..place };
         self.out.push(Some(place), e.message, e.help.unwrap_or_default());
     }
 
@@ -942,6 +1001,7 @@ impl Check<'_> {
             skip_invalid: self.choice("sweep.invalid") != "refuse",
             retries: self.u32("sweep.retries"),
             baseline,
+            capacity: self.time("sweep.capacity"),
             max_delay: self.time("sweep.max_delay"),
             max_distortion: self.float("sweep.max_distortion"),
         }

@@ -34,6 +34,7 @@ pub(super) fn effective(settings: &Settings, name: &str) -> String {
             Some("not used without reconnection")
         }
         "session.offline_limit" if offline == "drop" => Some("nothing is kept"),
+        "gate.extend_limit" if choice("gate.undecided") != "extend" => Some("not extended"),
         "fleet.rate" | "fleet.spacing" if !open => Some("not used with closed arrivals"),
         _ => None,
     };

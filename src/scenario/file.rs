@@ -418,8 +418,12 @@ impl Layers<'_> {
             | Kind::Headers
             | Kind::Axes
             | Kind::Faults => as_toml(),
-            Kind::List | Kind::Stages | Kind::FaultList if text.trim_start().starts_with('[') => as_toml(),
-            Kind::List | Kind::Stages | Kind::FaultList => {
+            Kind::List | Kind::Thresholds | Kind::Stages | Kind::FaultList
+                if text.trim_start().starts_with('[') =>
+            {
+                as_toml()
+            }
+            Kind::List | Kind::Thresholds | Kind::Stages | Kind::FaultList => {
                 let mut items = DeArray::new();
                 // Distributions have commas of their own, in parentheses; nothing else has any of these.
                 for span in pieces(text, |c| c == ',').into_iter().filter(|_| !text.is_empty()) {

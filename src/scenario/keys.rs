@@ -39,6 +39,8 @@ pub enum Kind {
     Folder,
     /// A list of texts.
     List,
+    /// A list of thresholds: texts, or tables with what they do.
+    Thresholds,
     /// A table of texts; the values are never printed.
     Headers,
     /// A table of texts by the names of variables; likewise.
@@ -163,7 +165,7 @@ const MIB: u32 = 1 << 20;
 use Fallback::{By, Toml, Unset};
 use Kind::{
     Axes, Bitrate, Bool, Choice, Dialect, Dist, Duration, DurationOrOff, FaultList, Faults, File, Float,
-    Folder, Headers, Int, List, Secret, Share, Size, Stages, Text, Url, Values,
+    Folder, Headers, Int, List, Secret, Share, Size, Stages, Text, Thresholds, Url, Values,
 };
 
 /// Every section with its keys.
@@ -187,12 +189,15 @@ pub const SECTIONS: &[Section] = &[
             shown(
                 key(
                     "thresholds",
-                    List,
+                    Thresholds,
                     Toml("[]"),
-                    "What must hold, or the run ends with exit code 99: `metric:statistic operator value`. Turns that fail or never \
-                     answer count as infinitely slow. A metric that does not exist, or has no sample, fails.",
+                    "What must hold, or the run ends with exit code 99: `metric:statistic operator value`, of a group of devices \
+                     `metric{group:name}:…`. Turns that fail or never answer count as infinitely slow. A metric that does not exist, or \
+                     has no sample, fails; too few turns leave a percentile or a rate undecided (`gate.undecided`). As a table, or with \
+                     ` abort_on_fail delay=30s` after it, a threshold stops the run as soon as it has certainly failed, that long after \
+                     warm-up at the earliest.",
                 ),
-                "[\"ttfa:p(95)<300ms\", \"turns.failed:rate<1%\"]",
+                "[\"turns.failed:rate<1%\", { threshold = \"ttfa:p(95)<300ms\", abort_on_fail = true, delay = \"30s\" }]",
             ),
             shown(
                 key(
@@ -1145,6 +1150,14 @@ pub const SECTIONS: &[Section] = &[
                 "\"audio.codec=pcm16, audio.chunk=20ms\"",
             ),
             key(
+                "sweep.capacity",
+                Duration(ZERO, seconds(3_600)),
+                Toml("\"0s\""),
+                "After the rounds, find out how many devices one server carries at each cell (`voxload capacity`), within this time for \
+                 each: `3m` is short, and enough for a server that makes tens of turns a second. The thresholds say what \"carries\" means. \
+                 0: not measured. Flag: `--capacity`.",
+            ),
+            key(
                 "sweep.max_delay",
                 Duration(ZERO, seconds(60)),
                 Toml("\"50ms\""),
@@ -1156,6 +1169,32 @@ pub const SECTIONS: &[Section] = &[
                 Toml("5.0"),
                 "What is recommended may distort speech by so much: log-spectral distance between the fixture and what comes out of the \
                  decoder, in dB. Opus at 24 kbit/s comes to about 2, at 16 kbit/s to 3; µ-law, which has nothing above 4 kHz, to 6.",
+            ),
+        ],
+    },
+    Section {
+        path: "gate",
+        doc: "What thresholds do that the turns of a run do not decide: see docs/THRESHOLDS.md.",
+        keys: &[
+            key(
+                "gate.undecided",
+                Choice(&[
+                    ("fail", "they fail: what was not shown does not pass"),
+                    ("pass", "they pass, and reports say that they are undecided"),
+                    (
+                        "extend",
+                        "the run goes on with the same arrivals until they are decided; at the limit they fail",
+                    ),
+                ]),
+                Toml("\"fail\""),
+                "Percentiles and rates are judged with 95 % confidence on either side (99 % with `extend`, because the run is looked at \
+                 again and again); in between they are undecided.",
+            ),
+            key(
+                "gate.extend_limit",
+                Duration(seconds(1), MONTH),
+                Toml("\"5m\""),
+                "How much longer than planned an extended run may last.",
             ),
         ],
     },
@@ -1209,7 +1248,7 @@ pub const SECTIONS: &[Section] = &[
     },
     Section {
         path: "report",
-        doc: "Which files to write. `result.json`, `summary.md`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.",
+        doc: "Which files to write, and where to look at the run while it lasts. `result.json`, `summary.md`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.",
         keys: &[
             shown(
                 key(
@@ -1227,6 +1266,12 @@ pub const SECTIONS: &[Section] = &[
                 "`report.html` (one file, for people) and `charts/*.svg`.",
             ),
             key(
+                "report.png",
+                Bool,
+                Toml("true"),
+                "`charts/*.png`, too: the same charts as pictures. Only with `report.html`; a second of CPU time or less, after the run.",
+            ),
+            key(
                 "report.histograms",
                 Bool,
                 Toml("true"),
@@ -1238,6 +1283,15 @@ pub const SECTIONS: &[Section] = &[
                 Duration(ms(100), seconds(3_600)),
                 Toml("\"1s\""),
                 "Width of the intervals in `intervals.csv` and in the charts over time.",
+            ),
+            shown(
+                key(
+                    "report.prometheus",
+                    Text,
+                    Unset,
+                    "Serve metrics for Prometheus on this address and port while a run lasts (docs/LIVE.md); port 0 takes any free one.",
+                ),
+                "\"127.0.0.1:9464\"",
             ),
         ],
     },

@@ -10,6 +10,7 @@
 //! from it.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::audio::{AudioFormat, CodecSettings};
 use crate::dialect::{Dialect, Encoding};
 use crate::fault::FaultSpec;
 use crate::network::NetworkPlan;
+use crate::seed::Seed;
 use crate::time::Micros;
 use crate::transport::source::Sources;
 
@@ -34,6 +36,7 @@ mod file;
 pub mod keys;
 mod mask;
 mod network;
+mod part;
 mod presets;
 pub mod reference;
 mod source;
@@ -48,6 +51,7 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use dist::Dist;
 pub use file::Environment;
 pub use mask::Mask;
+pub use part::Part;
 pub use source::{BUILT_IN, SHIPPED, Source};
 pub use trouble::{ServerEvent, Trouble};
 pub(crate) use value::type_name;
@@ -123,15 +127,30 @@ pub struct Scenario {
     pub reference: ReferencePlan,
     /// Threshold expressions, for example `ttfa:p(95)<300ms`.
     pub thresholds: Vec<String>,
+    /// What thresholds do to the course of a run.
+    pub gate: GatePlan,
     /// When the run is INVALID.
     pub validity: ValidityLimits,
     /// Which report files to write.
     pub report: ReportPlan,
     /// What `voxload sweep` varies.
     pub sweep: SweepPlan,
+    /// Which part of the fleet this process plays; no key, because it differs between the processes of one run.
+    pub part: Part,
 }
 
 impl Scenario {
+    /// Most devices at any time that this process plays.
+    pub fn most(&self) -> u32 {
+        self.part.share(self.fleet.most())
+    }
+
+    /// The stays of the devices that this process plays, by arrival.
+    pub fn stays(&self) -> impl Iterator<Item = arrival::Stay> + Send + 'static {
+        let part = self.part;
+        arrival::plan(&self.fleet, Seed(self.seed)).filter(move |stay| part.has(stay.device))
+    }
+
     /// What must not be shown of a conversation, wherever it turns up.
     pub fn secrets(&self) -> Secrets {
         Secrets { target: self.target.clone(), token: self.reference.token.clone() }
@@ -264,6 +283,48 @@ impl DeviceValues {
     }
 }
 
+/// What thresholds do to the course of a run.
+#[derive(Clone, Debug)]
+pub struct GatePlan {
+    /// What becomes of thresholds that are undecided.
+    pub undecided: Undecided,
+    /// With [`Undecided::Extend`]: how much longer than planned the run may last.
+    pub extend_limit: Micros,
+    /// Thresholds that stop the run.
+    pub aborts: Vec<Abort>,
+}
+
+/// What becomes of a threshold that the turns of a run do not decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undecided {
+    /// It has failed.
+    Fail,
+    /// It has held.
+    Pass,
+    /// The run goes on until it is decided; at the limit it has failed.
+    Extend,
+}
+
+impl Undecided {
+    /// As written in scenarios and in `result.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Pass => "pass",
+            Self::Extend => "extend",
+        }
+    }
+}
+
+/// A threshold that stops the run when it has certainly failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abort {
+    /// Its index among the thresholds.
+    pub threshold: usize,
+    /// From when on, after warm-up.
+    pub delay: Micros,
+}
+
 /// How many devices, when.
 #[derive(Clone, Debug)]
 pub struct Fleet {
@@ -286,7 +347,17 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Most devices at any time.
+    /// The same for longer: whoever is there at the end stays, and whoever arrives goes on arriving.
+    #[must_use]
+    pub fn extended(&self, by: Micros) -> Self {
+        let mut longer = Self { duration: self.duration.saturating_add(by), ..self.clone() };
+        if let Some(last) = self.stages.last().filter(|_| by > Micros::ZERO) {
+            longer.stages.push(Stage { duration: by, devices: last.devices });
+        }
+        longer
+    }
+
+    /// Most devices at any time, in all processes.
     pub fn most(&self) -> u32 {
         self.stages.iter().map(|s| s.devices).max().unwrap_or(self.devices)
     }
@@ -455,7 +526,7 @@ pub struct PlaybackPlan {
 }
 
 /// When the run is INVALID.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValidityLimits {
     /// Send lateness, p99, without the time in which the socket was not writable; and lag of a thread's timer, p99.
     pub send_lateness_p99: Micros,
@@ -494,18 +565,22 @@ impl ValidityLimits {
 }
 
 /// Which report files to write; `result.json`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportPlan {
     /// Where; `None`: `reports/<name>-<UTC time>`.
     pub dir: Option<PathBuf>,
     /// `report.html` and `charts/`.
     pub html: bool,
+    /// `charts/*.png` beside the drawings.
+    pub png: bool,
     /// `histograms.hlog` and `percentiles/`.
     pub histograms: bool,
     /// `junit.xml`.
     pub junit: bool,
     /// Width of an interval.
     pub interval: Micros,
+    /// Where metrics are served while a run lasts.
+    pub prometheus: Option<SocketAddr>,
 }
 
 /// How the reference server's stages are arranged.

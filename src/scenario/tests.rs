@@ -69,6 +69,9 @@ fn the_effective_scenario_is_a_fixed_point() {
          [reference]\nfaults = { garbage = \"1%\" }\npartials = \"200ms\"\ntoken = \"${TOKEN}\""
             .to_owned(),
         "audio.codec = \"mulaw\"\nsession.keep_alive = \"off\"".to_owned(),
+        "thresholds = [\"ttfa:med<1s\", { threshold = \"ttfa:max<9s\", abort_on_fail = true, delay = \"90s\" }]\n\
+         gate = { undecided = \"extend\", extend_limit = \"2m\" }"
+            .to_owned(),
         "[link]\npreset = \"mix(70: wifi-home, 30: cat1)\"\nrtt = \"80ms\"\nloss = \"1% / 60ms\"\ncontrol = \"20%\"\n\
          schedule = [\"20s: wifi-congested\", \"40s: base\"]\ntrace_down = \"cat1-drive\""
             .to_owned(),
@@ -81,6 +84,8 @@ fn the_effective_scenario_is_a_fixed_point() {
         assert_eq!(format!("{:?}", first.fleet), format!("{:?}", second.fleet));
         assert_eq!(format!("{:?}", first.reference), format!("{:?}", second.reference));
         assert_eq!(first.network, second.network);
+        assert_eq!(first.thresholds, second.thresholds);
+        assert_eq!(format!("{:?}", first.gate), format!("{:?}", second.gate));
         assert_eq!(
             first.target.url.map(|u| u.reveal().to_owned()),
             second.target.url.map(|u| u.reveal().to_owned())
@@ -170,6 +175,13 @@ fn values_against_each_other() {
         "target.dialect = \"plain\"\naudio.rate = 8000",
         "target.dialect = \"plain\"\nthresholds = [\"ttft:med<1s\"]",
         "thresholds = [\"barge_in_stop:p(95)<1s\"]",
+        "thresholds = [{ threshold = \"tffa:med<1s\", abort_on_fail = true, delay = \"5s\" }]",
+        "thresholds = [{ threshold = \"ttfa:avg<1s\", abort_on_fail = true }, { expression = \"ttfa:med<1s\" }]",
+        "thresholds = [{ threshold = \"ttfa:med<1s\", delay = \"5s\" }, { threshold = \"ttfa:med<1s\", delay = 5 }, {}, 7]",
+        "thresholds = [\"ttfa:med<1s abort_on_fail dlay=5s\", \"ttfa{group:cat1}:med<1s\"]",
+        "thresholds = [\"ttfa{group:cat2}:med<1s\"]\nlink.preset = \"cat1\"\nlink.control = \"20%\"",
+        "gate.extend_limit = \"1m\"",
+        "gate.undecided = \"extend\"\nfleet.stages = [\"10s:5\", \"10s:0\"]",
         "turn.backchannel.share = \"10%\"",
         "turn.end = \"vad\"\nturn.backchannel = { share = 0.6, sounds = [] }\nturn.barge_in.share = 0.6",
         "target.url = \"http://localhost:80/x\"",
@@ -282,7 +294,8 @@ fn bare_values_of_flags() {
             ("audio.bitrate", "16k"),
             ("turn.barge_in.share", "20%"),
             ("session.voice", "42"),
-            ("thresholds", "turns.failed:rate<1%"),
+            ("link.preset", "mix(1: cat1, 1: lte)"),
+            ("thresholds", "turns.failed{group:cat1}:rate<1%, ttfa:p(95)<1s abort_on_fail delay=30s"),
         ],
     )
     .unwrap_or_else(|d| panic!("{d}"));
@@ -294,7 +307,8 @@ fn bare_values_of_flags() {
     assert_eq!(s.audio.settings.bitrate, 16_000);
     assert_eq!(s.turn.barge_in.map(|b| b.share), Some(0.2));
     assert_eq!(s.session.voice, "42");
-    assert_eq!(s.thresholds, ["turns.failed:rate<1%"]);
+    assert_eq!(s.thresholds, ["turns.failed{group:cat1}:rate<1%", "ttfa:p(95)<1s"]);
+    assert_eq!(s.gate.aborts, [Abort { threshold: 1, delay: Micros::from_secs(30) }]);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::units::{
 use super::{Fault, Stage};
 use crate::fault::FaultSpec;
 use crate::fault::plan::{FAULT_HELP, Field};
+use crate::gate::Threshold;
 use crate::time::Micros;
 
 /// A value of a key, checked.
@@ -56,6 +57,8 @@ pub(super) struct Reader<'a> {
 }
 
 type Node<'i> = Spanned<DeValue<'i>>;
+
+const THRESHOLDS_HELP: &str = "expected a list of thresholds: `[\"ttfa:p(95)<300ms\", { threshold = \"turns.failed:rate<1%\", abort_on_fail = true }]`";
 
 impl Reader<'_> {
     /// The value of `key`, or `None` after saying what is wrong.
@@ -145,6 +148,7 @@ impl Reader<'_> {
                 self.parsed(key, node, &text, str::parse).map(|d| one(Value::Dist(d)))
             }
             Kind::List => self.list(key, node),
+            Kind::Thresholds => self.thresholds(key, node),
             Kind::Headers | Kind::Values => self.headers(key, node),
             Kind::Stages => self.stages(key, node).map(|s| one(Value::Stages(s))),
             Kind::Faults => self.faults(key, node).map(|f| one(Value::Faults(f))),
@@ -330,6 +334,73 @@ impl Reader<'_> {
             }
         }
         complete.then_some(Found { value: Value::List(texts), parts })
+    }
+
+    fn thresholds(&mut self, key: &'static Key, node: &Node<'_>) -> Option<Found> {
+        let DeValue::Array(items) = node.get_ref() else {
+            return self.wrong(key, node, THRESHOLDS_HELP);
+        };
+        let (mut texts, mut parts, mut complete) = (Vec::new(), Vec::new(), true);
+        for item in items.iter() {
+            let text = match item.get_ref() {
+                DeValue::Table(table) => self.threshold_table(key, item, table),
+                _ => self.text(key, item, THRESHOLDS_HELP).map(|text| (text, item.span())),
+            };
+            match text {
+                Some((text, span)) => {
+                    texts.push(text);
+                    parts.push(self.place(span));
+                }
+                None => complete = false,
+            }
+        }
+        complete.then_some(Found { value: Value::List(texts), parts })
+    }
+
+    /// A threshold as a table, as the text that says the same; and where its expression is.
+    fn threshold_table(
+        &mut self,
+        key: &'static Key,
+        node: &Node<'_>,
+        table: &DeTable<'_>,
+    ) -> Option<(Text, Range<usize>)> {
+        const WHOLE: &str =
+            "a threshold is `{ threshold = \"ttfa:p(95)<300ms\", abort_on_fail = true, delay = \"30s\" }`";
+        let (mut expression, mut abort, mut delay) = (None, false, None);
+        for (name, item) in table.iter() {
+            match (name.get_ref().as_ref(), item.get_ref()) {
+                ("threshold", _) => expression = Some((self.text(key, item, WHOLE)?, item.span())),
+                ("abort_on_fail", DeValue::Boolean(yes)) => abort = *yes,
+                ("abort_on_fail", _) => return self.wrong(key, item, "expected `true` or `false`"),
+                ("delay", DeValue::String(s)) => {
+                    let text = self.expand(item, s)?;
+                    let time = self.parsed(key, item, &text, parse_duration)?;
+                    delay = Some((format_duration(time), item.span()));
+                }
+                ("delay", _) => {
+                    self.push(item.span(), "`delay` is no text with a unit", DURATION_HELP);
+                    return None;
+                }
+                (other, _) => {
+                    let known = ["threshold", "abort_on_fail", "delay"];
+                    let help = nearest(other, known)
+                        .map_or_else(|| WHOLE.to_owned(), |near| format!("did you mean `{near}`?"));
+                    self.push(name.span(), format!("a threshold has no `{other}`"), help);
+                    return None;
+                }
+            }
+        }
+        let Some((expression, span)) = expression else {
+            self.push(node.span(), "which threshold?", WHOLE);
+            return None;
+        };
+        if let Some((_, span)) = delay.as_ref().filter(|_| !abort) {
+            self.push(span.clone(), "`delay` has no effect without `abort_on_fail = true`", WHOLE);
+            return None;
+        }
+        let delay = delay.map_or_else(String::new, |(text, _)| text);
+        let entry = |text: &str| Threshold::entry(text, abort, &delay);
+        Some((Text { value: entry(&expression.value), written: entry(&expression.written) }, span))
     }
 
     fn headers(&mut self, key: &'static Key, node: &Node<'_>) -> Option<Found> {

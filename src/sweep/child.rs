@@ -1,4 +1,4 @@
-//! One run of a sweep: `voxload run` from this same binary, a process of its own, so that its CPU and memory are counted
+//! One run of a sweep, or one search: `voxload run` or `voxload capacity` from this same binary, a process of its own, so that its CPU and memory are counted
 //! as those of any run.
 
 use std::fs;
@@ -24,7 +24,8 @@ pub(super) fn run(args: &[String], said: &Path, length: Micros, stop: &Stop) -> 
         End::Stuck => return Err(Failure::usage("a run does not end; this machine stands still")),
     };
     match code.and_then(|c| u8::try_from(c).ok()).and_then(Exit::from_code) {
-        Some(Exit::Good | Exit::Threshold | Exit::Invalid | Exit::NoTurns) => {
+        // Inconclusive: a search of the capacity that knows it only from below.
+        Some(Exit::Good | Exit::Threshold | Exit::Invalid | Exit::NoTurns | Exit::Inconclusive) => {
             // A line that stays costs nothing.
             let _ = fs::remove_file(said);
             Ok(true)

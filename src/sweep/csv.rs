@@ -1,6 +1,6 @@
 //! `sweep.csv`: one row per cell, numbers in the units that their columns name.
 
-use super::document::Sweep;
+use super::document::{CellCapacity, Sweep};
 
 /// The table. The error is for the user.
 pub(super) fn render(s: &Sweep) -> Result<String, String> {
@@ -36,6 +36,10 @@ pub(super) fn render(s: &Sweep) -> Result<String, String> {
         "harness_cpu_us_per_message",
         "harness_cpu_share",
         "failed_thresholds",
+        "capacity",
+        "capacity_low",
+        "capacity_high",
+        "capacity_at_least",
         "on_front",
         "recommended",
     ];
@@ -45,6 +49,9 @@ pub(super) fn render(s: &Sweep) -> Result<String, String> {
         let m = cell.measured.as_ref();
         let change = m.and_then(|m| m.change);
         let q = cell.speech.quality;
+        let load = |of: fn(&CellCapacity) -> Option<f64>| {
+            cell.capacity.as_ref().and_then(of).map(|load| format!("{load:.2}"))
+        };
         let valid = cell.runs.iter().filter(|r| r.state == "valid").count();
         let numbers = [
             Some(valid.to_string()),
@@ -76,6 +83,10 @@ pub(super) fn render(s: &Sweep) -> Result<String, String> {
             m.map(|m| format!("{:.2}", m.harness_cpu_us_per_message)),
             m.map(|m| format!("{:.4}", m.harness_cpu_share)),
             m.map(|m| m.failed_thresholds.to_string()),
+            load(|c| c.load),
+            load(|c| c.low),
+            load(|c| c.high),
+            load(|c| c.at_least),
             Some(s.front.contains(&cell.number).to_string()),
             Some(s.recommendation.is_some_and(|r| r.cell == cell.number).to_string()),
         ];

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::document::LoadUnit;
 use crate::report::result::HostInfo;
 
 /// Raised when a field changes its meaning or disappears.
@@ -106,6 +107,31 @@ pub struct Cell {
     pub speech: Speech,
     /// What was measured; `null`: no VALID run.
     pub measured: Option<Measured>,
+    /// How much one server carries; `null`: not searched (`sweep.capacity`).
+    pub capacity: Option<CellCapacity>,
+}
+
+/// How much one server carries at a cell: found by a search of its own (`voxload capacity`), not computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CellCapacity {
+    /// What loads are counted in.
+    pub unit: LoadUnit,
+    /// The answer; `null`: none was found.
+    pub load: Option<f64>,
+    /// Lower end of its 95 % interval.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// The largest load that held.
+    pub at_least: Option<f64>,
+    /// The smallest load that did not hold.
+    pub less_than: Option<f64>,
+    /// True: the answer was confirmed by fresh runs, or 95 % confidence stands behind what is known.
+    pub certain: bool,
+    /// The answer in a sentence.
+    pub sentence: String,
+    /// The search's report, below the folder of this document.
+    pub dir: String,
 }
 
 /// One run of a cell.

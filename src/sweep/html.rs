@@ -1,10 +1,11 @@
-//! `sweep.html`: one file, no network, no script, in the look of a run's report.
+//! `sweep.html`: one file, in the look of a run's report.
 
 use askama::Template;
 
 use super::document::Sweep;
 use super::words::{self, Table};
-use crate::report::chart::{Chart, dark_css};
+use crate::report::chart::Chart;
+use crate::report::look::{Figure, Look};
 
 /// The page, for `src/sweep/sweep.html`.
 #[derive(Template)]
@@ -17,8 +18,8 @@ struct Page<'a> {
     tables: Vec<Table>,
     failures: Vec<String>,
     skipped: Vec<String>,
-    charts: Vec<(String, &'a str)>,
-    dark_css: String,
+    charts: Vec<Figure<'a>>,
+    look: Look<'a>,
 }
 
 /// Renders the page.
@@ -34,8 +35,8 @@ pub(super) fn render(s: &Sweep, charts: &[Chart]) -> Result<String, String> {
         tables: words::tables(s),
         failures: words::failures(s),
         skipped: words::skipped(s),
-        charts: charts.iter().map(|c| (c.inlined(), c.caption.as_str())).collect(),
-        dark_css: dark_css("figure"),
+        charts: Figure::all(charts),
+        look: Look::new(&s.voxload_version),
     }
     .render()
     .map_err(|e| e.to_string())

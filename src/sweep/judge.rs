@@ -257,10 +257,14 @@ fn notes(sweep: &Sweep) -> Vec<String> {
         })
         .collect();
     if !sweep.complete {
-        notes.push(format!(
-            "{missing} of {} runs are missing: the same command with --resume makes them.",
-            sweep.planned_runs
-        ));
+        notes.push(if missing > 0 {
+            format!(
+                "{missing} of {} runs are missing: the same command with --resume makes them.",
+                sweep.planned_runs
+            )
+        } else {
+            "Searches of the capacity are missing: the same command with --resume makes them.".to_owned()
+        });
     }
     if !invalid.is_empty() {
         notes.push(format!(

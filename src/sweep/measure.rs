@@ -8,7 +8,7 @@ use super::document::{Change, Measured, Wire};
 use crate::measure::{Distribution, Metric, Quantile, agreement};
 use crate::reference::child::{Farewell, USAGE};
 use crate::report::json;
-use crate::report::result::{RunResult, TurnRow};
+use crate::report::result::{RunResult, ThresholdVerdict, TurnRow};
 use crate::scenario::estimate;
 use crate::time::Micros;
 
@@ -72,7 +72,8 @@ impl Harvest {
             cpu: Micros(g.cpu_us),
             cpu_share: g.cpu_share,
             server: server_cpu.map(|cpu| (cpu, device_seconds)),
-            failed_thresholds: r.thresholds.iter().filter(|t| !t.passed).count() as u32,
+            failed_thresholds: r.thresholds.iter().filter(|t| t.verdict() == ThresholdVerdict::Fail).count()
+                as u32,
         })
     }
 

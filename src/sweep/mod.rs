@@ -4,6 +4,7 @@
 //! axes ─▶ plan (combinations, checked; order by seed) ─▶ state (what is on disk, what is next) ─▶ child: voxload run
 //!                                                             ▲                                       │
 //!                                                             └───────────── runs/cNN-rN/ ◀───────────┘
+//!                  then, if asked for, capacity: voxload capacity for each cell ─▶ capacity/cNN/
 //! runs/*/result.json ─▶ measure ─┬─▶ document ─▶ judge (front, recommendation) ─▶ words ─▶ terminal, md, csv, html
 //! fixtures ─▶ codec ─▶ speech ───┘        └─▶ sweep.json                    charts
 //! ```
@@ -21,6 +22,7 @@ use crate::scenario::estimate::{Estimate, Speech as Assumed};
 use crate::subprocess::Stop;
 use crate::time::Micros;
 
+pub mod capacity;
 mod child;
 mod csv;
 pub mod document;
@@ -38,7 +40,7 @@ pub mod terminal;
 mod words;
 
 pub use document::{Sweep, schema};
-pub use files::{FILE, write};
+pub use files::{FILE, MARKDOWN, write};
 
 use document::{AxisInfo, Cell, Run};
 use plan::{Grid, Slot};
@@ -111,8 +113,13 @@ impl Job {
         })
     }
 
-    /// How long the runs will take that are not done.
+    /// How long everything will take that is not done.
     pub fn estimate_left(&self, done: &Done) -> Micros {
+        self.runs_left(done) + self.plan.capacity * self.searches_left() as i64
+    }
+
+    /// The same of the runs alone.
+    fn runs_left(&self, done: &Done) -> Micros {
         let slots = self.schedule.iter().flatten();
         let left = slots.filter(|s| !done.get(s).is_some_and(|a| a.contains(&Attempt::Valid)));
         Micros(left.map(|s| self.estimate(s.cell).0).sum())
@@ -152,7 +159,8 @@ pub fn measure(
                 .map_or_else(String::new, |c| c.label(&job.grid.axes)),
             round: slot.round,
             attempt,
-            left: Micros::from_secs_f64(job.estimate_left(done).as_secs_f64() * pace),
+            left: Micros::from_secs_f64(job.runs_left(done).as_secs_f64() * pace)
+                + job.plan.capacity * job.searches_left() as i64,
         }));
         let dir = job.folder(slot, attempt);
         let said = dir.with_extension("stderr");
@@ -217,6 +225,7 @@ pub fn assemble(job: &Job, done: &Done) -> Result<Sweep, String> {
             runs,
             speech: known.of(&cell.scenario)?,
             measured: None,
+            capacity: capacity::found(job, cell.number),
         });
         harvests.push(harvest);
     }
@@ -233,7 +242,7 @@ pub fn assemble(job: &Job, done: &Done) -> Result<Sweep, String> {
         name: job.name.clone(),
         seed: job.seed,
         started_at: job.started_at.clone(),
-        complete: state::next(&job.schedule, done, job.plan.retries).is_none(),
+        complete: state::next(&job.schedule, done, job.plan.retries).is_none() && job.searches_left() == 0,
         planned_runs: count(job.runs()),
         valid_runs: count(harvests.iter().map(Vec::len).sum()),
         recommendation: None,

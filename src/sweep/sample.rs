@@ -1,9 +1,11 @@
 //! A made-up sweep: for tests and for looking at the page. No number in here was measured.
 
 use super::document::{
-    AxisInfo, Cell, Change, Measured, Quality, Run, SCHEMA_VERSION, Skipped, Speech, Sweep, Wire,
+    AxisInfo, Cell, CellCapacity, Change, Measured, Quality, Run, SCHEMA_VERSION, Skipped, Speech, Sweep,
+    Wire,
 };
 use super::judge;
+use crate::capacity::document::LoadUnit;
 use crate::report::result::HostInfo;
 
 /// Codec, what it sends in kbit/s without headers, segmental SNR, log-spectral distance, encoding µs.
@@ -141,6 +143,18 @@ fn cell(number: u32, codec: &str, chunk: i64, kbps: f64, quality: Quality, encod
             harness_cpu_share: 0.03,
             server_cpu_per_device: Some(if opus { 0.004 } else { 0.002 }),
             failed_thresholds: 0,
+        }),
+        // One is known from below.
+        capacity: opus.then(|| CellCapacity {
+            unit: LoadUnit::Devices,
+            load: (number != 2).then_some(250.0 + 40.0 * f64::from(number)),
+            low: (number != 2).then_some(235.0 + 40.0 * f64::from(number)),
+            high: (number != 2).then_some(266.0 + 40.0 * f64::from(number)),
+            at_least: Some(240.0 + 40.0 * f64::from(number)),
+            less_than: (number != 2).then_some(270.0 + 40.0 * f64::from(number)),
+            certain: number != 3,
+            sentence: "one server carries so many".to_owned(),
+            dir: format!("capacity/c{number:02}"),
         }),
     }
 }

@@ -56,6 +56,10 @@ pub fn plan(job: &Job, left: Micros, runs_left: usize) -> String {
     let done = job.runs() - runs_left;
     let before = if done > 0 { format!("{done} are done; the others take") } else { "about".to_owned() };
     let _ = writeln!(out, "{before} {left}, if no run is INVALID\n");
+    if job.plan.capacity > Micros::ZERO {
+        let cells = counted(job.searches_left() as u64, "cell");
+        let _ = writeln!(out, "of that {} for the capacity of each of {cells}\n", job.plan.capacity);
+    }
     let mut rows: Vec<Vec<String>> = Vec::new();
     for c in &job.grid.cells {
         let mut row = vec![c.number.to_string()];

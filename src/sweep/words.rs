@@ -1,7 +1,8 @@
 //! What every form of the report says, in the order in which it says it. Terminal, Markdown and HTML only lay it out.
 
-use super::document::{Cell, Measured, Sweep};
+use super::document::{Cell, CellCapacity, Measured, Sweep};
 use super::plan::axis_names;
+use crate::capacity::document::LoadUnit;
 use crate::report::text::{bytes, chosen, counted, percent, span};
 use crate::time::Micros;
 
@@ -179,7 +180,8 @@ fn signed_ms(us: i64) -> String {
 }
 
 fn speech(s: &Sweep) -> Table {
-    let headings = [
+    let searched = s.cells.iter().find_map(|c| c.capacity.as_ref());
+    let mut headings = vec![
         "SNR dB",
         "distance dB",
         "encode",
@@ -190,11 +192,15 @@ fn speech(s: &Sweep) -> Table {
         "harness CPU",
         "VALID runs",
     ];
+    headings.extend(searched.map(|c| match c.unit {
+        LoadUnit::Devices => "devices per server",
+        LoadUnit::Sessions => "sessions/s per server",
+    }));
     let mut t = table(s, "Speech and cost", &headings, |cell, m| {
         let q = cell.speech.quality;
         let cost = |us: Option<f64>| us.map_or_else(|| NONE.to_owned(), |us| span(Some(us.round() as i64)));
         let valid = cell.runs.iter().filter(|r| r.state == "valid").count();
-        vec![
+        let mut row = vec![
             q.map_or_else(|| NONE.to_owned(), |q| format!("{:.1}", q.segmental_snr_db)),
             q.map_or_else(|| NONE.to_owned(), |q| format!("{:.1}", q.spectral_distance_db)),
             cost(cell.speech.encode_us_per_s),
@@ -204,7 +210,11 @@ fn speech(s: &Sweep) -> Table {
             or_none(m, |m| m.server_cpu_per_device.map_or_else(|| NONE.to_owned(), percent)),
             or_none(m, |m| format!("{:.1} µs", m.harness_cpu_us_per_message)),
             format!("{valid}/{}", cell.runs.len()),
-        ]
+        ];
+        if searched.is_some() {
+            row.push(cell.capacity.as_ref().map_or_else(|| NONE.to_owned(), per_server));
+        }
+        row
     });
     t.notes = vec![
         "SNR, distance: speech after decoding against the fixtures, up to 8 kHz. Segmental signal-to-noise ratio (35: the \
@@ -215,8 +225,27 @@ fn speech(s: &Sweep) -> Table {
         "MB/hour: of an hour that is half speech and half replies · lost per cut: most speech that is gone with a connection"
             .to_owned(),
         "server CPU: of the embedded server per device, share of a core · harness CPU: per message".to_owned(),
+        if searched.is_some() {
+            "per server: the largest load at which the scenario's thresholds hold, found by a search in each cell, with its 95 % interval; \
+             ≥: not known any further, <: not even the smallest load; ?: not certain"
+                .to_owned()
+        } else {
+            "how many devices one server carries was not measured; --capacity 3m searches it in every cell".to_owned()
+        },
     ];
     t
+}
+
+/// `412 (390…432)`, `≥ 320`, `< 20`; with a question mark where it is not certain.
+fn per_server(c: &CellCapacity) -> String {
+    let n = |load: f64| c.unit.number(load);
+    let text = match (c.load.zip(c.low).zip(c.high), c.at_least, c.less_than) {
+        (Some(((load, low), high)), _, _) => format!("{} ({}…{})", n(load), n(low), n(high)),
+        (None, Some(least), _) => format!("≥ {}", n(least)),
+        (None, None, Some(less)) => format!("< {}", n(less)),
+        (None, None, None) => return NONE.to_owned(),
+    };
+    if c.certain { text } else { format!("{text} ?") }
 }
 
 /// Runs of every cell, for those who want to look at one.

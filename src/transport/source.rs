@@ -14,14 +14,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::scenario::Part;
+
 /// What a list of source addresses looks like.
 pub const EXPECTED: &str =
     "expected an address, a range such as `127.0.0.2-127.0.0.9`, or a network such as `127.1.0.0/28`";
 
-/// Addresses to connect from, in order; device n uses address n modulo their number. Without any, the kernel chooses.
+/// Addresses to connect from, in order; device n uses address n modulo their number (of the
+/// devices that this process plays, the n-th). Without any, the kernel chooses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     ranges: Vec<Range>,
+    part: Part,
 }
 
 /// Consecutive addresses.
@@ -89,7 +93,16 @@ impl Sources {
 
     /// So many addresses of 127.0.0.0/8, from 127.0.0.1 on.
     pub fn loopback(count: u64) -> Self {
-        Self { ranges: vec![Range { first: Ipv4Addr::LOCALHOST.into(), count: count.min(0xff_fffe) }] }
+        Self {
+            ranges: vec![Range { first: Ipv4Addr::LOCALHOST.into(), count: count.min(0xff_fffe) }],
+            part: Part::WHOLE,
+        }
+    }
+
+    /// For the devices of this part.
+    #[must_use]
+    pub fn of_part(self, part: Part) -> Self {
+        Self { part, ..self }
     }
 
     /// How many; 0: the kernel chooses.
@@ -104,7 +117,7 @@ impl Sources {
 
     /// The address that a device connects from.
     pub fn of(&self, device: u32) -> Option<IpAddr> {
-        let mut n = u64::from(device).checked_rem(self.count())?;
+        let mut n = u64::from(self.part.local(device)).checked_rem(self.count())?;
         for range in &self.ranges {
             if n < range.count {
                 return Some(range.nth(n));

@@ -221,6 +221,11 @@ impl Drop for Process {
 }
 
 impl Running {
+    /// The folder that it runs in.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// The process.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.process.0)

@@ -6,7 +6,7 @@ use crate::device::plan::reconnect_delay;
 use crate::fault::{Planned, Strikes};
 use crate::network::{CONTROL, foreseen};
 use crate::scenario::units::{format_duration, format_size};
-use crate::scenario::{Reconnect, Scenario, arrival};
+use crate::scenario::{Reconnect, Scenario};
 use crate::seed::Seed;
 use crate::time::Micros;
 
@@ -35,7 +35,7 @@ pub(super) fn text(s: &Scenario, device: Option<u32>) -> Option<String> {
         );
     }
     let mut any = false;
-    for stay in arrival::plan(&s.fleet, seed).filter(|stay| device.is_none_or(|d| d == stay.device)) {
+    for stay in s.stays().filter(|stay| device.is_none_or(|d| d == stay.device)) {
         any = true;
         let _ = writeln!(text, "\ndevice {}, comes at {}", stay.device, format_duration(stay.arrive));
         if let Some(group) = s.network.groups.get(s.network.group_of(seed, stay.device)) {

@@ -1,11 +1,13 @@
 //! A calibration: how late timers wake, and how many devices can be driven by chunk size.
 
+use std::fmt::Write as _;
+
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::{
-    Area, Axis, BLUE, Chart, FAINT, GREEN, GRID, Ink, ORANGE, TEXT, dashed, key, legend, line, plot, say,
-    svg, write,
+    Area, Axis, BLUE, Chart, FAINT, GREEN, GRID, Ink, ORANGE, Spots, TEXT, dashed, key, legend, line, plot,
+    say, svg, write,
 };
 use crate::calibrate::document::{Calibration, Capacity, Wakeups};
 use crate::measure::Distribution;
@@ -32,13 +34,14 @@ pub(crate) fn calibration(c: &Calibration) -> Result<Option<Chart>, String> {
         (None, Some(_)) => "How many devices can be driven",
         (None, None) => return Ok(None),
     };
+    let mut spots = Spots::default();
     let svg = svg(420, title, |area| {
         let (left, right) = area.split_horizontally(HALF);
         if let Some(w) = &c.wakeups {
-            wakeups(&left, w)?;
+            wakeups(&left, w, &mut spots)?;
         }
         if let Some(capacity) = &c.capacity {
-            bars(if c.wakeups.is_some() { &right } else { &left }, capacity)?;
+            bars(if c.wakeups.is_some() { &right } else { &left }, capacity, &mut spots)?;
         }
         Ok(())
     })?;
@@ -50,10 +53,10 @@ pub(crate) fn calibration(c: &Calibration) -> Result<Option<Chart>, String> {
         caption += "Bars: the largest number of devices of a short run that stayed VALID, with the embedded server on the \
                     same cores; the line above, the smallest that did not.";
     }
-    Ok(Some(Chart { name: "calibration", title, caption: caption.trim_end().to_owned(), svg }))
+    Ok(Some(Chart { name: "calibration", title, caption: caption.trim_end().to_owned(), svg, spots }))
 }
 
-fn wakeups(area: &Area<'_>, w: &Wakeups) -> Result<(), String> {
+fn wakeups(area: &Area<'_>, w: &Wakeups, spots: &mut Spots) -> Result<(), String> {
     let mut curves: Vec<(Distribution, Ink, bool)> = Vec::new();
     for r in &w.rounds {
         let ink = if r.devices == 0 { BLUE } else { ORANGE };
@@ -67,6 +70,18 @@ fn wakeups(area: &Area<'_>, w: &Wakeups) -> Result<(), String> {
     let y = Axis::log_millis(10.0, most as f64, "µs late");
     legend(area, &[key("idle", BLUE), key("many devices", ORANGE), dashed("kernel's sleep", FAINT)])?;
     let mut plot = plot(area, &x, &y)?;
+    let column = |i: u32| {
+        let at = f64::from(i) / 8.0;
+        let mut text = format!("{:.*} % of wake-ups within", at as usize, 100.0 * (1.0 - 10_f64.powf(-at)));
+        for r in &w.rounds {
+            for (name, m) in [("", &r.timer), (", kernel's sleep", &r.kernel)] {
+                let late = Distribution::from_result(m).ok()?.finite_quantile(1.0 - 10_f64.powf(-at))?;
+                let _ = write!(text, "\n{} devices{name}: {late}", count(r.devices.into()));
+            }
+        }
+        Some((at, text))
+    };
+    spots.columns(&plot, (0..=24).filter_map(column));
     for (d, ink, dash) in &curves {
         let points = (0..=3 * POINTS).map(|i| {
             let at = f64::from(i) / f64::from(POINTS);
@@ -78,7 +93,7 @@ fn wakeups(area: &Area<'_>, w: &Wakeups) -> Result<(), String> {
     Ok(())
 }
 
-fn bars(area: &Area<'_>, capacity: &Capacity) -> Result<(), String> {
+fn bars(area: &Area<'_>, capacity: &Capacity, spots: &mut Spots) -> Result<(), String> {
     write(area, "devices, by audio per message", (70, 3), 18, TEXT, HPos::Left)?;
     let points = &capacity.points;
     let most = points.iter().map(|p| p.too_many.max(p.devices).unwrap_or(0)).max().unwrap_or(0);
@@ -95,6 +110,14 @@ fn bars(area: &Area<'_>, capacity: &Capacity) -> Result<(), String> {
         let devices = p.devices.unwrap_or(0);
         let top = px(f64::from(devices)).min(FOOT - 1);
         area.draw(&Rectangle::new([(x, top), (x + width, FOOT)], GREEN.light.filled())).map_err(say)?;
+        let known = |n: Option<u32>| n.map_or_else(|| "–".to_owned(), |n| count(n.into()));
+        let text = format!(
+            "{} per message\n{} devices were VALID\n{} were too many",
+            chosen(p.chunk_us),
+            known(p.devices),
+            known(p.too_many)
+        );
+        spots.rect(area, (x, FOOT - HEIGHT), (x + width, FOOT + 46), text);
         if let Some(n) = p.too_many {
             let y = px(f64::from(n));
             let rule = PathElement::new([(x, y), (x + width, y)], ORANGE.light.stroke_width(2));

@@ -4,11 +4,12 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::{
-    Axis, BLUE, Chart, FAINT, GREEN, Ink, Key, ORANGE, PURPLE, Plot, TEXT, dashed, key, legend, line, plot,
-    say, svg, write,
+    Axis, BLUE, Chart, FAINT, GREEN, Ink, Key, ORANGE, PURPLE, Plot, Spots, TEXT, dashed, key, legend, line,
+    plot, say, svg, write,
 };
 use crate::capacity::CapacityReport;
 use crate::capacity::document::{LoadUnit, TrialResult};
+use crate::report::text::{count, span};
 
 /// The charts that there are probes for.
 pub(crate) fn capacity(r: &CapacityReport) -> Result<Vec<Chart>, String> {
@@ -44,6 +45,7 @@ fn latency(r: &CapacityReport, trials: &[&TrialResult]) -> Result<Option<Chart>,
     let x = loads(r, trials);
     let y = Axis::log_millis(*least as f64 / 1e3, *most as f64 / 1e3, "ms");
     let title = "Time to first audio, by load";
+    let mut spots = Spots::default();
     let svg = svg(470, title, |area| {
         let mut keys = vec![key("p50", GREEN), key("p95", BLUE), dashed("budget", ORANGE)];
         if trials.iter().any(|t| t.ttfa_p99_us.is_some()) {
@@ -59,6 +61,11 @@ fn latency(r: &CapacityReport, trials: &[&TrialResult]) -> Result<Option<Chart>,
             let dots = trials.iter().filter_map(at).map(|p| Circle::new(p, 4, ink.light.filled()));
             plot.draw_series(dots).map_err(say)?;
         }
+        for t in trials {
+            for us in [t.ttfa_p99_us, t.ttfa_p50_us, t.ttfa_p95_us].into_iter().flatten() {
+                spots.dot(&plot, (t.load, y.log(us)), told(r, t));
+            }
+        }
         for limit in r.budgets.iter().filter_map(|b| b.ttfa_limit_us) {
             line(&mut plot, [Some((x.from, y.log(limit))), Some((x.to, y.log(limit)))], ORANGE, 2, true)?;
         }
@@ -67,7 +74,7 @@ fn latency(r: &CapacityReport, trials: &[&TrialResult]) -> Result<Option<Chart>,
     let caption = "Each dot is a probe, a run of its own; lines run through the medians of each load. The shaded band is the 95 % interval \
                    of the answer. A percentile that so many turns failed that it is one of them has no dot."
         .to_owned();
-    Ok(Some(Chart { name: "capacity", title, caption, svg }))
+    Ok(Some(Chart { name: "capacity", title, caption, svg, spots }))
 }
 
 type Get = fn(&TrialResult) -> Option<i64>;
@@ -86,6 +93,7 @@ fn throughput(r: &CapacityReport, trials: &[&TrialResult]) -> Result<Option<Char
     if r.scalability.is_some() {
         keys.push(dashed("scalability law, fitted", FAINT));
     }
+    let mut spots = Spots::default();
     let svg = svg(380, title, |area| {
         legend(area, &keys)?;
         let mut plot = plot(area, &x, &y)?;
@@ -96,6 +104,7 @@ fn throughput(r: &CapacityReport, trials: &[&TrialResult]) -> Result<Option<Char
                 (1..=100).map(|i| x.to * f64::from(i) / 100.0).map(|n| Some((n, law.at(n).min(y.to))));
             line(&mut plot, points, FAINT, 2, true)?;
         }
+        trials.iter().for_each(|t| spots.dot(&plot, (t.load, t.turn_rate), told(r, t)));
         let at = |t: &&TrialResult| (t.load, t.turn_rate);
         line(&mut plot, medians(trials.iter().map(at)).map(Some), BLUE, 2, false)?;
         let dots = trials.iter().map(at).map(|p| Circle::new(p, 4, BLUE.light.filled()));
@@ -107,7 +116,23 @@ fn throughput(r: &CapacityReport, trials: &[&TrialResult]) -> Result<Option<Char
     } else {
         "Turns begun per second."
     };
-    Ok(Some(Chart { name: "throughput", title, caption: caption.to_owned(), svg }))
+    Ok(Some(Chart { name: "throughput", title, caption: caption.to_owned(), svg, spots }))
+}
+
+/// A probe in full.
+fn told(r: &CapacityReport, t: &TrialResult) -> String {
+    format!(
+        "probe {}: {}, {}\nTTFA p50 {}, p95 {}, p99 {}\n{:.1} turns per second\n{} of {} turns failed",
+        t.number,
+        r.unit.text(t.load),
+        t.verdict,
+        span(t.ttfa_p50_us),
+        span(t.ttfa_p95_us),
+        span(t.ttfa_p99_us),
+        t.turn_rate,
+        count(t.failed),
+        count(t.turns)
+    )
 }
 
 /// The interval as a band.

@@ -1,7 +1,9 @@
-//! Charts as SVG, drawn with plotters.
+//! Charts as SVG, drawn with plotters; the same drawings as PNG ([`Chart::png`]).
 //!
 //! The files stand on a light ground of their own. In the HTML page the same SVG is inlined, and [`dark_css`] swaps the
 //! colours of the palette for those of the dark one: CSS outranks the attributes that plotters writes.
+
+use std::fmt::Write as _;
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
@@ -15,15 +17,20 @@ mod capacity;
 mod compared;
 mod faults;
 mod percentiles;
+mod phases;
+mod png;
 pub(crate) mod sides;
+mod spots;
 mod stages;
 mod stalls;
 mod sweep;
 mod timeline;
+mod turns;
 
 pub(crate) use calibration::calibration;
 pub(crate) use capacity::capacity;
 pub use compared::{Curve, compared};
+pub(crate) use spots::Spots;
 pub(crate) use sweep::sweep;
 
 /// A finished chart.
@@ -36,13 +43,24 @@ pub(crate) struct Chart {
     pub(crate) caption: String,
     /// The drawing.
     pub(crate) svg: String,
+    /// What a pointer finds on it.
+    pub(crate) spots: Spots,
 }
 
 impl Chart {
-    /// The drawing without fixed size (the page scales it) and with words for those who cannot see it.
+    /// The drawing without fixed size (the page scales it), with words for those who cannot see it, and with its spots.
     pub(crate) fn inlined(&self) -> String {
-        let label = format!("<svg role=\"img\" aria-label=\"{}\" ", self.title);
-        self.svg.replacen("<svg ", &label, 1)
+        let mut open = format!("<svg role=\"img\" aria-label=\"{}\" ", spots::escape(self.title));
+        let spots = self.spots.attribute();
+        if !spots.is_empty() {
+            let _ = write!(open, "data-spots=\"{spots}\" ");
+        }
+        self.svg.replacen("<svg ", &open, 1)
+    }
+
+    /// The drawing as a PNG, on its light ground.
+    pub(crate) fn png(&self) -> Result<Vec<u8>, String> {
+        png::render(&self.svg).map_err(|e| format!("{}.png cannot be painted: {e}", self.name))
     }
 }
 
@@ -56,6 +74,7 @@ pub(super) fn all(view: &View<'_>) -> (Vec<Chart>, Vec<String>) {
         timeline::ttfa,
         timeline::load,
         stages::waterfall,
+        turns::typical,
         stalls::by_prebuffer,
     ] {
         match draw(view) {
@@ -64,6 +83,9 @@ pub(super) fn all(view: &View<'_>) -> (Vec<Chart>, Vec<String>) {
             Err(e) => problems.push(format!("a chart cannot be drawn: {e}")),
         }
     }
+    let (worst, more) = turns::worst(view);
+    charts.extend(worst);
+    problems.extend(more);
     (charts, problems)
 }
 

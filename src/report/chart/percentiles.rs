@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::{
-    Axis, BLUE, Chart, FAINT, GREEN, Ink, ORANGE, PURPLE, TEXT, dashed, key, legend, line, plot, svg,
+    Axis, BLUE, Chart, FAINT, GREEN, Ink, ORANGE, PURPLE, Spots, TEXT, dashed, key, legend, line, plot, svg,
 };
 use crate::measure::{Distribution, Metric, Quantile};
 use crate::report::BUDGET;
@@ -13,6 +13,9 @@ use crate::time::Micros;
 
 /// Points per power of ten of 1/(1 − p).
 const POINTS: u32 = 40;
+
+/// Columns with values likewise.
+const COLUMNS: u32 = 16;
 
 /// Percentiles that are marked, with the share above them.
 const MARKS: [(&str, f64); 9] = [
@@ -28,14 +31,14 @@ const MARKS: [(&str, f64); 9] = [
 ];
 
 pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
-    let curves: Vec<(&Distribution, _, bool)> = [
-        (Metric::Ttfa, BLUE, false),
-        (Metric::TtfaUncorrected, BLUE, true),
-        (Metric::Ttft, ORANGE, false),
-        (Metric::TtftUncorrected, ORANGE, true),
+    let curves: Vec<(&Distribution, _, bool, &str)> = [
+        (Metric::Ttfa, BLUE, false, "TTFA"),
+        (Metric::TtfaUncorrected, BLUE, true, "TTFA uncorrected"),
+        (Metric::Ttft, ORANGE, false, "TTFT"),
+        (Metric::TtftUncorrected, ORANGE, true, "TTFT uncorrected"),
     ]
     .into_iter()
-    .filter_map(|(m, ink, dash)| Some((view.distribution(m)?, ink, dash)))
+    .filter_map(|(m, ink, dash, name)| Some((view.distribution(m)?, ink, dash, name)))
     .collect();
     let Some(most) = curves.iter().map(|(d, ..)| d.count()).max() else {
         return Ok(None);
@@ -52,25 +55,21 @@ pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
         largest.map_or(budget, Micros::as_millis_f64).max(budget * 1.2),
         "ms after the end of speech",
     );
-    let mut keys = vec![key("TTFA", BLUE)];
-    if view.distribution(Metric::TtfaUncorrected).is_some() {
-        keys.push(dashed("TTFA uncorrected", BLUE));
-    }
-    if view.distribution(Metric::Ttft).is_some() {
-        keys.push(key("TTFT", ORANGE));
-    }
-    if view.distribution(Metric::TtftUncorrected).is_some() {
-        keys.push(dashed("TTFT uncorrected", ORANGE));
-    }
+    let mut keys: Vec<_> = curves
+        .iter()
+        .map(|(_, ink, dash, name)| if *dash { dashed(name, *ink) } else { key(name, *ink) })
+        .collect();
     keys.push(key("budget 300 ms", GREEN));
     let title = "Latency by percentile";
+    let mut spots = Spots::default();
     let svg = svg(470, title, |area| {
         legend(area, &keys)?;
         let mut plot = plot(area, &x, &y)?;
+        spots.columns(&plot, columns(end, curves.iter().map(|(d, .., name)| (*name, *d))));
         let budget = y.log(BUDGET.0);
         plot.draw_series([PathElement::new([(0.0, budget), (end, budget)], GREEN.light.stroke_width(2))])
             .map_err(super::say)?;
-        for (d, ink, dash) in &curves {
+        for (d, ink, dash, _) in &curves {
             line(&mut plot, curve(d, &y).into_iter().map(Some), *ink, if *dash { 2 } else { 3 }, *dash)?;
         }
         Ok(())
@@ -82,7 +81,7 @@ pub(super) fn latency(view: &View<'_>) -> Result<Option<Chart>, String> {
     if failed > 0 {
         caption += " A curve that leaves through the top has reached the turns that were never answered.";
     }
-    Ok(Some(Chart { name: "latency-by-percentile", title, caption, svg }))
+    Ok(Some(Chart { name: "latency-by-percentile", title, caption, svg, spots }))
 }
 
 /// Colours of groups; a scenario with more has its first ones drawn.
@@ -114,9 +113,11 @@ pub(super) fn groups(view: &View<'_>) -> Result<Option<Chart>, String> {
     let mut keys: Vec<_> = curves.iter().map(|(name, _, ink)| key(name, *ink)).collect();
     keys.push(key("budget 300 ms", GREEN));
     let title = "What the network cost: TTFA by group";
+    let mut spots = Spots::default();
     let svg = svg(470, title, |area| {
         legend(area, &keys)?;
         let mut plot = plot(area, &x, &y)?;
+        spots.columns(&plot, columns(end, curves.iter().map(|(name, d, _)| (name.as_str(), d))));
         let budget = y.log(BUDGET.0);
         plot.draw_series([PathElement::new([(0.0, budget), (end, budget)], GREEN.light.stroke_width(2))])
             .map_err(super::say)?;
@@ -132,13 +133,35 @@ pub(super) fn groups(view: &View<'_>) -> Result<Option<Chart>, String> {
     if network.groups.len() > curves.len() {
         caption += " Groups without turns, and those after the fifth, are left out.";
     }
-    Ok(Some(Chart { name: "ttfa-by-group", title, caption, svg }))
+    Ok(Some(Chart { name: "ttfa-by-group", title, caption, svg, spots }))
 }
 
 /// Ticks of an axis that ends at the percentile 1 − 10^−`end`.
 pub(super) fn marks(end: f64) -> Vec<(f64, String)> {
     let all = MARKS.into_iter().map(|(label, above)| (-f64::log10(above), label.to_owned()));
     all.filter(|(at, _)| *at <= end).collect()
+}
+
+/// Values of some distributions along an axis of percentiles that ends at 1 − 10^−`end`.
+pub(super) fn columns<'a>(
+    end: f64,
+    of: impl Iterator<Item = (&'a str, &'a Distribution)> + Clone,
+) -> Vec<(f64, String)> {
+    let steps = (end * f64::from(COLUMNS)).ceil().max(1.0) as u32;
+    let column = |i: u32| {
+        let x = end * f64::from(i) / f64::from(steps);
+        let above = 10_f64.powf(-x);
+        let mut lines = vec![format!("{:.*} % of turns within", x as usize, 100.0 * (1.0 - above))];
+        for (name, d) in of.clone() {
+            match d.quantile(1.0 - above) {
+                Some(Quantile::Finite(t)) => lines.push(format!("{name} {t}")),
+                Some(Quantile::Infinite) => lines.push(format!("{name} ∞")),
+                None => {}
+            }
+        }
+        (x, lines.join("\n"))
+    };
+    (0..=steps).map(column).collect()
 }
 
 /// The curve of a distribution: from its smallest sample to its last, or out through the top at the first failure.

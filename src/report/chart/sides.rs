@@ -2,12 +2,13 @@
 
 use plotters::prelude::*;
 
-use super::percentiles::{curve, marks};
+use super::percentiles::{columns, curve, marks};
 use super::{
-    Area, Axis, BLUE, Chart, FAINT, GREEN, GRID, GROUND, HPos, Ink, ORANGE, TEXT, WIDTH, key, legend, line,
-    plot, say, svg, write,
+    Area, Axis, BLUE, Chart, FAINT, GREEN, GRID, GROUND, HPos, Ink, ORANGE, Spots, TEXT, WIDTH, key, legend,
+    line, plot, say, svg, write,
 };
 use crate::measure::Distribution;
+use crate::time::Micros;
 
 /// The sides.
 const SIDES: [(&str, Ink); 2] = [("BASE", BLUE), ("NEW", ORANGE)];
@@ -62,9 +63,11 @@ pub(crate) fn percentiles(title: &'static str, sides: [&[Distribution]; 2]) -> R
     let x = Axis { from: 0.0, to: end, ticks: marks(end), title: "percentile of turns" };
     let y = millis(least.as_millis_f64(), largest.as_millis_f64());
     let keys = SIDES.map(|(name, ink)| key(name, ink));
+    let mut spots = Spots::default();
     let svg = svg(470, title, |area| {
         legend(area, &keys)?;
         let mut plot = plot(area, &x, &y)?;
+        spots.columns(&plot, columns(end, SIDES.iter().map(|(name, _)| *name).zip(&merged)));
         for ((_, ink), runs) in SIDES.iter().zip(sides) {
             for d in runs {
                 line(&mut plot, curve(d, &y).into_iter().map(Some), *ink, 1, false)?;
@@ -81,7 +84,7 @@ pub(crate) fn percentiles(title: &'static str, sides: [&[Distribution]; 2]) -> R
     if merged.iter().any(|d| d.infinite_count() > 0) {
         caption += " A curve that leaves through the top has reached the turns that were never answered.";
     }
-    Ok(Some(Chart { name: "compare-percentiles", title, caption, svg }))
+    Ok(Some(Chart { name: "compare-percentiles", title, caption, svg, spots }))
 }
 
 /// An axis for latencies between two values: logarithmic; where they are close to each other, with more numbers at it than
@@ -124,6 +127,7 @@ pub(crate) fn shifts(rows: &[Row]) -> Result<Option<Chart>, String> {
         let share = (v.clamp(-REACH, REACH) + REACH) / (2.0 * REACH);
         LEFT + (share * f64::from(RIGHT - LEFT)).round() as i32
     };
+    let mut spots = Spots::default();
     let svg = svg((bottom + 100) as u32, title, |area| {
         let band = Rectangle::new([(at(-1.0), 34), (at(1.0), bottom)], GRID.light.filled());
         area.draw(&band).map_err(say)?;
@@ -134,6 +138,8 @@ pub(crate) fn shifts(rows: &[Row]) -> Result<Option<Chart>, String> {
         for (i, row) in rows.iter().enumerate() {
             let y = 44 + ROW * i as i32 + ROW / 2;
             let ink = row.mark.ink();
+            let text = format!("{}\n{}", row.label, row.text);
+            spots.rect(area, (0, y - ROW / 2), (WIDTH as i32, y + ROW / 2), text);
             write(area, &row.label, (LEFT - 14, y - 9), 16, TEXT, HPos::Right)?;
             write(area, &row.text, (RIGHT + 14, y - 9), 16, TEXT, HPos::Left)?;
             // What lies beyond the edge altogether is a short bar at it.
@@ -162,7 +168,7 @@ pub(crate) fn shifts(rows: &[Row]) -> Result<Option<Chart>, String> {
     let caption = "The dot is the estimated shift, the bar its interval (96.8 % with five runs a side). A bar within the grey band: \
                    no change that matters. A bar beyond it: a change. One that crosses its edge decides nothing."
         .to_owned();
-    Ok(Some(Chart { name: "compare-shifts", title, caption, svg }))
+    Ok(Some(Chart { name: "compare-shifts", title, caption, svg, spots }))
 }
 
 /// The number that decides, run by run: µs, infinite for failures.
@@ -189,12 +195,16 @@ pub(crate) fn runs(label: &str, sides: [&[f64]; 2]) -> Result<Option<Chart>, Str
         left + ((v - from) / (to - from) * f64::from(right - left)).round() as i32
     };
     let title = "Every run";
+    let mut spots = Spots::default();
     let svg = svg(210, title, |area| {
         for (i, ((name, ink), runs)) in SIDES.iter().zip(sides).enumerate() {
             let y = 30 + 50 * i as i32;
             write(area, name, (24, y - 9), 18, TEXT, HPos::Left)?;
             stroke(area, [(left, y), (WIDTH as i32 - 40, y)], GRID, 1)?;
-            for v in runs {
+            for (n, v) in runs.iter().enumerate() {
+                let value = if v.is_finite() { Micros(*v as i64).to_string() } else { "∞".to_owned() };
+                let text = format!("{name}, run {}\n{value}", n + 1);
+                spots.rect(area, (at(*v) - 12, y - 12), (at(*v) + 12, y + 12), text);
                 area.draw(&Circle::new((at(*v), y), 7, ink.light.filled())).map_err(say)?;
                 // Dots upon dots stay apart.
                 area.draw(&Circle::new((at(*v), y), 7, GROUND.light.stroke_width(1))).map_err(say)?;
@@ -215,7 +225,7 @@ pub(crate) fn runs(label: &str, sides: [&[f64]; 2]) -> Result<Option<Chart>, Str
         "{label} of each run that counts. What lies between dots of one colour is chance; the comparison weighs \
                            the distance between the colours against it."
     );
-    Ok(Some(Chart { name: "compare-runs", title, caption, svg }))
+    Ok(Some(Chart { name: "compare-runs", title, caption, svg, spots }))
 }
 
 fn stroke(area: &Area<'_>, ends: [(i32, i32); 2], ink: Ink, width: u32) -> Result<(), String> {
@@ -225,7 +235,6 @@ fn stroke(area: &Area<'_>, ends: [(i32, i32); 2], ink: Ink, width: u32) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Micros;
 
     fn runs_of(ms: i64) -> Vec<Distribution> {
         (0..5)

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::{Axis, BLUE, Chart, FAINT, GRID, ORANGE, TEXT, WIDTH, say, svg, write};
+use super::{Axis, BLUE, Chart, FAINT, GRID, ORANGE, Spots, TEXT, WIDTH, say, svg, write};
 use crate::report::text::{count, millis};
 use crate::report::view::View;
 
@@ -36,6 +36,7 @@ pub(super) fn waterfall(view: &View<'_>) -> Result<Option<Chart>, String> {
 
     let title = "Where the time of a turn goes";
     let height = ROW * bars.len() as i32;
+    let mut spots = Spots::default();
     let svg = svg(height.unsigned_abs() + 92, title, |area| {
         for (v, label) in axis.ticks.iter().filter(|(v, _)| *v <= most) {
             let rule = PathElement::new([(px(*v), 4), (px(*v), height + 8)], GRID.light.stroke_width(1));
@@ -47,6 +48,8 @@ pub(super) fn waterfall(view: &View<'_>) -> Result<Option<Chart>, String> {
             let ink = if i % 2 == 0 { BLUE } else { ORANGE };
             let (left, right) = (px(from.min(*to)), px(from.max(*to)).max(px(from.min(*to)) + 2));
             area.draw(&Rectangle::new([(left, y), (right, y + BAR)], ink.light.filled())).map_err(say)?;
+            let from_to = format!("{}\nfrom {from:.1} to {to:.1} ms, mean", stage.name);
+            spots.rect(area, (0, y - 8), (WIDTH as i32, y + ROW - 8), from_to);
             write(area, &stage.name, (LEFT - 12, y + 4), 18, TEXT, HPos::Right)?;
             let value = format!("{} ms", millis(stage.mean_us.round() as i64));
             write(area, &value, (right + 8, y + 4), 18, TEXT, HPos::Left)?;
@@ -62,5 +65,6 @@ pub(super) fn waterfall(view: &View<'_>) -> Result<Option<Chart>, String> {
             millis((at * 1e3).round() as i64)
         ),
         svg,
+        spots,
     }))
 }

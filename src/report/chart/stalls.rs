@@ -3,10 +3,10 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::{Area, Axis, BLUE, Chart, FAINT, GRID, Ink, ORANGE, TEXT, say, svg, write};
+use super::{Area, Axis, BLUE, Chart, FAINT, GRID, Ink, ORANGE, Spots, TEXT, say, svg, write};
 use crate::event::PREBUFFERS;
 use crate::report::result::PlaybackResult;
-use crate::report::text::{chosen, percent};
+use crate::report::text::{chosen, count, percent, span};
 use crate::report::view::View;
 
 /// Where the bars stand: their foot, and their greatest height.
@@ -19,13 +19,14 @@ pub(super) fn by_prebuffer(view: &View<'_>) -> Result<Option<Chart>, String> {
         return Ok(None);
     }
     let title = "Stalls by prebuffer";
+    let mut spots = Spots::default();
     let svg = svg(320, title, |area| {
         let (left, right) = area.split_horizontally(480);
         let replies = |p: &PlaybackResult| p.stalled_replies as f64 / p.replies as f64;
         let time =
             |p: &PlaybackResult| p.stalled_us as f64 / p.stalled_us.saturating_add(p.media_us).max(1) as f64;
-        bars(&left, "replies with a stall", BLUE, &rows, replies)?;
-        bars(&right, "stalled share of playback", ORANGE, &rows, time)
+        bars(&left, ("replies with a stall", BLUE), &rows, replies, &mut spots)?;
+        bars(&right, ("stalled share of playback", ORANGE), &rows, time, &mut spots)
     })?;
     Ok(Some(Chart {
         name: "stalls",
@@ -36,15 +37,16 @@ pub(super) fn by_prebuffer(view: &View<'_>) -> Result<Option<Chart>, String> {
             PREBUFFERS.len()
         ),
         svg,
+        spots,
     }))
 }
 
 fn bars(
     area: &Area<'_>,
-    title: &str,
-    ink: Ink,
+    (title, ink): (&str, Ink),
     rows: &[&PlaybackResult],
     of: impl Fn(&PlaybackResult) -> f64,
+    spots: &mut Spots,
 ) -> Result<(), String> {
     // Between 0 and 1 whatever a document says.
     let share = |p: &PlaybackResult| of(p).clamp(0.0, 1.0);
@@ -63,6 +65,15 @@ fn bars(
         let value = share(p);
         let top = px(value * 100.0).min(FOOT - 1);
         area.draw(&Rectangle::new([(x, top), (x + width, FOOT)], ink.light.filled())).map_err(say)?;
+        let text = format!(
+            "prebuffer {}\n{} of {} replies stalled, {} in all\nTTFA p95 {}",
+            chosen(p.prebuffer_us),
+            count(p.stalled_replies),
+            count(p.replies),
+            span(Some(p.stalled_us)),
+            span(p.ttfa_p95_us)
+        );
+        spots.rect(area, (x, 24), (x + width, FOOT), text);
         write(area, &percent(value), (x + width / 2, top - 18), 17, TEXT, HPos::Center)?;
         write(area, &chosen(p.prebuffer_us), (x + width / 2, FOOT + 8), 17, FAINT, HPos::Center)?;
     }

@@ -1,10 +1,13 @@
 //! A sweep: latency against bandwidth with the front that no cell beats, and a map of every cell.
 
+use std::fmt::Write as _;
+
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::{
-    Area, Axis, BLUE, Chart, FAINT, GREEN, Ink, ORANGE, PURPLE, TEXT, font, line, plot, say, svg, write,
+    Area, Axis, BLUE, Chart, FAINT, GREEN, Ink, ORANGE, PURPLE, Spots, TEXT, font, line, plot, say, svg,
+    write,
 };
 use crate::sweep::Sweep;
 use crate::sweep::document::Cell;
@@ -65,6 +68,7 @@ fn pareto(s: &Sweep) -> Result<Option<Chart>, String> {
     let y = Axis::linear(slowest.max(1.0) * 1.08, "ms later than the fastest (mean TTFA)");
     // The axis counts thousands of what it is given.
     let at = |kbps: f64, ms: f64| (x.log((kbps * 1e3) as i64), ms);
+    let mut spots = Spots::default();
     let drawing = svg(500, title, |area| {
         legend(area, s)?;
         let mut plot = plot(area, &x, &y)?;
@@ -82,6 +86,7 @@ fn pareto(s: &Sweep) -> Result<Option<Chart>, String> {
             let ink = ink_of(s, cell);
             let place = at(*kbps, *ms);
             let best = s.recommendation.is_some_and(|r| r.cell == cell.number);
+            spots.dot(&plot, place, told(cell));
             plot.draw_series([Circle::new(place, 6, ink.light.filled())]).map_err(say)?;
             if best {
                 plot.draw_series([Circle::new(place, 11, TEXT.light.stroke_width(2))]).map_err(say)?;
@@ -110,7 +115,23 @@ fn pareto(s: &Sweep) -> Result<Option<Chart>, String> {
              other in both.{ring}"
         ),
         svg: drawing,
+        spots,
     }))
+}
+
+/// A cell in full.
+fn told(cell: &Cell) -> String {
+    let mut text = format!("{}: {}", cell.number, cell.label);
+    if let Some(m) = &cell.measured {
+        let _ = write!(text, "\n{:.1} kbit/s, up and down", bandwidth(m));
+        if let Some(us) = m.ttfa_mean_us {
+            let _ = write!(text, "\nTTFA {:.1} ms, mean", us / 1e3);
+        }
+    }
+    if let Some(q) = cell.speech.quality {
+        let _ = write!(text, "\ndistortion {:.1} dB", q.spectral_distance_db);
+    }
+    text
 }
 
 /// The values of a cell.
@@ -192,6 +213,7 @@ fn heat(s: &Sweep) -> Result<Option<Chart>, String> {
     let width = (944 - labels) / i32::try_from(layers.len().max(1)).unwrap_or(1) - 18;
     let (w, h) = (width / i32::try_from(columns.values.len()).unwrap_or(1).max(1), 34);
     let height = 36 + 62 + h * i32::try_from(rows.len()).unwrap_or(1) + 12;
+    let mut spots = Spots::default();
     let drawing = svg(u32::try_from(height).unwrap_or(200), title, |area| {
         for (r, row) in rows.iter().enumerate() {
             let y = 58 + h * r as i32;
@@ -212,6 +234,10 @@ fn heat(s: &Sweep) -> Result<Option<Chart>, String> {
                     // Where the value makes no difference, one cell stands for all of the row.
                     let of_column = |k: &&Cell| k.values.get(across).is_some_and(|v| v == value || v == ANY);
                     let cell = s.cells.iter().filter(of_column).find(|k| row_of(k) == *row);
+                    if let Some(cell) = cell {
+                        let y = 58 + h * r as i32;
+                        spots.rect(area, (x, y), (x + w, y + h), told(cell));
+                    }
                     square(area, (x, 58 + h * r as i32), (w, h), cell, *of, (low, high), s)?;
                 }
             }
@@ -224,7 +250,7 @@ fn heat(s: &Sweep) -> Result<Option<Chart>, String> {
         name(&across),
         down.iter().map(name).collect::<Vec<_>>().join(" and ")
     );
-    Ok(Some(Chart { name: "heat", title, caption, svg: drawing }))
+    Ok(Some(Chart { name: "heat", title, caption, svg: drawing, spots }))
 }
 
 fn square(

@@ -1,15 +1,20 @@
 //! Over time: latency, and the load that goes with it.
 
+use std::fmt::Write as _;
+
 use plotters::prelude::*;
 
 use super::faults::Band;
+use super::phases::Phases;
 use super::{
-    Axis, BLUE, Chart, FAINT, GREEN, GRID, ORANGE, PURPLE, Plot, dashed, key, legend, line, plot_from, say,
-    svg,
+    Axis, BLUE, Chart, FAINT, GREEN, GRID, ORANGE, PURPLE, Plot, Spots, dashed, key, legend, line, plot_from,
+    say, svg,
 };
 use crate::report::BUDGET;
 use crate::report::result::{IntervalPoint, RunResult};
+use crate::report::text::{chosen, count, counted, span};
 use crate::report::view::View;
+use crate::time::Micros;
 
 pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
     let r = view.result;
@@ -38,7 +43,11 @@ pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
     };
     let title = "TTFA over time";
     let band = Band::of(r);
-    let svg = svg(400 + band.height(), title, |area| {
+    let phases = Phases::of(r);
+    let mut spots = Spots::default();
+    let svg = svg(400 + band.height() + phases.height(), title, |area| {
+        let (strip, area) = area.split_vertically(phases.height());
+        phases.draw(&strip, band.left(), &x)?;
         let (area, below) = &area.split_vertically(364);
         band.draw(below, &x)?;
         let keys = [
@@ -52,6 +61,8 @@ pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
         legend(area, &keys)?;
         let mut plot = plot_from(band.left(), area, &x, &y)?;
         warmup(&mut plot, r, (y.from, y.to))?;
+        phases.borders(&mut plot, (y.from, y.to))?;
+        spots.columns(&plot, r.intervals.iter().map(|i| (middle(i), latencies(i))));
         band.storms(&mut plot, (y.from, y.to))?;
         plot.draw_series([PathElement::new(
             [(0.0, y.log(BUDGET.0)), (x.to, y.log(BUDGET.0))],
@@ -78,7 +89,13 @@ pub(super) fn ttfa(view: &View<'_>) -> Result<Option<Chart>, String> {
     if r.turns.failed + r.turns.timed_out > 0 {
         caption += " A cross marks an interval with failed turns; a quantile that is a failure lies at the top edge.";
     }
-    Ok(Some(Chart { name: "ttfa-over-time", title, caption: caption + &band.note() + warmup_note(r), svg }))
+    Ok(Some(Chart {
+        name: "ttfa-over-time",
+        title,
+        caption: caption + &band.note() + warmup_note(r) + &phases.note(),
+        svg,
+        spots,
+    }))
 }
 
 pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
@@ -100,13 +117,19 @@ pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
     let rates = Axis::linear(fastest, what);
     let title = "Devices and turns over time";
     let band = Band::of(r);
-    let svg = svg(560 + band.height(), title, |area| {
+    let phases = Phases::of(r);
+    let mut spots = Spots::default();
+    let svg = svg(560 + band.height() + phases.height(), title, |area| {
+        let (strip, area) = area.split_vertically(phases.height());
+        phases.draw(&strip, band.left(), &x)?;
         let (top, rest) = area.split_vertically(262);
         let (bottom, below) = rest.split_vertically(262);
         band.draw(&below, &x)?;
         legend(&top, &[key("connected", BLUE), key("in a turn", ORANGE)])?;
         let mut upper = plot_from(band.left(), &top, &x, &devices)?;
         warmup(&mut upper, r, (0.0, devices.to))?;
+        phases.borders(&mut upper, (0.0, devices.to))?;
+        spots.columns(&upper, r.intervals.iter().map(|i| (middle(i), level(i))));
         band.storms(&mut upper, (0.0, devices.to))?;
         line(&mut upper, points(|i| i.connected.into()), BLUE, 3, false)?;
         line(&mut upper, points(|i| i.in_turn.into()), ORANGE, 2, false)?;
@@ -117,6 +140,8 @@ pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
         legend(&bottom, &keys)?;
         let mut lower = plot_from(band.left(), &bottom, &x, &rates)?;
         warmup(&mut lower, r, (0.0, rates.to))?;
+        phases.borders(&mut lower, (0.0, rates.to))?;
+        spots.columns(&lower, r.intervals.iter().map(|i| (middle(i), rates_of(i, reconnects))));
         band.storms(&mut lower, (0.0, rates.to))?;
         line(&mut lower, points(|i| rate(i, i.started)), BLUE, 2, false)?;
         line(&mut lower, points(|i| rate(i, i.succeeded)), GREEN, 2, false)?;
@@ -135,7 +160,44 @@ pub(super) fn load(view: &View<'_>) -> Result<Option<Chart>, String> {
             warmup_note(r)
         ),
         svg,
+        spots,
     }))
+}
+
+/// When an interval was.
+fn when(i: &IntervalPoint) -> String {
+    format!("{} to {}", chosen(i.start_us), chosen(i.start_us.saturating_add(i.width_us)))
+}
+
+fn latencies(i: &IntervalPoint) -> String {
+    let mut text = format!("{}\n{}", when(i), counted(i.ttfa_count, "turn"));
+    if i.ttfa_count > 0 {
+        // No number where there are turns: a failure.
+        let at = |us: Option<i64>| us.map_or_else(|| "∞".to_owned(), |us| Micros(us).to_string());
+        let _ = write!(text, "\nmedian {}\n95th percentile {}", at(i.ttfa_p50_us), at(i.ttfa_p95_us));
+        let _ = write!(text, "\nlargest {}", span(i.ttfa_max_us));
+    }
+    if let Some(us) = i.ttfa_uncorrected_p95_us {
+        let _ = write!(text, "\nuncorrected 95th percentile {}", Micros(us));
+    }
+    if i.failed > 0 {
+        let _ = write!(text, "\n{} failed", count(i.failed));
+    }
+    text
+}
+
+fn level(i: &IntervalPoint) -> String {
+    format!("{}\n{} connected\n{} in a turn", when(i), count(i.connected.into()), count(i.in_turn.into()))
+}
+
+fn rates_of(i: &IntervalPoint, reconnects: bool) -> String {
+    let (begun, succeeded, failed) = (rate(i, i.started), rate(i, i.succeeded), rate(i, i.failed));
+    let mut text =
+        format!("{}, per second\nbegun {begun:.1}\nsucceeded {succeeded:.1}\nfailed {failed:.1}", when(i));
+    if reconnects {
+        let _ = write!(text, "\nreconnects {:.1}", rate(i, i.reconnects));
+    }
+    text
 }
 
 fn time_axis(r: &RunResult) -> Axis {

@@ -1,9 +1,11 @@
 //! Networks and faults in `result.json`. What is measured from when: `docs/METRICS.md`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MetricResult;
+use super::{BargeInCounts, MetricResult, TurnCounts};
 
 /// The name of the group of devices whose network is left alone, against which the others are compared.
 pub const CONTROL: &str = "control";
@@ -67,6 +69,20 @@ pub struct GroupResult {
     pub against_control: Option<AgainstControl>,
     /// What its links did.
     pub links: LinksResult,
+    /// More about its turns, where a threshold is about the group.
+    #[serde(default)]
+    pub judged: Option<Box<GroupJudged>>,
+}
+
+/// The turns of a group that a threshold is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GroupJudged {
+    /// Those that have ended, counted.
+    pub turns: TurnCounts,
+    /// Interruptions.
+    pub barge_in: BargeInCounts,
+    /// Every metric of turns that has samples, by name.
+    pub metrics: BTreeMap<String, MetricResult>,
 }
 
 /// Turns of a group, after warm-up.

@@ -1,7 +1,7 @@
 //! The generator in words: what it used, what it was short of, and how it agrees with the reference server.
 
-use super::super::result::{Difference, ValidityCheck};
-use super::super::text::{Cell, Shown, bytes, count, counted, percent, span};
+use super::super::result::{Difference, ProcessResult, ShardInfo, ValidityCheck};
+use super::super::text::{Cell, Shown, bytes, count, counted, one_line, percent, span};
 use super::{Fact, View};
 use crate::calibrate::quote;
 use crate::measure::{Metric, validity};
@@ -87,10 +87,43 @@ impl View<'_> {
             };
             facts.push(("local ports", format!("{}{} {addresses}", count(g.ports_peak), of(g.ports_limit))));
         }
+        facts.extend(self.processes());
         if let Some(quote) = &r.calibration {
             facts.push(("this machine", quote::sentence(quote)));
         }
         facts.into_iter().map(|(label, value)| Fact { label: label.to_owned(), value }).collect()
+    }
+
+    /// The part of the fleet that a process played, or the processes of a merged result.
+    fn processes(&self) -> Vec<(&'static str, String)> {
+        let r = self.result;
+        let of = |s: &ShardInfo| {
+            let machine =
+                if s.machine.is_empty() { String::new() } else { format!(" on {}", one_line(&s.machine)) };
+            format!("{}/{}{machine}", s.number, s.of)
+        };
+        let part = r
+            .shard
+            .iter()
+            .map(|s| ("shard", format!("{}, from {}: a part of a run", of(s), one_line(&s.start_at))));
+        let line = |p: &ProcessResult| {
+            let word = match (p.complete, p.valid) {
+                (false, _) => "INTERRUPTED",
+                (true, false) => "INVALID",
+                (true, true) => "VALID",
+            };
+            let g = &p.generator;
+            let text = format!(
+                "{}: {word}; {}, CPU {} of its cores, {} of memory, {}",
+                of(&p.shard),
+                counted(g.devices.into(), "device"),
+                percent(g.cpu_share),
+                bytes(g.rss_peak_bytes),
+                span(Some(p.duration_us))
+            );
+            ("process", text)
+        };
+        part.chain(r.processes.iter().map(line)).collect()
     }
 
     /// The fleet against its probe, where there was one.
