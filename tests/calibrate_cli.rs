@@ -63,7 +63,7 @@ fn two_steps_leave_a_report_that_run_quotes() {
     }
     assert!(c.error.is_none() && c.capacity.is_none() && !c.partial && c.quick);
     let files = fs::read_dir(home.path().join("reports/calibration")).unwrap().count();
-    assert_eq!(files, 4, "nothing temporary is left");
+    assert_eq!(files, 5, "nothing temporary is left");
 
     let ran = Run::new(SMALL).file("there.json", json(&c)).args("--calibration there.json").go().expect(0);
     let quote = ran.result().calibration.unwrap();

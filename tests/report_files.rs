@@ -20,7 +20,7 @@ fn plan() -> ReportPlan {
     ReportPlan {
         dir: None,
         html: true,
-        png: true,
+        png: false,
         histograms: true,
         junit: true,
         interval: Micros::from_secs(1),

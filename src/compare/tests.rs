@@ -277,6 +277,7 @@ fn files_are_written_and_whole() {
         [
             "compare.json",
             "compare.md",
+            "junit.xml",
             "compare.html",
             "compare-shifts.svg",
             "compare-shifts.png",

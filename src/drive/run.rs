@@ -259,7 +259,7 @@ pub async fn run(run: Run<'_>) -> Finished {
     let there = Arc::new(AtomicU32::new(0));
     let threads: Vec<JoinHandle<()>> = (0..count)
         .filter_map(|index| {
-            let stays = scenario.stays().filter(move |s| division.thread_of(s.device) == index);
+            let stays = scenario.stays(fleet).filter(move |s| division.thread_of(s.device) == index);
             let config = shard::Config {
                 clock,
                 plan: Arc::clone(&plan),

@@ -145,10 +145,10 @@ impl Scenario {
         self.part.share(self.fleet.most())
     }
 
-    /// The stays of the devices that this process plays, by arrival.
-    pub fn stays(&self) -> impl Iterator<Item = arrival::Stay> + Send + 'static {
+    /// The stays of the devices that this process plays, by arrival. `fleet`: the scenario's own, or the same for longer.
+    pub fn stays(&self, fleet: &Fleet) -> impl Iterator<Item = arrival::Stay> + Send + 'static {
         let part = self.part;
-        arrival::plan(&self.fleet, Seed(self.seed)).filter(move |stay| part.has(stay.device))
+        arrival::plan(fleet, Seed(self.seed)).filter(move |stay| part.has(stay.device))
     }
 
     /// What must not be shown of a conversation, wherever it turns up.

@@ -35,7 +35,7 @@ pub(super) fn text(s: &Scenario, device: Option<u32>) -> Option<String> {
         );
     }
     let mut any = false;
-    for stay in s.stays().filter(|stay| device.is_none_or(|d| d == stay.device)) {
+    for stay in s.stays(&s.fleet).filter(|stay| device.is_none_or(|d| d == stay.device)) {
         any = true;
         let _ = writeln!(text, "\ndevice {}, comes at {}", stay.device, format_duration(stay.arrive));
         if let Some(group) = s.network.groups.get(s.network.group_of(seed, stay.device)) {
