@@ -142,11 +142,11 @@ fn two_cells_are_measured_and_compared() {
     assert!(errors.is_empty(), "{errors:#?}");
 
     // The same folder again is refused, and gone on with when asked: one more round.
-    let out = home.go("tiny.toml --report-dir s");
+    let out = home.go("tiny.toml --report-dir s --threshold ttfa:p(95)<30s");
     assert!(out.status.code() == Some(2) && said(&out).contains("--resume s"), "{}", said(&out));
-    let out = home.go("tiny.toml --resume s --axis audio.codec=opus,mulaw");
+    let out = home.go("tiny.toml --resume s --threshold ttfa:p(95)<30s --axis audio.codec=opus,mulaw");
     assert!(out.status.code() == Some(2) && said(&out).contains("its cell 2 is pcm16"), "{}", said(&out));
-    let out = home.go("tiny.toml --resume s --repeat 2 --dry-run");
+    let out = home.go("tiny.toml --resume s --threshold ttfa:p(95)<30s --repeat 2 --dry-run");
     assert!(printed(&out).contains("2 cells × 2 rounds = 4 runs"), "{}", printed(&out));
     assert!(printed(&out).contains("2 are done; the others take"), "{}", printed(&out));
 }
