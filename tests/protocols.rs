@@ -22,6 +22,8 @@ struct Case {
     end: &'static str,
     /// More settings for both sides.
     more: &'static [&'static str],
+    /// More of the devices' scenario.
+    scenario: &'static str,
     /// It replies with speech.
     replies: bool,
     /// Its replies can be interrupted.
@@ -30,9 +32,17 @@ struct Case {
 
 /// With a reply that can be interrupted.
 const AGENT: Case =
-    Case { dialect: "", variant: None, end: "vad", more: &[], replies: true, interrupts: true };
+    Case { dialect: "", variant: None, end: "vad", more: &[], scenario: "", replies: true, interrupts: true };
 /// Without one.
 const STT: Case = Case { replies: false, interrupts: false, ..AGENT };
+
+/// What a URL is signed with; the region is not in the name of this machine.
+const AWS: &str = r#"
+[target.values]
+access_key_id = "AKID"
+secret_access_key = "secret"
+region = "us-east-1"
+"#;
 
 const CASES: &[Case] = &[
     Case { dialect: "openai-realtime", end: "signal", ..AGENT },
@@ -55,6 +65,11 @@ const CASES: &[Case] = &[
     Case { dialect: "xiaozhi", end: "signal", ..AGENT },
     Case { dialect: "xiaozhi", variant: Some("v3"), end: "signal", ..AGENT },
     Case { dialect: "xiaozhi", variant: Some("v2+realtime"), ..AGENT },
+    Case { dialect: "pipecat", ..AGENT },
+    Case { dialect: "pipecat", variant: Some("rtvi"), ..AGENT },
+    Case { dialect: "moshi", ..STT },
+    Case { dialect: "unmute", ..AGENT },
+    Case { dialect: "amazon-transcribe", scenario: AWS, ..STT },
 ];
 
 /// What the devices say: long enough to be meant as an interruption.
@@ -115,7 +130,7 @@ impl Case {
             command.args(["--set", &setting]);
         }
         // Without a scenario, `quickstart` would be played, with settings that not every dialect takes.
-        std::fs::write(dir.join("one.toml"), "name = \"one\"\n").unwrap();
+        std::fs::write(dir.join("one.toml"), format!("name = \"one\"\n{}", self.scenario)).unwrap();
         let output = command.arg("one.toml").stdin(Stdio::null()).output().unwrap();
         let (stdout, stderr) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -237,7 +252,7 @@ fn both_sides_of_every_dialect_understand_each_other() {
 #[test]
 fn runs_in_described_dialects_go_well() {
     std::thread::scope(|scope| {
-        for n in [1, 3] {
+        for n in [1, 3, 20] {
             scope.spawn(move || CASES[n].run_some());
         }
     });

@@ -16,7 +16,6 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 mod common;
 
-use common::rogue::{Rogue, Toy};
 use common::{Run, SMALL, VOXLOAD};
 
 /// The page at this address.
@@ -44,9 +43,8 @@ fn counters(page: &str) -> BTreeMap<String, f64> {
 
 #[test]
 fn prometheus_sees_a_run_as_it_grows() {
-    let server = Rogue::for_toys(Toy::serve);
-    let run = Run::new(SMALL).arg("--url").arg(server.url()).set("report.interval", "100ms");
-    let mut run = run
+    let mut run = Run::new(SMALL)
+        .set("report.interval", "100ms")
         .args("-d 6s --prometheus 127.0.0.1:0 --out otlp=traces.jsonl --threshold turns.failed:rate<1%")
         .start();
     let said = run.home().join("stderr");
@@ -99,7 +97,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(home: &std::path::Path, url: &str, env: &[(&str, &str)]) -> Self {
+    fn start(home: &std::path::Path, env: &[(&str, &str)]) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
@@ -110,7 +108,7 @@ impl Terminal {
         std::fs::write(home.join("scenario.toml"), toml).unwrap();
         // A session with this terminal; the process is the same.
         let mut command = Command::new("setsid");
-        command.args(["--ctty", VOXLOAD, "run", "scenario.toml", "--url", url]).current_dir(home);
+        command.args(["--ctty", VOXLOAD, "run", "scenario.toml"]).current_dir(home);
         command.args(["--set", "report.interval=100ms"]).env_remove("CI").env("TERM", "xterm");
         command.envs(env.iter().copied());
         command.stdin(theirs.try_clone().unwrap()).stderr(theirs.try_clone().unwrap());
@@ -172,9 +170,8 @@ const LEAVE: &str = "\u{1b}[?1049l";
 
 #[test]
 fn the_view_takes_the_terminal_and_gives_it_back() {
-    let server = Rogue::for_toys(Toy::serve);
     let home = tempfile::tempdir().unwrap();
-    let mut run = Terminal::start(home.path(), &server.url(), &[("NO_COLOR", "1")]);
+    let mut run = Terminal::start(home.path(), &[("NO_COLOR", "1")]);
     run.until("the view", |seen| seen.contains(ENTER) && seen.contains("VALID so far"));
     assert!(!run.is_cooked());
     assert!(!run.seen().contains("\u{1b}[38;5"), "no colours were asked for");
@@ -195,15 +192,14 @@ fn the_view_takes_the_terminal_and_gives_it_back() {
 
 #[test]
 fn signals_end_the_view_and_pipelines_get_lines() {
-    let server = Rogue::for_toys(Toy::serve);
     let home = tempfile::tempdir().unwrap();
-    let mut run = Terminal::start(home.path(), &server.url(), &[]);
+    let mut run = Terminal::start(home.path(), &[]);
     run.until("the view", |seen| seen.contains(ENTER) && seen.contains("VALID so far"));
     run.signal(Signal::TERM);
     assert_eq!(run.wait(), Some(130));
     assert!(run.is_cooked() && run.seen().contains(LEAVE));
     let home = tempfile::tempdir().unwrap();
-    let mut run = Terminal::start(home.path(), &server.url(), &[("CI", "true")]);
+    let mut run = Terminal::start(home.path(), &[("CI", "true")]);
     run.until("a line", |seen| seen.contains(" s  load · "));
     run.press("\u{3}");
     assert_eq!(run.wait(), Some(130));

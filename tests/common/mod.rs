@@ -433,7 +433,7 @@ fn add_up(result: &RunResult, turns: &[TurnRow], intervals: &[IntervalPoint]) {
     assert_eq!(t.planned, t.started + t.missed, "{t:?}");
     let ttfa = &result.metrics["ttfa"];
     // Where speech is recognised and nobody replies, nothing is measured of replies.
-    let recognised = ttfa.count == 0 && result.metrics["final_transcript"].count > 0;
+    let recognised = ttfa.count == 0 && result.metrics.get("final_transcript").is_some_and(|m| m.count > 0);
     if !recognised || t.failed + t.timed_out > 0 {
         assert_eq!(ttfa.infinite, t.failed + t.timed_out, "{t:?}");
         assert_eq!(ttfa.count, t.succeeded + t.interrupted + t.failed + t.timed_out, "{t:?}");

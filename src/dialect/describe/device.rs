@@ -264,7 +264,7 @@ impl DeviceDialect for Device {
                 let json = d.binary_json && matches!(bytes.first(), Some(b'{' | b'[' | b' ' | b'\n'));
                 match json.then(|| std::str::from_utf8(bytes)) {
                     Some(Ok(text)) => self.s.text(d, text, out),
-                    _ => self.s.binary(d, bytes, Kind::Binary, out),
+                    _ => self.s.binary(d, bytes, out),
                 }
             }
         }
@@ -397,8 +397,8 @@ impl State {
         }
     }
 
-    fn binary(&mut self, d: &Description, bytes: &Bytes, kind: Kind, out: &mut Vec<Meaning>) {
-        if !self.apply(d, &d.dispatch.all, kind, None, None, Some(bytes), out) {
+    fn binary(&mut self, d: &Description, bytes: &Bytes, out: &mut Vec<Meaning>) {
+        if !self.apply(d, &d.dispatch.bytes, Kind::Binary, None, None, Some(bytes), out) {
             self.unmatched(d, "", Some(bytes), out);
         }
     }

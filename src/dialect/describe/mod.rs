@@ -52,6 +52,10 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("gemini-live", include_str!("../builtin/gemini-live.toml")),
     ("twilio-media", include_str!("../builtin/twilio-media.toml")),
     ("vosk", include_str!("../builtin/vosk.toml")),
+    ("pipecat", include_str!("../builtin/pipecat.toml")),
+    ("moshi", include_str!("../builtin/moshi.toml")),
+    ("unmute", include_str!("../builtin/unmute.toml")),
+    ("amazon-transcribe", include_str!("../builtin/amazon-transcribe.toml")),
 ];
 
 /// The native `envelope`, described: for comparison with the one in Rust.
@@ -355,7 +359,11 @@ impl Description {
             format!(
                 "audio up: {}, {}",
                 formats(&can.formats),
-                if self.template.is_some() { "base64 in JSON" } else { "binary frames" }
+                match (self.envelope, &self.template) {
+                    (Some(envelope), _) => format!("in the envelope `{}`", envelope.name()),
+                    (None, Some(_)) => "base64 in JSON".to_owned(),
+                    (None, None) => "binary frames".to_owned(),
+                }
             ),
             format!("audio down: {}", formats(&can.down_formats)),
         ];

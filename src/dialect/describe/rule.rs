@@ -312,11 +312,15 @@ pub(super) struct Dispatch {
     by_value: HashMap<Box<str>, Box<[u16]>>,
     otherwise: Box<[u16]>,
     pub(super) all: Box<[u16]>,
+    /// Rules that hold for a frame of bytes, whichever: without JSON and without text, nothing but its kind is looked at.
+    pub(super) bytes: Box<[u16]>,
 }
 
 impl Dispatch {
     pub(super) fn new(rules: &[Rule]) -> Self {
         let all: Box<[u16]> = (0..rules.len() as u16).collect();
+        let view = View { kind: Kind::Binary, scan: None, text: None, captured: &[] };
+        let bytes = rules.iter().zip(0..).filter(|(r, _)| r.when.holds(&view)).map(|(_, n)| n).collect();
         let mut votes: HashMap<u16, usize> = HashMap::new();
         for rule in rules {
             let mut slots = Vec::new();
@@ -331,7 +335,7 @@ impl Dispatch {
         let best =
             votes.into_iter().max_by_key(|(slot, n)| (*n, std::cmp::Reverse(*slot))).map(|(slot, _)| slot);
         let Some(slot) = best else {
-            return Self { otherwise: all.clone(), all, ..Self::default() };
+            return Self { otherwise: all.clone(), all, bytes, ..Self::default() };
         };
         let keys: Vec<Option<Vec<&str>>> = rules.iter().map(|r| r.when.key(slot)).collect();
         let with = |value: Option<&str>| -> Box<[u16]> {
@@ -342,7 +346,7 @@ impl Dispatch {
         let values = keys.iter().flatten().flatten();
         let by_value = values.map(|v| (Box::from(*v), with(Some(v)))).collect();
         let otherwise = with(None);
-        Self { slot: Some(slot), by_value, otherwise, all }
+        Self { slot: Some(slot), by_value, otherwise, all, bytes }
     }
 
     /// The pointer of the value that tells messages apart.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{Choice, Described};
+use crate::dialect::codec::Envelope;
 use crate::dialect::{DeviceDialect, Dialect, Handshake, Meaning, SessionSetup};
 use crate::transport::Frame;
 
@@ -31,8 +32,15 @@ fn words(meanings: &[Meaning]) -> String {
     if said.is_empty() { "-".to_owned() } else { said.join(", ").trim_end().to_owned() }
 }
 
+/// A message as the dialect's envelope has it.
+fn enveloped(dialect: &str, json: &str, audio: Option<&[u8]>) -> Frame {
+    let name = if dialect == "amazon-transcribe" { "event-stream" } else { dialect };
+    let mut codec = Envelope::from_name(name).unwrap().codec(0);
+    codec.encode(&serde_json::from_str(json).unwrap(), audio).unwrap()
+}
+
 /// One device of a dialect that hears what real servers say: `>` begins a turn, `#` is a binary frame of so many bytes, `=` one with
-/// this text.
+/// this text; `@` is JSON in the dialect's envelope, `~` the same with audio of eight bytes.
 #[track_caller]
 fn hears(dialect: &str, vad: bool, said: &[(&str, &str)]) -> Box<dyn DeviceDialect> {
     let text = Described::built_in(dialect).unwrap();
@@ -50,6 +58,8 @@ fn hears(dialect: &str, vad: bool, said: &[(&str, &str)]) -> Box<dyn DeviceDiale
             }
             ("#", n) => Frame::Binary(vec![0; n.parse().unwrap()].into()),
             ("=", text) => Frame::Binary(text.as_bytes().to_vec().into()),
+            ("@", json) => enveloped(dialect, json, None),
+            ("~", json) => enveloped(dialect, json, Some(&[0; 8])),
             _ => Frame::text(*message),
         };
         device.read(&frame, &mut meanings);
@@ -322,4 +332,150 @@ fn tokens_are_found_where_each_protocol_has_them() {
     assert_eq!(shown("openai-realtime", "authorization", "Basic k"), None);
     assert_eq!(shown("gemini-live", "authorization", "Bearer k"), None);
     assert_eq!(shown("openai-realtime", "authorization", ""), None);
+}
+
+#[test]
+fn a_bot_of_pipecat_ends_its_replies_in_words_and_interrupts_where_nothing_is_to_be_interrupted() {
+    let rtvi = |kind: &str, data: &str| {
+        format!(r#"@{{"message":{{"label":"rtvi-ai","type":"{kind}","data":{data}}}}}"#)
+    };
+    let heard = |text: &str, last: bool| {
+        rtvi(
+            "user-transcription",
+            &format!(r#"{{"text":"{text}","user_id":"","timestamp":"","final":{last}}}"#),
+        )
+    };
+    let cut = r#"@{"interruption":{"id":5,"name":"InterruptionFrame#0"}}"#;
+    let audio = r#"~{"audio":{"id":9,"name":"OutputAudioRawFrame#0","sample_rate":24000,"num_channels":1}}"#;
+    let done = rtvi("bot-stopped-speaking", "{}");
+    hears(
+        "pipecat",
+        true,
+        &[
+            (">", ""),
+            (cut, "-"),
+            (&rtvi("user-started-speaking", "{}"), "-"),
+            (&heard("why", false), "partial why"),
+            (&rtvi("user-stopped-speaking", "{}"), "stopped"),
+            (&heard("why is", true), "final why is"),
+            (&rtvi("bot-llm-started", "{}"), "-"),
+            (&rtvi("bot-llm-text", r#"{"text":"Air"}"#), "token Air"),
+            (audio, "audio 8"),
+            (&rtvi("bot-started-speaking", "{}"), "-"),
+            (&rtvi("bot-tts-text", r#"{"text":"Air"}"#), "-"),
+            (cut, "interrupted"),
+            (&done, "-"),
+            (">", ""),
+            (audio, "audio 8"),
+            (&done, "done"),
+            (&rtvi("error", r#"{"error":"no credit","fatal":true}"#), "error : no credit"),
+            (
+                r#"@{"transcription":{"text":"of a bot without RTVI","user_id":"u"}}"#,
+                "final of a bot without RTVI",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn moshi_is_asked_for_one_marker_when_words_are_followed_by_a_pause() {
+    let step =
+        |p: f64| format!(r#"@{{"type":"Step","step_idx":4,"prs":[0.1,0.2,{p},0.3],"buffered_pcm":0}}"#);
+    let word = |text: &str| format!(r#"@{{"type":"Word","text":"{text}","start_time":0.4}}"#);
+    let marker = r#"@{"type":"Marker","id":1}"#;
+    let mut device = hears(
+        "moshi",
+        true,
+        &[
+            (r#"@{"type":"Ready"}"#, "ready"),
+            (&word(""), "-"),
+            (">", ""),
+            (&step(0.1), "-"),
+            (&word("why"), "partial why"),
+            (r#"@{"type":"EndWord","stop_time":0.6}"#, "-"),
+            (&step(0.59), "-"),
+            (&step(0.61), "stopped"),
+            (&step(0.9), "-"),
+            (&step(0.9), "-"),
+        ],
+    );
+    let (mut frames, mut meanings) = (Vec::new(), Vec::new());
+    device.replies(&mut frames);
+    assert_eq!(frames, [enveloped("moshi", r#"{"type":"Marker","id":1}"#, None)]);
+    for (message, means) in [(marker, "final"), (&*step(0.9), "-"), (marker, "-")] {
+        device.read(&enveloped("moshi", &message[1..], None), &mut meanings);
+        assert_eq!(words(&meanings), means, "{message}");
+        meanings.clear();
+    }
+    hears(
+        "moshi",
+        true,
+        &[(r#"@{"type":"Error","message":"no free channels"}"#, "error : no free channels")],
+    );
+}
+
+#[test]
+fn unmute_warns_without_failing_and_its_transcript_is_complete_when_the_reply_is_asked_for() {
+    let delta = |kind: &str, text: &str| {
+        format!(r#"{{"type":"{kind}","event_id":"e","delta":"{text}","start_time":1.0}}"#)
+    };
+    let heard = "conversation.item.input_audio_transcription.delta";
+    let created = r#"{"type":"response.created","event_id":"e","response":{"object":"realtime.response","status":"in_progress","voice":"v","chat_history":[]}}"#;
+    let done = r#"{"type":"response.audio.done","event_id":"e"}"#;
+    let error = |kind: &str| {
+        format!(r#"{{"type":"error","event_id":"e","error":{{"type":"{kind}","code":null,"message":"m"}}}}"#)
+    };
+    // The first page of a stream has no sound in it.
+    let head = r#"{"type":"response.audio.delta","event_id":"e","delta":""}"#;
+    hears(
+        "unmute",
+        true,
+        &[
+            (r#"{"type":"session.updated","event_id":"e","session":{"allow_recording":false}}"#, "ready"),
+            // A greeting.
+            (created, "-"),
+            (">", ""),
+            (&delta(heard, ""), "-"),
+            (&delta(heard, "why"), "partial why"),
+            (r#"{"type":"input_audio_buffer.speech_started","event_id":"e"}"#, "-"),
+            (r#"{"type":"input_audio_buffer.speech_stopped","event_id":"e"}"#, "stopped"),
+            (created, "final"),
+            (&error("warning"), "-"),
+            (&delta("unmute.response.text.delta.ready", "Air"), "token Air"),
+            (head, "-"),
+            (&delta("response.text.delta", "Air"), "-"),
+            (r#"{"type":"unmute.interrupted_by_vad","event_id":"e"}"#, "interrupted"),
+            (done, "-"),
+            (">", ""),
+            (&delta("unmute.response.text.delta.ready", "Yes"), "token Yes"),
+            (done, "done"),
+            (&error("fatal"), "error fatal: m"),
+        ],
+    );
+}
+
+#[test]
+fn results_of_amazon_are_partial_until_they_are_not_and_exceptions_have_names() {
+    let result = |text: &str, partial: bool| {
+        format!(
+            r#"@{{"headers":{{":message-type":"event",":event-type":"TranscriptEvent",":content-type":"application/json"}},"payload":{{"Transcript":{{"Results":[{{"ResultId":"r","StartTime":0.1,"EndTime":0.5,"IsPartial":{partial},"ChannelId":"ch_0","Alternatives":[{{"Transcript":"{text}","Items":[]}}]}}]}}}}}}"#
+        )
+    };
+    hears(
+        "amazon-transcribe",
+        true,
+        &[
+            (
+                r#"@{"headers":{":message-type":"event",":event-type":"TranscriptEvent",":content-type":"application/json"},"payload":{"Transcript":{"Results":[]}}}"#,
+                "-",
+            ),
+            (">", ""),
+            (&result("why", true), "partial why"),
+            (&result("Why is it?", false), "final Why is it?"),
+            (
+                r#"@{"headers":{":message-type":"exception",":exception-type":"LimitExceededException",":content-type":"application/json"},"payload":{"Message":"too many"}}"#,
+                "error LimitExceededException: too many",
+            ),
+        ],
+    );
 }
