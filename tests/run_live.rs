@@ -45,7 +45,7 @@ fn counters(page: &str) -> BTreeMap<String, f64> {
 fn prometheus_sees_a_run_as_it_grows() {
     let mut run = Run::new(SMALL)
         .set("report.interval", "100ms")
-        .args("-d 6s --prometheus 127.0.0.1:0 --out otlp=traces.jsonl --threshold turns.failed:rate<1%")
+        .args("-d 6s --prometheus 127.0.0.1:0 --out otlp=traces.jsonl --threshold turns.failed:count<1")
         .start();
     let said = run.home().join("stderr");
     run.until_said("/metrics");
@@ -64,7 +64,7 @@ fn prometheus_sees_a_run_as_it_grows() {
     });
     let page = scrape(&address);
     assert!(page.contains("voxload_valid 1\n") && page.contains("{phase=\"load\"} 1\n"), "{page}");
-    assert!(page.contains("voxload_threshold_passed{threshold=\"turns.failed:rate<1%\"} 1\n"), "{page}");
+    assert!(page.contains("voxload_threshold_passed{threshold=\"turns.failed:count<1\"} 1\n"), "{page}");
     let ran = run.wait().expect(0);
     let result = ran.result();
     assert!(result.turns.succeeded as f64 >= seen[answered] && seen["voxload_ttfa_seconds_count"] > 0.0);
