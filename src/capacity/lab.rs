@@ -99,6 +99,8 @@ pub struct Lab<'a> {
     /// From one utterance of a device to its next, as far as is known.
     cycle: Micros,
     trials: Vec<TrialResult>,
+    /// Time that the search leaves for what comes after it.
+    pub(super) kept: Micros,
     /// The latest result.
     last: Option<RunResult>,
     /// Why it ended early.
@@ -168,6 +170,7 @@ impl<'a> Lab<'a> {
             started: SystemTime::now(),
             cycle,
             trials: Vec::new(),
+            kept: Micros::ZERO,
             last: None,
             stopped: None,
             say,
@@ -277,9 +280,14 @@ impl<'a> Lab<'a> {
         Ok(command)
     }
 
+    /// The search leaves time for a storm of all devices within this time.
+    pub fn keep_time_for_storm(&mut self, within: Micros) {
+        self.kept = within + self.plan.probe + OVERHEAD;
+    }
+
     /// Whether a run of this length would end in time.
     pub(super) fn time_for(&self, length: Micros) -> bool {
-        self.plan.time.is_none_or(|t| self.elapsed() + length + OVERHEAD <= t)
+        self.plan.time.is_none_or(|t| self.elapsed() + length + OVERHEAD + self.kept <= t)
     }
 
     /// Makes a run in that folder and waits for its end; `early`: it may end once its answer leaves no doubt.

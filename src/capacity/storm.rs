@@ -24,6 +24,7 @@ impl Lab<'_> {
             return Ok(None);
         }
         let timing = Timing { ramp: within, warmup: Micros::ZERO, duration: within + self.plan.probe };
+        self.kept = Micros::ZERO;
         if !self.time_for(timing.duration) {
             (self.say)("no time left for the storm (--time)");
             return Ok(None);

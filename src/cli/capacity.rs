@@ -198,6 +198,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     };
     let mut search = Search::new(limits);
     let mut lab = Lab::new(plan, &mut say);
+    args.storm.into_iter().for_each(|within| lab.keep_time_for_storm(within));
     let searched = capacity::run(&mut search, &mut lab);
     if let Err(failure) = searched {
         // Nothing was learned: no folder of nothing.
