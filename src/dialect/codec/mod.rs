@@ -12,7 +12,7 @@
 //! | `unmute` | Kyutai's Unmute | the JSON, without the Ogg Opus bytes in `audio` or `delta` |
 //!
 //! Audio payloads are those of the rest of voxload: PCM of 16 bits, little endian, or an Opus message
-//! ([`packet`](crate::audio::codec::packet)).
+//! ([`packet`]).
 //!
 //! Everything here reads outside data: every length is checked against what is there before anything is allocated, nesting is
 //! limited, nothing panics.
