@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use serde::Serialize;
-
 use super::heard;
 use super::run::{Finished, Load};
 use crate::device::plan::Plan;
@@ -18,10 +16,9 @@ use crate::measure::{
 };
 use crate::report::StageTotals;
 use crate::report::result::{
-    Agreement, AudioInfo, BargeInCounts, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
-    Generator, IntervalPoint, LoadPhase, MetricResult, NetworkResult, PlaybackResult, RunResult,
-    SCHEMA_VERSION, ShardInfo, StageMean, Status, TargetInfo, ThreadResult, ThresholdVerdict, TurnCounts,
-    TurnRow, Validity, Verdict,
+    Agreement, AudioInfo, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
+    Generator, LoadPhase, MetricResult, PlaybackResult, RunResult,
+    SCHEMA_VERSION, ShardInfo, Status, TargetInfo, ThreadResult, ThresholdVerdict,     TurnRow, Validity, Verdict,
 };
 use crate::scenario::estimate::Wire;
 use crate::scenario::{Arrivals, Fleet, Scenario, ValidityLimits};
@@ -59,33 +56,6 @@ pub struct Context<'a> {
     pub shard: Option<ShardInfo>,
 }
 
-/// What the document says of a run's events, and of nothing else.
-#[derive(Debug, Serialize)]
-pub struct Measured {
-    /// Turns, counted.
-    pub turns: TurnCounts,
-    /// Connections, counted.
-    pub connections: ConnectionCounts,
-    /// Metrics by name.
-    pub metrics: BTreeMap<String, MetricResult>,
-    /// Failures by class.
-    pub failures: Vec<FailureGroup>,
-    /// Where the time of a turn goes.
-    pub stages: Vec<StageMean>,
-    /// Playback at each prebuffer.
-    pub playback: Vec<PlaybackResult>,
-    /// Interruptions.
-    pub barge_in: BargeInCounts,
-    /// Series over time.
-    pub intervals: Vec<IntervalPoint>,
-    /// A turn that took about the median.
-    pub typical_turn: Option<TurnRow>,
-    /// The slowest and the first failed turns.
-    pub worst_turns: Vec<TurnRow>,
-    /// Networks and faults.
-    pub network: Option<NetworkResult>,
-}
-
 /// What indices in events stand for.
 pub struct Names<'a> {
     /// The run's fixtures.
@@ -96,13 +66,13 @@ pub struct Names<'a> {
     pub source: &'a dyn Fn(u32) -> Option<IpAddr>,
 }
 
-/// The numbers of a run: of one process, or of several together.
-pub fn measured(totals: &Totals, stages: &StageTotals, names: &Names<'_>) -> Measured {
+/// What the document says of a run's events, of one process or of several together; the rest of it is empty.
+pub fn measured(totals: &Totals, stages: &StageTotals, names: &Names<'_>) -> RunResult {
     let row = |t: &TurnRecord| TurnRow {
         source_ip: (names.source)(t.device),
         ..turn_row(t, names.fixtures, names.groups)
     };
-    Measured {
+    RunResult {
         turns: totals.all.counts.turns(),
         connections: connections(totals),
         metrics: metrics(totals),
@@ -114,6 +84,7 @@ pub fn measured(totals: &Totals, stages: &StageTotals, names: &Names<'_>) -> Mea
         worst_turns: totals.worst().map(&row).collect(),
         typical_turn: totals.typical().map(&row),
         network: totals.network(names.groups),
+        ..RunResult::default()
     }
 }
 
@@ -149,23 +120,10 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
     let (generator, validity) = harness.judge(scenario, sources);
     let names: Vec<String> = fixtures.iter().map(|f| f.id.clone()).collect();
     let source = |device| sources.of(device);
-    let Measured {
-        turns,
-        connections,
-        metrics,
-        failures,
-        stages,
-        playback,
-        barge_in,
-        intervals,
-        worst_turns,
-        typical_turn,
-        network,
-    } = measured(totals, &run.stages, &Names { fixtures: &names, groups: groups.names(), source: &source });
+    let names = Names { fixtures: &names, groups: groups.names(), source: &source };
     let mut result = RunResult {
         schema_version: SCHEMA_VERSION,
         validity,
-        verdict: Verdict { status: Status::Pass, exit_code: 0, reasons: Vec::new() },
         notes: findings::findings(totals, run.listen),
         voxload_version: env!("CARGO_PKG_VERSION").to_owned(),
         name: scenario.name.clone(),
@@ -173,7 +131,6 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         started_at: crate::report::rfc3339(started),
         duration_us: run.duration.0,
         warmup_us: scenario.fleet.warmup.0,
-        thresholds: Vec::new(),
         gate: Some(run.gate.clone()),
         target: TargetInfo {
             url,
@@ -183,17 +140,7 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
             tls,
             insecure: scenario.target.insecure,
         },
-        turns,
-        connections,
-        metrics,
-        failures,
-        playback,
-        barge_in,
-        stages,
         generator,
-        intervals,
-        worst_turns,
-        typical_turn,
         phases: phases(&scenario.fleet, run.load.span, run.duration),
         fixtures,
         audio: audio(scenario, plan, tls),
@@ -201,11 +148,9 @@ pub fn result(context: Context<'_>, run: &Finished) -> RunResult {
         scenario: scenario.effective.clone(),
         command,
         agreement,
-        calibration: None,
-        network,
         shard,
-        processes: Vec::new(),
         dialect: heard::result(plan, &scenario.secrets()),
+        ..measured(totals, &run.stages, &names)
     };
     result.notes.extend(result.dialect.as_ref().map(heard::notes).into_iter().flatten());
     result.thresholds = judge_all(&scenario.thresholds, &result, Rule::of(&scenario.gate));

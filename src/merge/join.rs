@@ -9,12 +9,12 @@ use super::check::{Process, Shards};
 use super::combine;
 use super::record::End;
 use crate::drive::heard;
-use crate::drive::outcome::{self, Measured, Names};
+use crate::drive::outcome::{self, Names};
 use crate::drive::run::Sinks;
 use crate::gate::{Rule, judge_all};
 use crate::measure::findings::ListenDrops;
 use crate::measure::{Distribution, Interval, Metric, Totals, findings, probe, validity};
-use crate::report::result::{LinkRow, RunResult, SCHEMA_VERSION, Status, Verdict};
+use crate::report::result::{LinkRow, RunResult, SCHEMA_VERSION};
 use crate::report::{CsvRow as _, HlogWriter, IntervalsCsv, StageTotals, TurnsCsv, write_links};
 use crate::scenario::{Part, ReportPlan, ValidityLimits};
 use crate::time::Micros;
@@ -61,23 +61,7 @@ pub fn join(mut shards: Shards, dir: &Path, command: String) -> Result<Merged, S
 
     let from = sources(&shards);
     let source = |device| address(&from, device);
-    let Measured {
-        turns,
-        connections,
-        metrics,
-        failures,
-        stages,
-        playback,
-        barge_in,
-        intervals,
-        worst_turns,
-        typical_turn,
-        network,
-    } = outcome::measured(
-        &totals,
-        &stages,
-        &Names { fixtures: &fixtures, groups: &head.groups, source: &source },
-    );
+    let names = Names { fixtures: &fixtures, groups: &head.groups, source: &source };
     let generator = combine::generator(&shards, &totals, head.most);
     let evidence = validity::Evidence {
         totals: &totals,
@@ -91,7 +75,6 @@ pub fn join(mut shards: Shards, dir: &Path, command: String) -> Result<Merged, S
     let mut result = RunResult {
         schema_version: SCHEMA_VERSION,
         validity: combine::validity(together, &shards),
-        verdict: Verdict { status: Status::Pass, exit_code: 0, reasons: Vec::new() },
         notes: findings::findings(&totals, listen(&ends)),
         voxload_version: base.voxload_version,
         name: base.name,
@@ -99,19 +82,8 @@ pub fn join(mut shards: Shards, dir: &Path, command: String) -> Result<Merged, S
         started_at: crate::report::rfc3339(started),
         duration_us: shards.processes.iter().map(|p| p.result.duration_us).max().unwrap_or(0),
         warmup_us: base.warmup_us,
-        thresholds: Vec::new(),
         target: base.target,
-        turns,
-        connections,
-        metrics,
-        failures,
-        stages,
-        playback,
-        barge_in,
         generator,
-        intervals,
-        worst_turns,
-        typical_turn,
         phases: combine::phases(&shards),
         fixtures: base.fixtures,
         audio: base.audio,
@@ -120,11 +92,10 @@ pub fn join(mut shards: Shards, dir: &Path, command: String) -> Result<Merged, S
         command,
         agreement: base.agreement.filter(|_| alone),
         calibration: base.calibration.filter(|_| alone),
-        network,
-        shard: None,
         processes: combine::processes(&shards),
         gate: base.gate,
         dialect: combine::dialect(&shards),
+        ..outcome::measured(&totals, &stages, &names)
     };
     result.notes.extend(result.dialect.as_ref().map(heard::notes).into_iter().flatten());
     result.thresholds = judge_all(

@@ -12,7 +12,7 @@ use super::rule::{Cond, Dispatch, Is, Pointers, Rule};
 use super::scan::Trie;
 use super::template::{Message, Name, Var};
 use super::{
-    Choice, Close, Connect, Description, Hear, Interruption, KeepAlive, ServerPart, Signer, Step, Way, server,
+    Choice, Close, Connect, Description, Hear, Interruption, KeepAlive, ServerPart, Signer, Step, Way, sign,
 };
 use crate::audio::{AudioFormat, Codec};
 use crate::dialect::codec::Envelope;
@@ -207,7 +207,7 @@ pub(super) fn read(
         close_code,
     };
     let interrupts = interruption.as_ref().map(|i| &i.send[..]).unwrap_or_default();
-    let outgoing = server::Outgoing {
+    let outgoing = sign::Outgoing {
         open: &sends,
         turn_start: &turn_start,
         turn_end: &turn_end,
@@ -217,7 +217,7 @@ pub(super) fn read(
         close: &close.send,
         replies: &rules,
     };
-    let signs = server::signs(&outgoing, &mut heard.trie);
+    let signs = sign::signs(&outgoing, &mut heard.trie);
     Some(Description {
         capabilities,
         about: notes.text(&about, "about").map(|(t, _)| t).unwrap_or_default(),

@@ -30,6 +30,7 @@ mod read;
 mod rule;
 mod scan;
 mod server;
+mod sign;
 pub mod tally;
 mod template;
 
@@ -295,7 +296,7 @@ struct ServerPart {
     vad: Option<Cond>,
     hear: Hear,
     pointers: Pointers,
-    signs: Vec<server::Sign>,
+    signs: Vec<sign::Sign>,
 }
 
 /// What a file says, ready to be used.
