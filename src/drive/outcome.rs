@@ -16,9 +16,9 @@ use crate::measure::{
 };
 use crate::report::StageTotals;
 use crate::report::result::{
-    Agreement, AudioInfo, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo,
-    Generator, LoadPhase, MetricResult, PlaybackResult, RunResult,
-    SCHEMA_VERSION, ShardInfo, Status, TargetInfo, ThreadResult, ThresholdVerdict,     TurnRow, Validity, Verdict,
+    Agreement, AudioInfo, ConnectionCounts, FailureExample, FailureGroup, FixtureInfo, Generator, LoadPhase,
+    MetricResult, PlaybackResult, RunResult, SCHEMA_VERSION, ShardInfo, Status, TargetInfo, ThreadResult,
+    ThresholdVerdict, TurnRow, Validity, Verdict,
 };
 use crate::scenario::estimate::Wire;
 use crate::scenario::{Arrivals, Fleet, Scenario, ValidityLimits};
