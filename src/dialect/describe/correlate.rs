@@ -48,13 +48,13 @@ impl Turns {
 
     /// Whose reply the id of a message is of.
     pub(super) fn whose(&mut self, found: &Found<'_>, by_number: bool) -> Whose {
-        let Some(id) = found.to_value().as_ref().and_then(Scalar::of) else { return Whose::Unsaid };
         if by_number {
             return match found.as_f64() {
                 Some(n) if n >= 0.0 && n.fract() == 0.0 && n <= f64::from(u32::MAX) => Whose::Turn(n as u32),
                 _ => Whose::Unsaid,
             };
         }
+        let Some(id) = found.to_value().as_ref().and_then(Scalar::of) else { return Whose::Unsaid };
         if let Some((turn, _)) = self.turns.iter().rev().find(|(_, known)| known.as_ref() == Some(&id)) {
             return Whose::Turn(*turn);
         }

@@ -358,7 +358,8 @@ impl State {
             Ok(decoded) => decoded,
             Err(why) => return out.push(Meaning::Garbage(why)),
         };
-        let scan = d.pointers.trie.scan_value(&decoded.value);
+        let mut scan = Scan::default();
+        d.pointers.trie.scan_value(&decoded.value, &mut scan);
         let kind = if decoded.audio.is_some() { Kind::Payload } else { Kind::Text };
         let candidates = d.dispatch.candidates(&scan);
         if !self.apply(d, candidates, kind, Some(&scan), None, decoded.audio.as_ref(), out) {
@@ -378,26 +379,28 @@ impl State {
 
     fn text(&mut self, d: &Description, text: &str, out: &mut Vec<Meaning>) {
         let looks = text.trim_start().starts_with(['{', '[']);
-        let scan = if looks { Some(d.pointers.trie.scan(text)) } else { None };
-        let (scan, wrong) = match scan {
-            Some(Ok(scan)) => (Some(scan), None),
-            Some(Err(why)) => (None, Some(why)),
-            None => (None, None),
-        };
-        let candidates = match &scan {
-            Some(scan) => d.dispatch.candidates(scan),
-            None => &d.dispatch.all,
-        };
-        if self.apply(d, candidates, Kind::Text, scan.as_ref(), Some(text), None, out) {
+        let mut found = Scan::default();
+        let read = looks.then(|| d.pointers.trie.scan(text, &mut found));
+        let scan = matches!(read, Some(Ok(()))).then_some(&found);
+        let candidates = scan.map_or(&d.dispatch.all[..], |scan| d.dispatch.candidates(scan));
+        if self.apply(d, candidates, Kind::Text, scan, Some(text), None, out) {
             return;
         }
-        match wrong {
+        match read.and_then(Result::err) {
             Some(why) => out.push(Meaning::Garbage(format!("a text frame that is not JSON: {why}"))),
             None => self.unmatched(d, text, None, out),
         }
     }
 
     fn binary(&mut self, d: &Description, bytes: &Bytes, out: &mut Vec<Meaning>) {
+        // What comes most often is audio behind a header, and nothing else to it.
+        if let (Some(n), Ok(Some(payload))) = (d.dispatch.sound, d.down.header.unwrap(bytes)) {
+            if let Some(fired) = self.fired.get_mut(usize::from(n)) {
+                *fired += 1;
+            }
+            self.seen |= Is::Audio.bit();
+            return out.push(Meaning::Audio { turn: None, payload });
+        }
         if !self.apply(d, &d.dispatch.bytes, Kind::Binary, None, None, Some(bytes), out) {
             self.unmatched(d, "", Some(bytes), out);
         }
@@ -417,13 +420,13 @@ impl State {
 
     /// Tries rules on a frame. True when one has matched.
     #[allow(clippy::too_many_arguments, reason = "a frame in its parts")]
-    fn apply(
+    fn apply<'a>(
         &mut self,
         d: &Description,
         candidates: &[u16],
         kind: Kind,
-        scan: Option<&Scan<'_>>,
-        text: Option<&str>,
+        scan: Option<&Scan<'a>>,
+        text: Option<&'a str>,
         bytes: Option<&Bytes>,
         out: &mut Vec<Meaning>,
     ) -> bool {

@@ -218,6 +218,9 @@ pub(super) fn read(
         replies: &rules,
     };
     let signs = sign::signs(&outgoing, &mut heard.trie);
+    let awaited =
+        open.iter().filter_map(|step| if let Step::Expect(rule, _) = step { Some(*rule) } else { None });
+    let awaited: Vec<u16> = awaited.chain(close.expect.map(|(rule, _)| rule)).collect();
     Some(Description {
         capabilities,
         about: notes.text(&about, "about").map(|(t, _)| t).unwrap_or_default(),
@@ -234,7 +237,7 @@ pub(super) fn read(
         names: codec_names,
         turn_start,
         turn_end,
-        dispatch: Dispatch::new(&rules),
+        dispatch: Dispatch::new(&rules, &awaited),
         rules,
         pointers,
         values: values.clone(),

@@ -1,8 +1,8 @@
 //! What a description says about the server's messages: rules, and the conditions under which they hold.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::scan::{Found, Scan, Trie};
@@ -305,23 +305,45 @@ pub(super) struct Rule {
     pub(super) emit: Emit,
 }
 
+impl Rule {
+    /// Says that a frame of bytes is audio, and does nothing else.
+    fn is_plain_audio(&self) -> bool {
+        self.is == Is::Audio
+            && self.audio.is_none()
+            && self.capture.is_empty()
+            && self.reply.is_empty()
+            && self.only_after == 0
+            && self.stale.is_none()
+    }
+}
+
 /// Which rules to try on which frame: the value that tells the messages apart is looked up, not compared with each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dispatch {
     slot: Option<u16>,
-    by_value: HashMap<Box<str>, Box<[u16]>>,
+    by_value: FxHashMap<Box<str>, Box<[u16]>>,
     otherwise: Box<[u16]>,
     pub(super) all: Box<[u16]>,
     /// Rules that hold for a frame of bytes, whichever: without JSON and without text, nothing but its kind is looked at.
     pub(super) bytes: Box<[u16]>,
+    /// The one rule for bytes, where it says that they are audio and nothing else.
+    pub(super) sound: Option<u16>,
 }
 
 impl Dispatch {
-    pub(super) fn new(rules: &[Rule]) -> Self {
+    /// For these rules, of which those in `awaited` do more than they say: something waits for them.
+    pub(super) fn new(rules: &[Rule], awaited: &[u16]) -> Self {
         let all: Box<[u16]> = (0..rules.len() as u16).collect();
         let view = View { kind: Kind::Binary, scan: None, text: None, captured: &[] };
-        let bytes = rules.iter().zip(0..).filter(|(r, _)| r.when.holds(&view)).map(|(_, n)| n).collect();
-        let mut votes: HashMap<u16, usize> = HashMap::new();
+        let bytes: Box<[u16]> =
+            rules.iter().zip(0..).filter(|(r, _)| r.when.holds(&view)).map(|(_, n)| n).collect();
+        let sound = match &bytes[..] {
+            [n] if !awaited.contains(n) => {
+                rules.get(usize::from(*n)).filter(|r| r.is_plain_audio()).map(|_| *n)
+            }
+            _ => None,
+        };
+        let mut votes: FxHashMap<u16, usize> = FxHashMap::default();
         for rule in rules {
             let mut slots = Vec::new();
             rule.when.slots(&mut slots);
@@ -335,7 +357,7 @@ impl Dispatch {
         let best =
             votes.into_iter().max_by_key(|(slot, n)| (*n, std::cmp::Reverse(*slot))).map(|(slot, _)| slot);
         let Some(slot) = best else {
-            return Self { otherwise: all.clone(), all, bytes, ..Self::default() };
+            return Self { otherwise: all.clone(), all, bytes, sound, ..Self::default() };
         };
         let keys: Vec<Option<Vec<&str>>> = rules.iter().map(|r| r.when.key(slot)).collect();
         let with = |value: Option<&str>| -> Box<[u16]> {
@@ -346,7 +368,7 @@ impl Dispatch {
         let values = keys.iter().flatten().flatten();
         let by_value = values.map(|v| (Box::from(*v), with(Some(v)))).collect();
         let otherwise = with(None);
-        Self { slot: Some(slot), by_value, otherwise, all, bytes }
+        Self { slot: Some(slot), by_value, otherwise, all, bytes, sound }
     }
 
     /// The pointer of the value that tells messages apart.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
+use smallvec::SmallVec;
 
 /// A value that was asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,33 +65,23 @@ impl Found<'_> {
     }
 }
 
-/// What was found in a message.
+/// What was found in a message, in its order: few values, so that no memory is asked for.
 #[derive(Debug, Default)]
-pub(super) struct Scan<'a> {
-    /// By slot: the first value there.
-    first: Vec<Found<'a>>,
-    /// More values, where a pointer has a `*`.
-    more: Vec<(u16, Found<'a>)>,
-}
+pub(super) struct Scan<'a>(SmallVec<[(u16, Found<'a>); 8]>);
+
+const MISSING: &Found<'static> = &Found::Missing;
 
 impl<'a> Scan<'a> {
+    /// The first value at a slot.
     pub(super) fn at(&self, slot: u16) -> &Found<'a> {
-        const MISSING: &Found<'static> = &Found::Missing;
-        self.first.get(usize::from(slot)).unwrap_or(MISSING)
+        self.0.iter().find(|(s, _)| *s == slot).map_or(MISSING, |(_, found)| found)
     }
 
-    /// Every value at a slot.
+    /// Every value at a slot: more than one where a pointer has a `*`. [`Found::Missing`] when there is none.
     pub(super) fn all(&self, slot: u16) -> impl Iterator<Item = &Found<'a>> {
-        let more = self.more.iter().filter(move |(s, _)| *s == slot).map(|(_, f)| f);
-        std::iter::once(self.at(slot)).chain(more)
-    }
-
-    fn put(&mut self, slot: u16, found: Found<'a>) {
-        match self.first.get_mut(usize::from(slot)) {
-            Some(first @ Found::Missing) => *first = found,
-            Some(_) => self.more.push((slot, found)),
-            None => {}
-        }
+        let mut rest = self.0.iter();
+        let first = rest.find(|(s, _)| *s == slot).map_or(MISSING, |(_, found)| found);
+        std::iter::once(first).chain(rest.filter(move |(s, _)| *s == slot).map(|(_, found)| found))
     }
 }
 
@@ -148,24 +139,26 @@ impl Trie {
     }
 
     /// Reads a message. Errors say why it is not JSON.
-    pub(super) fn scan<'a>(&self, json: &'a str) -> Result<Scan<'a>, String> {
-        let mut scan = Scan { first: vec![Found::Missing; self.pointers.len()], more: Vec::new() };
+    pub(super) fn scan<'a>(&self, json: &'a str, scan: &mut Scan<'a>) -> Result<(), String> {
         let mut d = serde_json::Deserializer::from_str(json);
-        Seed { trie: self, at: 0, scan: &mut scan }.deserialize(&mut d).map_err(|e| e.to_string())?;
-        d.end().map_err(|e| e.to_string())?;
-        Ok(scan)
+        Seed { trie: self, at: 0, scan }.deserialize(&mut d).map_err(|e| e.to_string())?;
+        d.end().map_err(|e| e.to_string())
     }
 
     /// Reads a message that a codec has made.
-    pub(super) fn scan_value<'a>(&self, value: &'a Value) -> Scan<'a> {
-        let mut scan = Scan { first: vec![Found::Missing; self.pointers.len()], more: Vec::new() };
+    pub(super) fn scan_value<'a>(&self, value: &'a Value, scan: &mut Scan<'a>) {
         // A value is never wrong.
-        let _ = Seed { trie: self, at: 0, scan: &mut scan }.deserialize(value);
-        scan
+        let _ = Seed { trie: self, at: 0, scan }.deserialize(value);
     }
 
     fn child(&self, at: usize, key: &str) -> Option<usize> {
-        let same = |name: &str| if self.lenient { alike(name, key) } else { name == key };
+        if !self.lenient {
+            // Most names differ in length or at their beginning, which needs no call.
+            let first = key.as_bytes().first();
+            let same = |n: &str| n.len() == key.len() && n.as_bytes().first() == first && n == key;
+            return self.branches[at].children.iter().find(|(name, _)| same(name)).map(|(_, b)| *b);
+        }
+        let same = |name: &str| alike(name, key);
         self.branches[at].children.iter().find(|(name, _)| same(name)).map(|(_, b)| *b)
     }
 }
@@ -186,7 +179,7 @@ struct Seed<'t, 's, 'de> {
 impl<'de> Seed<'_, '_, 'de> {
     fn put(self, found: Found<'de>) {
         if let Some(slot) = self.trie.branches[self.at].slot {
-            self.scan.put(slot, found);
+            self.scan.0.push((slot, found));
         }
     }
 }
@@ -314,25 +307,29 @@ mod tests {
         trie
     }
 
+    fn read<'a>(trie: &Trie, json: &'a str) -> Result<Scan<'a>, String> {
+        let mut scan = Scan::default();
+        trie.scan(json, &mut scan).map(|()| scan)
+    }
+
     #[test]
     fn what_is_asked_for_is_found_with_its_type() {
         let t = trie(&["/a", "/b/c", "/b/*/d", "/e/1", "/f", "/none", "/b"]);
-        let s = t
-            .scan(r#"{"x":[{"a":1}],"a":"\u00e9","b":[{"d":1},{"d":"two"},{}],"e":[1,2],"f":null}"#)
+        let s = read(&t, r#"{"x":[{"a":1}],"a":"\u00e9","b":[{"d":1},{"d":"two"},{}],"e":[1,2],"f":null}"#)
             .unwrap();
         assert_eq!(s.at(0).as_str(), Some("é"));
         assert_eq!(s.at(1), &Found::Missing);
         assert_eq!(s.all(2).map(|f| f.to_value().unwrap().to_string()).collect::<Vec<_>>(), ["1", "\"two\""]);
         assert_eq!(s.at(3).as_f64(), Some(2.0));
         assert!(!s.at(4).exists() && !s.at(5).exists() && s.at(6).nonempty());
-        assert!(t.scan("{\"a\":1} x").is_err() && t.scan("{\"a\":").is_err());
+        assert!(read(&t, "{\"a\":1} x").is_err() && read(&t, "{\"a\":").is_err());
     }
 
     #[test]
     fn spellings() {
         let mut t = Trie::new(true);
         let slot = t.slot("/realtimeInput/audio/mimeType");
-        let s = t.scan(r#"{"realtime_input":{"audio":{"mime_type":"x"}}}"#).unwrap();
+        let s = read(&t, r#"{"realtime_input":{"audio":{"mime_type":"x"}}}"#).unwrap();
         assert_eq!(s.at(slot).as_str(), Some("x"));
     }
 
@@ -342,9 +339,9 @@ mod tests {
         fn as_a_tree_would_say(text in "[\\[\\]{}:,\"ab01 ]{0,40}") {
             let t = trie(&["/a", "/b/a", "/a/0"]);
             match serde_json::from_str::<Value>(&text) {
-                Err(_) => prop_assert!(t.scan(&text).is_err()),
+                Err(_) => prop_assert!(read(&t, &text).is_err()),
                 Ok(tree) => {
-                    let scan = t.scan(&text).unwrap();
+                    let scan = read(&t, &text).unwrap();
                     for slot in 0..3 {
                         let there = tree.pointer(t.pointer(slot));
                         prop_assert_eq!(there.is_some_and(|v| !v.is_null()), scan.at(slot).exists(), "{}", text);

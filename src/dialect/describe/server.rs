@@ -153,17 +153,18 @@ impl Server {
     fn json(&mut self, text: &str, out: &mut Vec<Request>) {
         let d = Arc::clone(&self.d);
         let part = &d.description.server;
-        match part.pointers.trie.scan(text) {
-            Ok(scan) => self.scanned(&scan, Some(text), None, out),
+        let mut scan = Scan::default();
+        match part.pointers.trie.scan(text, &mut scan) {
+            Ok(()) => self.scanned(&scan, Some(text), None, out),
             Err(why) => out.push(Request::Garbage(format!("not the expected JSON: {why}"))),
         }
     }
 
     /// A message; `payload`: the audio that came with it in an envelope.
-    fn scanned(
+    fn scanned<'a>(
         &mut self,
-        scan: &Scan<'_>,
-        text: Option<&str>,
+        scan: &Scan<'a>,
+        text: Option<&'a str>,
         payload: Option<Bytes>,
         out: &mut Vec<Request>,
     ) {
@@ -325,7 +326,8 @@ impl Server {
             Frame::Ping(_) | Frame::Pong(_) => out.push(Request::Ignored),
             _ if self.codec.is_some() => match self.codec.as_mut().map(|c| c.decode(frame)) {
                 Some(Ok(decoded)) => {
-                    let scan = described.server.pointers.trie.scan_value(&decoded.value);
+                    let mut scan = Scan::default();
+                    described.server.pointers.trie.scan_value(&decoded.value, &mut scan);
                     self.scanned(&scan, None, decoded.audio, out);
                 }
                 Some(Err(why)) => out.push(Request::Garbage(why)),

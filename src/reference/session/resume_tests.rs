@@ -455,14 +455,14 @@ fn no_more_are_kept_than_there_is_room_for() {
 
 /// An hour of devices that come, speak, lose their connections, and come back, or do not.
 #[test]
-fn nothing_is_left_over_after_an_hour() {
+fn nothing_is_left_over_after_a_quarter_of_an_hour() {
     for (seed, how) in [(1, ResumeReply::Continue), (2, ResumeReply::Replay), (3, ResumeReply::Drop)] {
         let slots = ReferencePlan { stt_slots: 2, llm_slots: 2, tts_slots: 2, max_parked: 12, ..with(how) };
         let (world, rows) = world(slots);
-        let mut r = Seed(seed).stream("hour", 0);
+        let mut r = Seed(seed).stream("quarter", 0);
         let mut devices: Vec<Option<Rig>> = (0..20).map(|_| None).collect();
         let (mut lost, mut logged) = (Vec::<String>::new(), 0);
-        for second in 0..3_600 {
+        for second in 0..900 {
             let now = MS(second * 1_000);
             world.sessions.on_time(now, Waker::noop(), &world.truth);
             for device in &mut devices {
@@ -491,7 +491,7 @@ fn nothing_is_left_over_after_an_hour() {
         for mut rig in devices.into_iter().flatten() {
             rig.lose();
         }
-        world.sessions.give_up_all(MS(3_600_000), &world.truth);
+        world.sessions.give_up_all(MS(900_000), &world.truth);
         logged += rows.try_iter().count();
         assert_eq!(world.sessions.held(), (0, 0), "{how:?}");
         assert_eq!(world.sessions.deadline(), Micros::NEVER);
@@ -499,20 +499,20 @@ fn nothing_is_left_over_after_an_hour() {
         assert_eq!(logged as u64, stats(&world.stats.turns), "each turn is logged once");
         assert_eq!(world.stats.parked.load(Ordering::Relaxed), 0);
         assert!(
-            stats(&world.stats.resumed) > 300 && stats(&world.stats.abandoned) > 300,
+            stats(&world.stats.resumed) > 75 && stats(&world.stats.abandoned) > 75,
             "{:?}",
             world.stats
         );
         // Every slot is free: as many as there are get theirs at once.
-        let mut probes: Vec<_> = (0..2).map(|_| Rig::later(&world, MS(3_600_000))).collect();
+        let mut probes: Vec<_> = (0..2).map(|_| Rig::later(&world, MS(900_000))).collect();
         for rig in &mut probes {
             rig.text(&json!({"type": "session_start", "audio": {"up": PCM, "down": PCM}}));
             rig.send(&pcm(MS(200), 0.3));
             rig.text(&json!({"type": "audio_end", "turn": 0}));
         }
         for rig in &mut probes {
-            rig.until(MS(3_600_100));
-            assert_eq!(rig.at("transcript_final"), Some(MS(3_600_100)));
+            rig.until(MS(900_100));
+            assert_eq!(rig.at("transcript_final"), Some(MS(900_100)));
         }
     }
 }
