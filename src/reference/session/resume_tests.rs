@@ -498,11 +498,7 @@ fn nothing_is_left_over_after_a_quarter_of_an_hour() {
         let stats = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         assert_eq!(logged as u64, stats(&world.stats.turns), "each turn is logged once");
         assert_eq!(world.stats.parked.load(Ordering::Relaxed), 0);
-        assert!(
-            stats(&world.stats.resumed) > 75 && stats(&world.stats.abandoned) > 75,
-            "{:?}",
-            world.stats
-        );
+        assert!(stats(&world.stats.resumed) > 75 && stats(&world.stats.abandoned) > 75, "{:?}", world.stats);
         // Every slot is free: as many as there are get theirs at once.
         let mut probes: Vec<_> = (0..2).map(|_| Rig::later(&world, MS(900_000))).collect();
         for rig in &mut probes {
