@@ -20,7 +20,8 @@ impl Lab<'_> {
         within: Micros,
     ) -> Result<Option<StormResult>, Failure> {
         let Some(answer) = answer.filter(|_| self.unit == LoadUnit::Devices) else { return Ok(None) };
-        if self.stopped.is_some() || self.plan.stop.asked() {
+        // A search that ran out of time has left some for this.
+        if !matches!(self.stopped, None | Some(Stopped::Time)) || self.plan.stop.asked() {
             return Ok(None);
         }
         let timing = Timing { ramp: within, warmup: Micros::ZERO, duration: within + self.plan.probe };

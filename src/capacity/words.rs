@@ -488,7 +488,7 @@ fn costs(r: &CapacityReport, near: &TrialResult) -> Section {
     });
     if r.unit == LoadUnit::Devices && r.storm.is_none() {
         notes.push(
-            "whether the server lets all of them in at once was not tried; --storm 1s tries it".to_owned(),
+            "whether the server lets all of them in at once was not tried; --storm 1s tries it, in the time there is (--time)".to_owned(),
         );
     }
     Section {
