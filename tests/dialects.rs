@@ -6,7 +6,7 @@ use std::process::Command;
 
 mod common;
 
-use common::{Run, SMALL, VOXLOAD, each};
+use common::{Run, SMALL, Served, VOXLOAD, each};
 
 /// Turns come with everything that is measured, interruptions stop, and no message is left unmatched.
 #[test]
@@ -91,7 +91,7 @@ fn the_tutorial_shows_the_file_of_the_example() {
 #[test]
 fn a_dialect_is_learned_and_runs_unedited() {
     let dir = tempfile::tempdir().unwrap();
-    let server = common::served("envelope", &[]);
+    let server = Served::start(&["--dialect", "envelope"]);
     let file = dir.path().join("learned.toml");
     let learned = file.to_str().unwrap();
     let hello = r#"{"type":"session_start","audio":{"up":{"codec":"pcm16","sample_rate":16000},"down":{"codec":"pcm16","sample_rate":16000},"encoding":"binary"}}"#;
