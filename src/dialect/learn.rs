@@ -19,7 +19,7 @@ mod write;
 
 pub use self::guess::{Guess, guesses};
 pub use self::kinds::{Example, Kind, kinds};
-pub use self::write::{Message, appended, description, example};
+pub use self::write::{Message, appended, description, names};
 
 /// A frame of the server, and when it came.
 #[derive(Clone, Debug)]

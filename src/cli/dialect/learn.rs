@@ -24,8 +24,6 @@ use super::text_of;
 
 /// Frames that are remembered.
 const MEMORY: usize = 5_000;
-/// Characters of an example in the table.
-const EXAMPLE: usize = 50;
 
 /// What is played, unless `--set` says otherwise: a short utterance, so that there is little to read.
 const SCENARIO: &str =
@@ -219,8 +217,9 @@ impl Learn {
             }
             _ => learn::description(&known, &kinds, &guesses, &hide),
         };
-        text.push_str(&self.told(&notebook, &kinds, &guesses, &hide));
-        super::super::print(&text)?;
+        let names = learn::names(if self.dialect.is_some() { &start } else { "" }, &kinds);
+        text.push_str(&self.told(&notebook, &names, &kinds, &guesses));
+        super::super::print(&hide(&text))?;
         // What was guessed may not fit together; then the reader is told, and has the file.
         let wrong = Described::load(&self.out.display().to_string(), &file, Choice::default()).err();
         write(&self.out, &file)?;
@@ -291,30 +290,23 @@ impl Learn {
     }
 
     /// What came, and what it is taken for.
-    fn told(
-        &self,
-        notebook: &Notebook,
-        kinds: &[Kind],
-        guesses: &[Guess],
-        hide: &dyn Fn(&str) -> String,
-    ) -> String {
+    fn told(&self, notebook: &Notebook, names: &[String], kinds: &[Kind], guesses: &[Guess]) -> String {
         if notebook.frames == 0 {
             return self.silence();
         }
         if kinds.is_empty() {
             return "every frame was matched by a rule\n".to_owned();
         }
-        let rows = kinds.iter().zip(guesses).map(|(kind, guess)| {
-            let example: String = learn::example(kind, hide).chars().take(EXAMPLE).collect();
-            let why = if guess.why.is_empty() { "–".to_owned() } else { hide(&guess.why) };
-            vec![example, counted(kind.at.len() as u64, "time"), guess.is.to_owned(), why]
+        let rows = names.iter().zip(kinds).zip(guesses).map(|((name, kind), guess)| {
+            let why = if guess.why.is_empty() { "–" } else { &guess.why };
+            vec![name.clone(), counted(kind.at.len() as u64, "time"), guess.is.to_owned(), why.to_owned()]
         });
         let section = Section {
             title: match self.dialect {
                 Some(_) => "What no rule matched, and what it is taken for",
                 None => "What the server said, and what it is taken for",
             },
-            headings: vec!["for example", "came", "taken for", "because"],
+            headings: vec!["event", "came", "taken for", "because"],
             rows: rows.collect(),
             notes: remarks(guesses, self.dialect.is_some()),
         };

@@ -163,8 +163,8 @@ pub fn appended(start: &str, kinds: &[Kind], guesses: &[Guess], hide: &dyn Fn(&s
     file
 }
 
-/// Names for events, each once.
-fn names(file: &str, kinds: &[Kind]) -> Vec<String> {
+/// Names for events, each once, and none that the file has already.
+pub fn names(file: &str, kinds: &[Kind]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for kind in kinds {
         let mut words: Vec<String> = kind
@@ -256,7 +256,7 @@ fn condition(kind: &Kind, markers: &[&str]) -> String {
 }
 
 /// An example on one line.
-pub fn example(kind: &Kind, hide: &dyn Fn(&str) -> String) -> String {
+fn example(kind: &Kind, hide: &dyn Fn(&str) -> String) -> String {
     let text = match &kind.example {
         Example::Json(value) => value.to_string(),
         Example::Text(text) => text.clone(),
