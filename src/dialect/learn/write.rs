@@ -131,11 +131,11 @@ pub fn description(
     }
     for (name, messages) in [("start", &known.start), ("end", &known.end)] {
         let each: Vec<_> = messages.iter().map(Message::as_toml).collect();
-        match &each[..] {
-            [] => {}
-            [one] => file.push_str(&format!("{name} = {one}\n")),
-            several => file.push_str(&format!("{name} = [{}]\n", several.join(", "))),
-        }
+        let _ = match &each[..] {
+            [] => Ok(()),
+            [one] => writeln!(file, "{name} = {one}"),
+            several => writeln!(file, "{name} = [{}]", several.join(", ")),
+        };
     }
     if quiet {
         file.push_str(
