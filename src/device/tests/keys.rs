@@ -259,7 +259,7 @@ fn what_is_captured_is_said_again() {
         [event.ping]\nis = \"ignore\"\nwhen = { \"/ping\" = { exists = true } }\ncapture = { nonce = \"/ping\" }\n\
         reply = { pong = \"{nonce}\" }\n\
         [event.sound]\nis = \"audio\"\nwhen = { frame = \"binary\" }\n";
-    let mut w = world(&tables, EndOfTurn::Signal, |_| {});
+    let mut w = world(tables, EndOfTurn::Signal, |_| {});
     w.says(800, text(r#"{"ready":true,"id":"s-1","n":7}"#)).says(900, text(r#"{"ping":-5}"#)).until(1_600);
     assert_eq!(w.text_sent("hello"), [1]);
     assert_eq!(w.text_sent(r#"{"talk":"s-1","n":7}"#), [800], "not before the server is ready");
