@@ -66,6 +66,20 @@ pub struct AudioFormat {
     pub sample_rate: u32,
 }
 
+impl AudioFormat {
+    /// How a format is written.
+    pub const WRITTEN: &str =
+        "a codec (`opus`, `pcm16`, `mulaw`) and samples per second, 8000 to 48000: `opus/24000`";
+
+    /// Reads what is [written](Self::WRITTEN) so.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (codec, rate) = text.split_once('/')?;
+        let codec = Codec::from_name(codec.trim())?;
+        let sample_rate = rate.trim().parse().ok().filter(|r| (8_000..=48_000).contains(r))?;
+        Some(Self { codec, sample_rate })
+    }
+}
+
 /// Everything that decides how a fixture is encoded: the key under which encoded audio is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CodecSettings {

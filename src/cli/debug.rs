@@ -143,8 +143,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// Plays the scenario's first device and prints every frame.
-pub(super) fn play(scenario: &Scenario) -> Result<Played, Failure> {
+/// Plays the scenario's first device and prints every frame; `before` sees each moment before it is printed.
+pub(super) fn play(
+    scenario: &Scenario,
+    mut before: impl FnMut(&mut Moment) + 'static,
+) -> Result<Played, Failure> {
     let speech = prepare::speech(scenario)?;
     let show =
         Show { mask: Mask::new(&scenario.secrets().of(DEVICE)), style: Style::for_stdout(), raw: false };
@@ -156,7 +159,10 @@ pub(super) fn play(scenario: &Scenario) -> Result<Played, Failure> {
         .map_err(|e| Failure::usage(format!("cannot start: {e}")))?;
     LocalSet::new().block_on(&runtime, async {
         let endpoint = Arc::new(prepare::endpoint(scenario, None).await?);
-        let tell = move |moment: Moment| output.tell(&moment);
+        let tell = move |mut moment: Moment| {
+            before(&mut moment);
+            output.tell(&moment)
+        };
         debug::play(DEVICE, speech.plan, endpoint, Clock::start(), false, tell)
             .await
             .map_err(|e| Failure::usage(format!("cannot start: {e}")))

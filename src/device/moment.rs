@@ -35,6 +35,8 @@ pub struct Seen {
     pub frame: Option<Frame>,
     /// True when the device wrote it.
     pub ours: bool,
+    /// What it says, where its bytes do not show it.
+    pub content: Option<String>,
     /// What it means, by the names of the [`Meaning`](crate::dialect::Meaning)s; empty for ours.
     pub meanings: Vec<&'static str>,
     /// What its content does not say; may be empty.

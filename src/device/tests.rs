@@ -16,6 +16,8 @@ use crate::scenario::{
 };
 use crate::seed::Seed;
 
+mod keys;
+
 pub(crate) const FORMAT: AudioFormat = AudioFormat { codec: Codec::Pcm16, sample_rate: 16_000 };
 
 pub(crate) fn ms(n: i64) -> Micros {

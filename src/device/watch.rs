@@ -17,7 +17,7 @@ use super::plan::Plan;
 use super::{Device, Outgoing, Piece, Voice};
 use crate::audio::codec::{self, Decoder};
 use crate::audio::rms_dbfs;
-use crate::dialect::{DeviceDialect, Meaning};
+use crate::dialect::{DeviceDialect, KNOWN, Meaning};
 use crate::event::{Event, FailureClass, Outcome, TurnRecord};
 use crate::report::text::{chosen, counted};
 use crate::time::Micros;
@@ -136,7 +136,8 @@ impl Watch {
         let audio = sent.piece.map(|piece| self.spoken(sent.planned, piece));
         let turn = audio.as_ref().and_then(|_| self.open.last()).map(|o| o.turn);
         let (planned, frame) = (Some(sent.planned), Some(sent.frame.clone()));
-        self.tell(at, turn, Seen { planned, frame, ours: true, audio, ..Seen::default() });
+        let content = self.dialect.content(&sent.frame);
+        self.tell(at, turn, Seen { planned, frame, ours: true, audio, content, ..Seen::default() });
     }
 
     /// A frame arrived. What it means is told when the device has [settled](Self::settled).
@@ -252,14 +253,16 @@ impl Watch {
         let turn = turn.or_else(|| open.map(|o| o.turn));
         let names: Vec<_> = meanings.iter().map(name_of).collect();
         let told: Vec<_> = names.iter().copied().filter(|n| *n != "ignored").collect();
-        // Where a description decides what a frame means, that is what one wants to see.
-        let by_description = self.plan.dialect.described().is_some() && audio.is_none();
-        let note = match &told[..] {
+        // Where a description decides what a frame means, that is what one wants to see, beside the audio.
+        let besides: Vec<_> = told.iter().copied().filter(|n| audio.is_none() || *n != "audio").collect();
+        let note = match &besides[..] {
+            [] if audio.is_some() => None,
             [] | ["garbage" | "unmatched" | "pong"] => meanings.into_iter().find_map(note_on),
-            _ if by_description => Some(told.join(", ")),
+            _ if self.plan.dialect.described().is_some() => Some(besides.join(", ")),
             _ => meanings.into_iter().find_map(note_on),
         };
         let seen = Seen {
+            content: self.dialect.content(&frame),
             frame: Some(frame),
             meanings: names,
             note: note.unwrap_or_default(),
@@ -492,7 +495,8 @@ fn note_on(meaning: Meaning) -> Option<String> {
     match meaning {
         Meaning::Garbage(why) => Some(format!("not understood: {why}")),
         Meaning::Unmatched => Some("no rule of the dialect matches it".to_owned()),
-        Meaning::Ignored(what) => Some(format!("no consequence: {what}")),
+        Meaning::Ignored(KNOWN) => Some(KNOWN.to_owned()),
+        Meaning::Ignored(what) => Some(format!("{KNOWN}: {what}")),
         Meaning::Pong => Some("answers our keep-alive".to_owned()),
         _ => None,
     }

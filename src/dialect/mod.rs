@@ -19,6 +19,7 @@ pub mod codec;
 pub mod connect;
 pub mod describe;
 pub mod envelope;
+pub mod learn;
 pub mod plain;
 
 use self::describe::{Choice, Described};
@@ -192,6 +193,9 @@ impl Default for Given {
     }
 }
 
+/// Said of what is [understood](Meaning::Ignored) and is nothing else.
+pub const KNOWN: &str = "no consequence";
+
 /// What a frame from the server means to a device. `turn` is the id that the message carried, if it carried one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the variant's text and the field's name say it")]
@@ -282,6 +286,12 @@ pub trait DeviceDialect: Send {
 
     /// How long the answer to that is waited for; `None`: there is none, or it has come.
     fn parting(&self) -> Option<Micros> {
+        None
+    }
+
+    /// What a frame says, where its bytes do not show it: JSON out of an envelope, or in a binary frame. For people; audio
+    /// is not in it.
+    fn content(&self, _frame: &Frame) -> Option<String> {
         None
     }
 

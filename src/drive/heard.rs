@@ -46,13 +46,27 @@ pub fn notes(d: &DialectResult) -> Vec<Note> {
         .map(|r| format!("`{}` ({})", r.name, r.meaning))
         .collect();
     if !never.is_empty() && d.connections > 0 {
+        let all = never.join(", ");
+        let connections = counted(d.connections, "connection");
+        let heard: Vec<String> =
+            d.rules.iter().filter(|r| r.fired > 0).map(|r| format!("`{}`", r.name)).collect();
+        // Of a server that says nothing, what is said to it is more likely wrong than what is expected of it.
+        let answered =
+            d.rules.iter().any(|r| r.fired > 0 && !["ready", "pong", "ignore"].contains(&r.meaning.as_str()));
+        let why = if answered || d.unmatched > 0 {
+            "Either the server never said it, or `when` does not fit what it says".to_owned()
+        } else {
+            let but = if heard.is_empty() { String::new() } else { format!(" but {}", heard.join(", ")) };
+            format!(
+                "The server said nothing{but}: look at what is said to it (`[[open]]`, `start` and `end` under `[turn]`, the format \
+                 under `[audio.up]`)"
+            )
+        };
         notes.push(note(
             "dialect_rules",
             format!(
-                "of the dialect's rules, these never fired on {}: {}. Either the server never said it, or `when` does not fit what it \
-                 says: `voxload debug` shows every frame with what it means",
-                counted(d.connections, "connection"),
-                never.join(", ")
+                "of the dialect's rules, these never fired on {connections}: {all}. {why}: `voxload debug` shows every frame with what \
+                 it means"
             ),
         ));
     }
@@ -98,6 +112,12 @@ mod tests {
             "{text:?}"
         );
         assert!(text[1].contains("12 messages, for example {\"type\":\"odd\"}"), "{text:?}");
+        let silent = vec![rule("sound", "audio", 0), rule("welcome", "ready", 3)];
+        let silent = notes(&DialectResult { rules: silent, unmatched: 0, ..d.clone() });
+        assert!(
+            silent[0].text.contains("The server said nothing but `welcome`: look at what is said to it"),
+            "{silent:?}"
+        );
         assert!(
             notes(&DialectResult { rules: vec![rule("sound", "audio", 1)], unmatched: 0, ..d }).is_empty()
         );

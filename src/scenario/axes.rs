@@ -129,7 +129,7 @@ fn axis(reader: &mut Reader<'_>, path: &str, node: &Spanned<DeValue<'_>>) -> Res
             "it says how to sweep, and not what is measured".to_owned(),
         )));
     }
-    if matches!(kind, Kind::Secret | Kind::Headers) {
+    if matches!(kind, Kind::Secret | Kind::Headers | Kind::Values) {
         return Err(Some((
             format!("`{path}` cannot be an axis"),
             "a sweep prints the values of its axes, and these are secret".to_owned(),
@@ -163,7 +163,9 @@ fn axis(reader: &mut Reader<'_>, path: &str, node: &Spanned<DeValue<'_>>) -> Res
 fn kind_of(path: &str) -> Option<Kind> {
     keys::find(path).map(|k| k.kind).or_else(|| {
         let (parent, _) = path.rsplit_once('.')?;
-        keys::find(parent).map(|k| k.kind).filter(|k| matches!(k, Kind::Headers | Kind::Faults))
+        keys::find(parent)
+            .map(|k| k.kind)
+            .filter(|k| matches!(k, Kind::Headers | Kind::Values | Kind::Faults))
     })
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Vendors' own clients against `voxload serve`: everything in one command, exit code 0 when all of it is right.
+# Vendors' own clients against `voxload serve`, and voxload against a home-made server: everything in one command, exit code 0 when all of it is right.
 # Usage: tests/interop/run.sh [VOXLOAD]   (default: target/release/voxload). Needs Python 3.11 with venv.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -39,6 +39,8 @@ clients=()
 check openai-realtime openai_realtime
 check deepgram-listen deepgram_listen
 check deepgram-agent deepgram_agent
+tests/interop/homemade.sh "$voxload" "$venv/bin/python" "$out/homemade" &
+clients+=($!)
 failed=0
 for client in "${clients[@]}"; do
     wait "$client" || failed=1

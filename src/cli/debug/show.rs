@@ -113,10 +113,13 @@ impl Show {
 
     /// The content of a frame on one line, in full.
     fn content(&self, seen: &Seen) -> String {
-        match &seen.frame {
-            None => self.clean(&seen.note),
-            Some(Frame::Text(text)) => self.clean(text),
-            Some(Frame::Binary(b) | Frame::Ping(b) | Frame::Pong(b)) => self.hex(b.get(..DUMP).unwrap_or(b)),
+        match (&seen.frame, &seen.content) {
+            (None, _) => self.clean(&seen.note),
+            (_, Some(content)) => self.clean(content),
+            (Some(Frame::Text(text)), _) => self.clean(text),
+            (Some(Frame::Binary(b) | Frame::Ping(b) | Frame::Pong(b)), _) => {
+                self.hex(b.get(..DUMP).unwrap_or(b))
+            }
         }
     }
 
@@ -201,6 +204,10 @@ impl Show {
                 value["hex"] = self.hex(b).into()
             }
             _ => {}
+        }
+        if let Some(content) = &seen.content {
+            let content = self.mask.text(content);
+            value["content"] = if self.raw { content } else { cut(&content, EXCERPT) }.into();
         }
         if let Some(audio) = &seen.audio {
             value["audio"] = audio_json(audio);

@@ -18,7 +18,7 @@ use super::template::Message;
 use super::{Described, Description, Step};
 use crate::audio::Chunk;
 use crate::dialect::codec::EnvelopeCodec;
-use crate::dialect::{DeviceDialect, Meaning, Prepared, SessionSetup, Waiting};
+use crate::dialect::{DeviceDialect, KNOWN, Meaning, Prepared, SessionSetup, Waiting};
 use crate::time::Micros;
 use crate::transport::Frame;
 
@@ -282,6 +282,18 @@ impl DeviceDialect for Device {
             }
             Step::Send(_) => None,
         }
+    }
+
+    fn content(&self, frame: &Frame) -> Option<String> {
+        let Frame::Binary(bytes) = frame else { return None };
+        let d = &self.d.description;
+        let value = match d.envelope {
+            // A codec of its own: what one looks at changes nothing.
+            Some(envelope) => envelope.codec(self.s.device).decode(frame).ok()?.value,
+            None if d.binary_json => serde_json::from_slice(bytes).ok()?,
+            None => return None,
+        };
+        (!value.is_null()).then(|| value.to_string())
     }
 
     fn complaint(&self) -> Option<String> {
@@ -583,7 +595,7 @@ impl State {
                 out.push(Meaning::Error { turn, code: said(&rule.code), message: said(&rule.message) });
             }
             Is::Pong => out.push(Meaning::Pong),
-            Is::Ignore => out.push(Meaning::Ignored("known, without consequence")),
+            Is::Ignore => out.push(Meaning::Ignored(KNOWN)),
         }
         let something = out.len() > before && !matches!(out.last(), Some(Meaning::Ignored(_)));
         match rule.is {

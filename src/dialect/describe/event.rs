@@ -68,14 +68,17 @@ pub(super) fn rules(
     emits: &Names<'_>,
 ) -> Vec<Rule> {
     let mut rules = Vec::new();
-    for (name, node) in events(notes, top) {
+    let events = events(notes, top);
+    let all = events.len();
+    for (name, node) in events {
         let path = format!("event.{name}");
         if let Some(tab) = notes.table(node, &path, &KEYS) {
             rules.extend(rule(notes, &name, node, &tab, pointers, names, emits));
         }
     }
     let has = |is: Is| rules.iter().any(|r: &Rule| r.is == is);
-    if !rules.is_empty() && !has(Is::Audio) && !has(Is::Final) {
+    // Of a file with a broken event nobody knows.
+    if !rules.is_empty() && rules.len() == all && !has(Is::Audio) && !has(Is::Final) {
         let span = top.get("event").map_or(0..0, |n| n.span());
         notes.push(
             span,
@@ -83,7 +86,7 @@ pub(super) fn rules(
             "at least one has `is = \"audio\"`, or `is = \"final\"` for speech to text",
         );
     }
-    if rules.is_empty() {
+    if all == 0 {
         notes.push(
             0..0,
             "a dialect without events",

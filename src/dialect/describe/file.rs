@@ -6,11 +6,12 @@ use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::audio::{Header, field};
+use super::contradiction::{self, Looked};
 use super::message::Names;
 use super::read::{Notes, Tab};
 use super::rule::{Cond, Dispatch, Is, Pointers, Rule};
 use super::scan::Trie;
-use super::template::{Message, Name, Var};
+use super::template::{Message, Name, Text, Var};
 use super::{
     Choice, Close, Connect, Description, Hear, Interruption, KeepAlive, ServerPart, Signer, Step, Way, sign,
 };
@@ -175,6 +176,8 @@ pub(super) fn read(
 
     let mut heard = Pointers { trie: Trie::new(true), captures: captures.clone() };
     let (on_connect, vad, hear) = server_table(notes, &top, &mut heard, &names, sends.is_empty());
+    let looked = Looked { vad: ends.contains(&true), stt, rules: &rules, open: &open };
+    contradiction::check(notes, &top, &looked);
     let says_resume = sends.iter().any(|m: &Message| m.says(Name::Resume));
     let resume = says_resume && rules.iter().any(|r| r.is == Is::Ready && r.session.is_some());
     let both = top.get("encoding").is_some();
@@ -367,7 +370,8 @@ fn connect(notes: &mut Notes<'_>, top: &Tab<'_, '_>, names: &Names<'_>) -> Conne
     };
     let (query, headers) = (pairs("query"), pairs("headers"));
     let subprotocols = notes.strings(&tab, "subprotocols");
-    let subprotocols = subprotocols.into_iter().map(|(t, span)| notes.template(&t, span, names)).collect();
+    let subprotocols: Vec<Text> =
+        subprotocols.into_iter().map(|(t, span)| notes.template(&t, span, names)).collect();
     let path = notes.text(&tab, "path").map(|(t, span)| {
         if !t.starts_with('/') {
             notes.push(
@@ -378,6 +382,9 @@ fn connect(notes: &mut Notes<'_>, top: &Tab<'_, '_>, names: &Names<'_>) -> Conne
         }
         notes.template(&t, span, names)
     });
+    let texts = query.iter().chain(&headers).map(|(_, text)| text).chain(&path).chain(&subprotocols);
+    let span = top.get("connect").map_or(0..0, |n| n.span());
+    contradiction::in_the_upgrade(notes, texts, span);
     let sign = notes.word_at(&tab, "sign", &[("aws-sigv4", Signer::AwsSigv4)]);
     Connect { path, query, headers, subprotocols, sign }
 }
@@ -423,18 +430,9 @@ fn codec_names(notes: &mut Notes<'_>, audio: &Tab<'_, '_>) -> Vec<(Codec, String
 fn way(notes: &mut Notes<'_>, tab: &Tab<'_, '_>) -> Way {
     let mut formats = Vec::new();
     for (text, span) in notes.strings(tab, "formats") {
-        let parsed = text.split_once('/').and_then(|(codec, rate)| {
-            let codec = Codec::from_name(codec.trim())?;
-            let sample_rate = rate.trim().parse().ok().filter(|r| (8_000..=48_000).contains(r))?;
-            Some(AudioFormat { codec, sample_rate })
-        });
-        match parsed {
+        match AudioFormat::parse(&text) {
             Some(f) => formats.push(f),
-            None => notes.push(
-                span,
-                format!("`{text}` is not an audio format"),
-                "a codec (`opus`, `pcm16`, `mulaw`) and samples per second, 8000 to 48000: `\"opus/24000\"`",
-            ),
+            None => notes.push(span, format!("`{text}` is not an audio format"), AudioFormat::WRITTEN),
         }
     }
     let mut header = Header::default();

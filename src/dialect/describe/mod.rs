@@ -20,6 +20,7 @@ use crate::time::Micros;
 
 mod audio;
 mod context;
+mod contradiction;
 mod correlate;
 mod device;
 mod event;
@@ -61,9 +62,6 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 
 /// The native `envelope`, described: for comparison with the one in Rust.
 pub const ENVELOPE: &str = include_str!("../builtin/envelope.toml");
-
-/// What is known of a server of which nothing is known.
-pub const UNKNOWN: &str = include_str!("../builtin/unknown.toml");
 
 /// What of a description is used: chosen by the scenario.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -387,14 +385,18 @@ impl Description {
                 }
             });
         }
+        let emitted =
+            |r: &Rule| !r.emit.messages.is_empty() || (r.is == rule::Is::Audio && r.audio.is_none());
         for rule in &self.rules {
-            let emits =
-                if rule.emit.messages.is_empty() && !(rule.is == rule::Is::Audio && rule.audio.is_none()) {
-                    ", which the reference server never sends"
-                } else {
-                    ""
-                };
-            lines.push(format!("event `{}`: {}{emits}", rule.name, rule.is.name()));
+            lines.push(format!("event `{}`: {}", rule.name, rule.is.name()));
+        }
+        let silent: Vec<_> =
+            self.rules.iter().filter(|r| !emitted(r)).map(|r| format!("`{}`", r.name)).collect();
+        if !silent.is_empty() {
+            lines.push(format!(
+                "`voxload serve` would never send {}: no `emit` (your own server needs none)",
+                silent.join(", ")
+            ));
         }
         if !self.variants.is_empty() {
             lines.push(format!("variants: {}", self.variants.join(", ")));

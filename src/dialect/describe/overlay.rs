@@ -3,7 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::read::{Notes, Tab};
-use super::{Choice, Description, file};
+use super::{Choice, Description, contradiction, file};
 use crate::dialect::Encoding;
 use crate::scenario::units::nearest;
 use crate::scenario::{Diagnostics, Place};
@@ -28,6 +28,7 @@ pub(super) fn load(
     let base = table.get_ref();
     let mut notes = Notes { out: &mut out, source };
     let names = names_of(&mut notes, base);
+    contradiction::modes(&mut notes, base);
     let chosen = chosen_variants(&mut notes, base, choice, &names);
     let mut description = None;
     let alone = names.iter().map(|n| vec![n.clone()]);

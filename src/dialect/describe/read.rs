@@ -135,8 +135,11 @@ impl Notes<'_> {
     }
 
     pub(super) fn duration_of(&mut self, node: &Node<'_>, path: &str) -> Option<Micros> {
-        let text = self.string(node, path)?;
-        match parse_duration(&text) {
+        let DeValue::String(text) = node.get_ref() else {
+            self.wrong(node, path, "expected a duration in quotes: `\"300ms\"`");
+            return None;
+        };
+        match parse_duration(text) {
             Ok(d) => Some(d),
             Err(e) => {
                 self.push(node.span(), format!("`{path}`: {}", e.message), e.help.unwrap_or_default());

@@ -158,6 +158,13 @@ pub(super) struct Hole {
     fallback: Option<Box<str>>,
 }
 
+impl Hole {
+    /// True when it is a captured value that must be there.
+    pub(super) fn needs_capture(&self) -> bool {
+        matches!(self.var, Var::Captured(_)) && !self.optional && self.fallback.is_none()
+    }
+}
+
 /// A text with variables.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Text(pub(super) Vec<Part>);
@@ -521,7 +528,7 @@ impl Message {
         serde_json::from_str(&out).ok()
     }
 
-    fn holes(&self) -> Box<dyn Iterator<Item = &Hole> + '_> {
+    pub(super) fn holes(&self) -> Box<dyn Iterator<Item = &Hole> + '_> {
         match self {
             Self::Json { json, .. } => Box::new(json.holes()),
             Self::Text(text) => Box::new(text.holes()),

@@ -340,6 +340,143 @@ capture = { id = "/id" }
     ));
 }
 
+/// Values of another type than the key has.
+#[test]
+fn wrong_types_are_said_where_they_are() {
+    insta::assert_snapshot!(problems(
+        r#"
+[dialect]
+name = "mine"
+text = 1
+
+[values]
+token = "x"
+
+[frames]
+binary = ["json"]
+
+[audio.up]
+formats = "pcm16"
+
+[turn]
+end = 5
+tail_max = 300
+
+[limits]
+chunk = ["60ms"]
+
+[event.audio]
+is = ["audio"]
+when = "binary"
+only_after = "sound"
+
+[event.word]
+is = "token"
+when = { "/type" = 1.5 }
+text = 3
+capture = "/id"
+emit_on = "tokens"
+"#
+    ));
+}
+
+/// What a file says and cannot mean.
+#[test]
+fn contradictions_are_said() {
+    insta::assert_snapshot!(problems(
+        r#"
+[dialect]
+name = "mine"
+
+[connect]
+headers = { X-Session = "{session_id}" }
+
+[[open]]
+send = { type = "hello", session = "{session_id}" }
+timeout = "5s"
+
+[[open]]
+expect = "ready"
+
+[audio.up]
+header = ["u8=1"]
+template = { audio = "{audio}" }
+
+[turn]
+tail_max = "3s"
+microphone = "open"
+
+[correlate]
+as = "number"
+
+[close]
+timeout = "1s"
+
+[mode.vad.turn]
+end = "never"
+
+[event.ready]
+is = "ready"
+when = { "/type" = "ready" }
+capture = { session_id = "/id" }
+text = "/id"
+
+[event.audio]
+is = "audio"
+when = { frame = "binary" }
+interrupted = { "/cut" = true }
+"#
+    ));
+    let event = "[event.final]\nis = \"final\"\nwhen = { \"/a\" = 1 }\n";
+    let of = |tables: &str| problems(&format!("[dialect]\nname = \"m\"\n{tables}\n{event}"));
+    assert_eq!(of("kind = \"stt\""), "");
+    assert!(of("kind = \"stt\"\n[turn]\nquiet = \"1s\"").contains("`turn.quiet` has no effect"));
+    let vad = of("[turn]\nends = [\"vad\"]\nmicrophone = \"open\"\ntail_max = \"1s\"");
+    assert!(vad.contains("`turn.tail_max` has no effect with `microphone"), "{vad}");
+    assert!(
+        of("[turn]\nends = \"vad\"\n[mode.signal.turn]\nend = \"x\"").contains("mode `signal` is never used")
+    );
+    assert_eq!(of("[variant.a.turn]\nends = \"vad\"\n[mode.vad.turn]\nend = \"x\""), "");
+}
+
+/// What a value that nothing has captured yet is.
+#[test]
+fn a_capture_may_be_optional_before_it_is_there() {
+    let file = |hole: &str| {
+        format!(
+            "[dialect]\nname = \"m\"\n[[open]]\nsend = {{ a = \"{hole}\" }}\n[event.audio]\nis = \"audio\"\n\
+             when = {{ frame = \"binary\" }}\n[event.x]\nis = \"ignore\"\nwhen = {{ \"/b\" = 1 }}\ncapture = {{ c = \"/b\" }}\n"
+        )
+    };
+    assert!(problems(&file("{c}")).contains("before it waits for the event"));
+    assert_eq!(problems(&file("{c?}")), "");
+    assert_eq!(problems(&file("{c|token}")), "");
+}
+
+/// What is in an envelope, or in a binary frame of JSON, can be shown.
+#[test]
+fn the_content_of_frames_can_be_shown() {
+    let of = |name| {
+        let d = described(name, Choice { vad: true, ..Choice::default() });
+        (Device::new(Arc::clone(&d), Arc::default(), 0), Server::new(d))
+    };
+    for name in ["pipecat", "moshi", "gemini-live"] {
+        let (device, mut server) = of(name);
+        let mut frames = Vec::new();
+        server.write(Answer::Partial { turn: 0, text: "good day".into() }, &mut frames);
+        server.write(Answer::Final { turn: 0, text: "good day".into() }, &mut frames);
+        let shown: Vec<_> = frames.iter().filter_map(|f| device.content(f)).collect();
+        assert!(
+            shown.iter().any(|s| s.starts_with('{') && s.contains("good")),
+            "{name}: {shown:?} {frames:?}"
+        );
+        assert_eq!(device.content(&Frame::text("{}")), None, "a text frame shows itself");
+        assert_eq!(device.content(&Frame::Binary(Bytes::from_static(b"\xff\xff"))), None, "{name}");
+    }
+    let (device, _) = of("xiaozhi");
+    assert_eq!(device.content(&Frame::Binary(Bytes::from_static(b"{}"))), None);
+}
+
 #[test]
 fn a_variant_that_is_not_chosen_is_checked_too() {
     let text = "[dialect]\nname = \"m\"\n[event.a]\nis = \"audio\"\nwhen = { frame = \"binary\" }\n";
