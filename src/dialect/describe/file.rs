@@ -145,11 +145,15 @@ pub(super) fn read(
     let correlate = by.into_iter().filter_map(|(p, span)| pointer(notes, &p, span, &mut pointers)).collect();
     let by_number = notes.word_at(&correlation, "as", &[("id", false), ("number", true)]).unwrap_or(false);
 
-    let interrupt = section(notes, &top, "interrupt", &["send", "ack", "swallow"], &none);
+    let interrupt = section(notes, &top, "interrupt", &["send", "ack", "swallow", "by"], &none);
     let interruption = top.get("interrupt").map(|_| Interruption {
         send: notes.messages(&interrupt, "send", &names),
         ack: find(notes, &interrupt, "ack"),
     });
+    let by_turn = notes.word_at(&interrupt, "by", &[("message", false), ("turn", true)]).unwrap_or(false);
+    if let (true, Some(node)) = (by_turn && turn_start.is_empty(), interrupt.get("by")) {
+        notes.push(node.span(), "no message begins a turn that could interrupt", "`start` under `[turn]`");
+    }
     let swallow = notes.duration(&interrupt, "swallow").unwrap_or(SWALLOW);
 
     let alive = section(notes, &top, "keep_alive", &["send", "every", "answered"], &none);
@@ -186,7 +190,8 @@ pub(super) fn read(
         down_formats: Cow::Owned(down.formats.clone()),
         base64: base64 || both,
         binary: !base64 || both,
-        interrupt: interruption.as_ref().is_some_and(|i| !i.send.is_empty()),
+        interrupt: by_turn || interruption.as_ref().is_some_and(|i| !i.send.is_empty()),
+        interrupt_by_turn: by_turn,
         signal: ends.contains(&false),
         vad: ends.contains(&true),
         vad_first: ends.first() == Some(&true),
@@ -375,7 +380,7 @@ fn connect(notes: &mut Notes<'_>, top: &Tab<'_, '_>, names: &Names<'_>) -> Conne
         }
         notes.template(&t, span, names)
     });
-    let sign = notes.word_at(&tab, "sign", &[("aws-sigv4", Signer::AwsSigv4)]);
+    let sign = notes.word_at(&tab, "sign", &[("aws-sigv4", Signer::AwsSigv4), ("twilio", Signer::Twilio)]);
     Connect { path, query, headers, subprotocols, sign }
 }
 
@@ -410,7 +415,7 @@ fn open(
 }
 
 fn codec_names(notes: &mut Notes<'_>, audio: &Tab<'_, '_>) -> Vec<(Codec, String)> {
-    let keys = ["opus", "pcm16", "mulaw"];
+    let keys = ["opus", "pcm16", "mulaw", "alaw"];
     let Some(tab) = audio.get("names").and_then(|n| notes.table(n, "audio.names", &keys)) else {
         return Vec::new();
     };
@@ -430,7 +435,7 @@ fn way(notes: &mut Notes<'_>, tab: &Tab<'_, '_>) -> Way {
             None => notes.push(
                 span,
                 format!("`{text}` is not an audio format"),
-                "a codec (`opus`, `pcm16`, `mulaw`) and samples per second, 8000 to 48000: `\"opus/24000\"`",
+                "a codec (`opus`, `pcm16`, `mulaw`, `alaw`) and samples per second, 8000 to 48000: `\"opus/24000\"`",
             ),
         }
     }
