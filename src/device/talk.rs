@@ -259,8 +259,8 @@ impl Device {
     pub(super) fn barge_in_at(&self, turn: &Turn) -> Option<Micros> {
         let at = self.plan.on_beat(turn.audible()? + turn.draw.barge_in?);
         // A voice interrupts by saying something: there must be something left to say. A button needs no words.
-        let wordless = self.plan.turn.end == EndOfTurn::Signal
-            && !self.plan.dialect.capabilities().interrupt_by_turn;
+        let wordless =
+            self.plan.turn.end == EndOfTurn::Signal && !self.plan.dialect.capabilities().interrupt_by_turn;
         let able = wordless || self.plan.turn.count.is_none_or(|n| self.next_turn < n);
         // While there is no connection it would be said to nobody.
         let able = able && self.ready_since().is_some();

@@ -376,7 +376,7 @@ impl Layers<'_> {
             .key
             .rsplit_once('.')
             .and_then(|(parent, name)| Some((keys::find(parent)?, name)))
-            .filter(|(key, _)| matches!(key.kind, Kind::Headers | Kind::Faults))
+            .filter(|(key, _)| matches!(key.kind, Kind::Headers | Kind::Values | Kind::Faults))
         {
             let mut table = DeTable::new();
             let name_span = 0..0;
@@ -416,6 +416,7 @@ impl Layers<'_> {
             | Kind::Bitrate(..)
             | Kind::Size(..)
             | Kind::Headers
+            | Kind::Values
             | Kind::Axes
             | Kind::Faults => as_toml(),
             Kind::List | Kind::Thresholds | Kind::Stages | Kind::FaultList

@@ -150,12 +150,12 @@ impl Endpoint {
         let asked = match &self.connector {
             Some(connector) => {
                 let mut asked = connector.request(&target, device);
-                connector.sign(scheme, &self.authority, &mut asked, device, unix_now_us() / 1_000_000).map_err(
-                    |why| Closed {
+                connector
+                    .sign(scheme, &self.authority, &mut asked, device, unix_now_us() / 1_000_000)
+                    .map_err(|why| Closed {
                         class: FailureClass::Auth,
                         detail: format!("the URL cannot be signed: {why}"),
-                    },
-                )?;
+                    })?;
                 asked
             }
             None => connect::Request { target, ..connect::Request::default() },

@@ -97,7 +97,8 @@ fn parameters(query: &str) -> Option<Vec<(String, String)>> {
 /// Whether a request is signed with these credentials, and no longer ago than it says: the server's side. `target`: path and query;
 /// `now`: seconds since 1970.
 pub fn verify(host: &str, target: &str, credentials: &Credentials, now: i64) -> Result<(), &'static str> {
-    const UNSIGNED: &str = "the URL is not signed, or not whole: X-Amz-Credential, -Date, -Expires and -Signature are needed";
+    const UNSIGNED: &str =
+        "the URL is not signed, or not whole: X-Amz-Credential, -Date, -Expires and -Signature are needed";
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let pairs = parameters(query).ok_or("the query has a `%` that stands for no UTF-8 text")?;
     let shown = |name: &str| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).ok_or(UNSIGNED);

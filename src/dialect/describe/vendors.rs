@@ -80,8 +80,10 @@ fn servers_of_xiaozhi_start_before_they_speak_stop_twice_and_announce_a_rate_tha
     let stt = r#"{"type":"stt","text":"why is the sky blue","session_id":"s"}"#;
     let start = r#"{"type":"tts","state":"start","session_id":"s"}"#;
     let emoji = r#"{"type":"llm","text":"🙂","emotion":"happy","session_id":"s"}"#;
-    let sentence = r#"{"type":"tts","state":"sentence_start","text":"The air scatters the light.","session_id":"s"}"#;
-    let ended = r#"{"type":"tts","state":"sentence_end","text":"The air scatters the light.","session_id":"s"}"#;
+    let sentence =
+        r#"{"type":"tts","state":"sentence_start","text":"The air scatters the light.","session_id":"s"}"#;
+    let ended =
+        r#"{"type":"tts","state":"sentence_end","text":"The air scatters the light.","session_id":"s"}"#;
     let stop = r#"{"type":"tts","state":"stop","session_id":"s"}"#;
     let text = "token The air scatters the light.";
     hears(

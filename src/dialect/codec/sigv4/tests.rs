@@ -139,7 +139,8 @@ fn a_server_takes_what_was_signed_with_its_key_and_in_time() {
     for credentials in [example(None), example(Some("session+token=="))] {
         let signed = transcribe_url(url, Some("us-east-1"), &credentials, at).unwrap();
         let target = signed.reveal().strip_prefix("wss://localhost:9000").unwrap().to_owned();
-        let check = |target: &str, credentials: &Credentials, now| verify("localhost:9000", target, credentials, now);
+        let check =
+            |target: &str, credentials: &Credentials, now| verify("localhost:9000", target, credentials, now);
         for now in [at, at - 60, at + 300] {
             assert_eq!(check(&target, &credentials, now), Ok(()));
         }
