@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Every dialect with a hundred devices against the reference server: each way to find the end of speech, each audio format, replies that are
-# interrupted where the protocol can, and connections that are reset under way. About a quarter of an hour.
+# interrupted where the protocol can, and connections that are reset under way. Half an hour; with
+# JOBS=4 (so many rows at a time) a quarter of that.
 #
 #     scripts/dialects_hundred.sh [VOXLOAD [PATTERN]]
 #
 # Prints the table of docs/protocols/CHECKED.md. Exits with 1 when a row is bad: a turn that failed, a message that no rule matched, a rule that
 # never fired without a reason that is known, something that was not measured, or no interruption where there should be some. Runs that are
-# INVALID because the machine was busy count: no latency is looked at. PATTERN: only rows that match it (grep -E). JOBS=4: so many at a time.
+# INVALID because the machine was busy count: no latency is looked at. PATTERN: only rows that match it (grep -E).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 voxload=$(realpath "${1:-target/release/voxload}") pattern=${2:-.}

@@ -334,10 +334,10 @@ impl Pair {
         let (mut requests, mut frames) = (Vec::new(), Vec::new());
         pair.server.connected("s", &handshake, &mut requests, &mut frames);
         pair.answer(requests, down);
-        pair.to_device(&frames);
+        pair.device_hears(&frames);
         let mut frames = Vec::new();
         pair.device.open(None, &mut frames);
-        pair.to_server(&frames, down);
+        pair.server_hears(&frames, down);
         assert_eq!(pair.device.waiting(), None, "the opening is done");
         pair
     }
@@ -356,7 +356,7 @@ impl Pair {
         }
     }
 
-    fn to_server(&mut self, frames: &[Frame], down: AudioFormat) {
+    fn server_hears(&mut self, frames: &[Frame], down: AudioFormat) {
         for frame in frames {
             let mut requests = Vec::new();
             self.server.read(frame, &mut requests);
@@ -370,10 +370,10 @@ impl Pair {
         self.server.write(answer, &mut frames);
         self.server.later(&mut later);
         frames.extend(later.into_iter().map(|(_, frame)| frame));
-        self.to_device(&frames);
+        self.device_hears(&frames);
     }
 
-    fn to_device(&mut self, frames: &[Frame]) {
+    fn device_hears(&mut self, frames: &[Frame]) {
         for frame in frames {
             let mut meanings = Vec::new();
             self.device.read(frame, &mut meanings);
@@ -442,7 +442,7 @@ impl Known {
         if !vad {
             pair.device.turn_end(0, &mut frames);
         }
-        pair.to_server(&frames, down);
+        pair.server_hears(&frames, down);
         let heard = self.alike(said, up, &pair.heard[0]);
         if heard < ALIKE {
             return Err(format!("up, {up:?}: {heard}"));
