@@ -4,11 +4,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::Value;
-use voxload::audio::wav;
+use voxload::audio::{
+    AudioFormat, Chunk, Clip, Codec, CodecSettings, Decoder, Library, Sound, encode, encode_reply, wav,
+};
+use voxload::dialect::connect::Connector;
+use voxload::dialect::describe::{Choice, Described};
+use voxload::dialect::{
+    Answer, DeviceDialect, Dialect, Encoding, Handshake, Meaning, Request, ServerDialect, SessionSetup,
+};
+use voxload::scenario::{EndOfTurn, Flush};
+use voxload::time::Micros;
+use voxload::transport::Frame;
 
 mod common;
 
@@ -22,8 +35,6 @@ struct Case {
     end: &'static str,
     /// More settings for both sides.
     more: &'static [&'static str],
-    /// More of the devices' scenario.
-    scenario: &'static str,
     /// It replies with speech.
     replies: bool,
     /// Its replies can be interrupted.
@@ -32,17 +43,14 @@ struct Case {
 
 /// With a reply that can be interrupted.
 const AGENT: Case =
-    Case { dialect: "", variant: None, end: "vad", more: &[], scenario: "", replies: true, interrupts: true };
+    Case { dialect: "", variant: None, end: "vad", more: &[], replies: true, interrupts: true };
 /// Without one.
 const STT: Case = Case { replies: false, interrupts: false, ..AGENT };
 
-/// What a URL is signed with; the region is not in the name of this machine.
-const AWS: &str = r#"
-[target.values]
-access_key_id = "AKID"
-secret_access_key = "secret"
-region = "us-east-1"
-"#;
+/// What URLs and upgrades are signed with, and the server compares them with.
+const AWS: &str =
+    "target.values={ access_key_id = 'AKID', secret_access_key = 's3cr3t-key', region = 'us-east-1' }";
+const TWILIO: &str = "target.values={ auth_token = 's3cr3t-key' }";
 
 const CASES: &[Case] = &[
     Case { dialect: "openai-realtime", end: "signal", ..AGENT },
@@ -57,9 +65,9 @@ const CASES: &[Case] = &[
     Case { dialect: "elevenlabs", ..AGENT },
     Case { dialect: "elevenlabs", variant: Some("parts"), ..AGENT },
     Case { dialect: "gemini-live", ..AGENT },
-    Case { dialect: "gemini-live", end: "signal", interrupts: false, ..AGENT },
+    Case { dialect: "gemini-live", end: "signal", ..AGENT },
     Case { dialect: "twilio-media", ..AGENT },
-    Case { dialect: "twilio-media", variant: Some("marks"), ..AGENT },
+    Case { dialect: "twilio-media", variant: Some("marks"), more: &[TWILIO], ..AGENT },
     Case { dialect: "vosk", ..STT },
     Case { dialect: "vosk", end: "signal", ..STT },
     Case { dialect: "xiaozhi", end: "signal", ..AGENT },
@@ -69,7 +77,12 @@ const CASES: &[Case] = &[
     Case { dialect: "pipecat", variant: Some("rtvi"), ..AGENT },
     Case { dialect: "moshi", ..STT },
     Case { dialect: "unmute", ..AGENT },
-    Case { dialect: "amazon-transcribe", scenario: AWS, ..STT },
+    Case { dialect: "amazon-transcribe", more: &[AWS], ..STT },
+    Case { dialect: "plain", end: "signal", interrupts: false, ..AGENT },
+    Case { dialect: "envelope", more: &["audio.codec=mulaw", "audio.encoding=base64"], ..AGENT },
+    Case { dialect: "xiaozhi", variant: Some("realtime"), ..AGENT },
+    Case { dialect: "openai-realtime", variant: Some("g711"), more: &["audio.codec=alaw"], ..AGENT },
+    Case { dialect: "deepgram-agent", more: &["audio.codec=mulaw"], ..AGENT },
 ];
 
 /// What the devices say: long enough to be meant as an interruption.
@@ -100,12 +113,21 @@ impl Case {
     }
 
     fn try_it(&self) {
-        let dir = tempfile::tempdir().unwrap();
-        let heard = dir.path().join("heard");
-        let server = self.serve(&["--heard", heard.to_str().unwrap()]);
-        let played = self.play_one(dir.path(), &server.url);
-        self.compare(&played, &heard);
-        server.stop();
+        // The loudspeaker stutters while the machine stands still: then what it played is not what came.
+        let mut unlike = String::new();
+        for _ in 0..3 {
+            let dir = tempfile::tempdir().unwrap();
+            let heard = dir.path().join("heard");
+            let server = self.serve(&["--heard", heard.to_str().unwrap()]);
+            let played = self.play_one(dir.path(), &server.url);
+            let compared = self.compare(&played, &heard);
+            server.stop();
+            match compared {
+                Ok(()) => return,
+                Err(why) => unlike = why,
+            }
+        }
+        panic!("{}: {unlike}, three times", self.name());
     }
 
     /// `voxload debug`: every frame is understood, and the first reply interrupted where that can be. Returns what its
@@ -130,7 +152,7 @@ impl Case {
             command.args(["--set", &setting]);
         }
         // Without a scenario, `quickstart` would be played, with settings that not every dialect takes.
-        std::fs::write(dir.join("one.toml"), format!("name = \"one\"\n{}", self.scenario)).unwrap();
+        std::fs::write(dir.join("one.toml"), "name = \"one\"\n").unwrap();
         let output = command.arg("one.toml").stdin(Stdio::null()).output().unwrap();
         let (stdout, stderr) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -145,8 +167,8 @@ impl Case {
         let outcomes: Vec<_> = turns.iter().map(|t| t["outcome"].as_str().unwrap()).collect();
         let expected: &[_] = match (self.interrupts, self.end) {
             (false, _) => &["ok"],
-            // A button interrupts the last reply as well: it needs nothing to say.
-            (true, "signal") => &["interrupted", "interrupted"],
+            // A button interrupts the last reply as well: it needs nothing to say. Here it is the beginning of the next turn that interrupts.
+            (true, "signal") if self.dialect != "gemini-live" => &["interrupted", "interrupted"],
             (true, _) => &["interrupted", "ok"],
         };
         assert_eq!(outcomes, expected, "{name}\n{stdout}");
@@ -154,17 +176,22 @@ impl Case {
     }
 
     /// Both ends of the one device's conversation, against the fixtures.
-    fn compare(&self, played: &[f32], heard: &Path) {
+    fn compare(&self, played: &[f32], heard: &Path) -> Result<(), String> {
         let said = channel(&heard.join("0-0.wav"), 0);
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let alike_up = alike(&channel(&fixtures.join(format!("utterances/{FIXTURE}.wav")), 0), &said);
-        assert!(alike_up > ALIKE, "{}: what was heard is not what was said: {alike_up}", self.name());
+        if alike_up < ALIKE {
+            return Err(format!("what was heard is not what was said: {alike_up}"));
+        }
         if self.replies {
             let replies = std::fs::read_dir(fixtures.join("replies")).unwrap();
             let each = replies.map(|f| alike(&channel(&f.unwrap().path(), 0), played));
             let best = each.fold(0.0, f32::max);
-            assert!(best > ALIKE, "{}: what was played is not what was sent: {best}", self.name());
+            if best < ALIKE {
+                return Err(format!("what was played is not what was sent: {best}"));
+            }
         }
+        Ok(())
     }
 
     /// A few devices in a run: turns go well, some are interrupted.
@@ -249,6 +276,50 @@ fn both_sides_of_every_dialect_understand_each_other() {
     });
 }
 
+/// A server that knows the key refuses what is not signed with it, and no key is ever shown. That it takes what is: the cases above.
+#[test]
+fn a_wrong_key_is_refused() {
+    for (dialect, right, why) in
+        [("amazon-transcribe", AWS, "not that of this URL"), ("twilio-media", TWILIO, "X-Twilio-Signature")]
+    {
+        let case = Case { dialect, ..AGENT };
+        let server = case.serve(&["--set", right]);
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("one.toml"), "name = \"one\"\n").unwrap();
+        let mut command = Command::new(VOXLOAD);
+        let wrong = right.replace("s3cr3t-key", "wr0ng-key");
+        command.args(["debug", "one.toml", "--url", &server.url, "--set", &wrong]).current_dir(dir.path());
+        for setting in case.settings() {
+            command.args(["--set", &setting]);
+        }
+        let out = command.env_clear().stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
+        assert_eq!(out.status.code(), Some(124), "{dialect}: {said}");
+        assert!(said.contains("403") && said.contains(why), "{dialect}: {said}");
+        assert!(!said.contains("wr0ng-key") && !said.contains("s3cr3t-key"), "{dialect}: {said}");
+        server.stop();
+    }
+}
+
+/// A session goes on after its connection was cut, where the description says how to ask for it; where it does not, a scenario that wants
+/// that is refused.
+#[test]
+fn sessions_are_resumed_through_a_description() {
+    let described = concat!(env!("CARGO_MANIFEST_DIR"), "/src/dialect/builtin/envelope.toml");
+    let scenario = SCENARIO.replace("url = \"URL\"\n", "").replace("FIXTURE", FIXTURE).replace("3s", "5s");
+    let run = |dialect: &str| {
+        let run = Run::new(&scenario).set("target.dialect", dialect).set("session.resume", "true");
+        run.set("reference.preset", "instant").arg("--set").arg("faults=[\"reset at=2s\"]").go()
+    };
+    let ran = run(described).expect(0);
+    let (result, t) = (ran.result(), ran.result().turns);
+    assert_eq!(result.metrics["reconnect"].count, 3, "{}", ran.stdout);
+    assert!(t.succeeded > 0 && t.reconnected > 0 && t.failed + t.timed_out == 0, "{t:?}\n{}", ran.stdout);
+    assert_eq!(result.dialect.unwrap().unmatched, 0);
+    let refused = run("xiaozhi").expect(2);
+    assert!(refused.stderr.contains("cannot say which session to go on with"), "{}", refused.stderr);
+}
+
 #[test]
 fn runs_in_described_dialects_go_well() {
     std::thread::scope(|scope| {
@@ -256,6 +327,246 @@ fn runs_in_described_dialects_go_well() {
             scope.spawn(move || CASES[n].run_some());
         }
     });
+}
+
+/// The two ends of one connection, without a socket between them.
+struct Pair {
+    device: Box<dyn DeviceDialect>,
+    server: Box<dyn ServerDialect>,
+    /// Audio that the server has heard, and the device.
+    heard: [Vec<Bytes>; 2],
+}
+
+impl Pair {
+    /// A session that is open.
+    fn open(dialect: &Dialect, setup: SessionSetup) -> Self {
+        let (down, setup) = (setup.down, Arc::new(setup));
+        let mut pair =
+            Self { device: dialect.device(&setup, 0), server: dialect.server(), heard: Default::default() };
+        let asked = Connector::new(dialect, &setup).map(|c| c.request("/", 0)).unwrap_or_default();
+        let handshake = Handshake { target: asked.target, headers: asked.headers };
+        let (mut requests, mut frames) = (Vec::new(), Vec::new());
+        pair.server.connected("s", &handshake, &mut requests, &mut frames);
+        pair.answer(requests, down);
+        pair.device_hears(&frames);
+        let mut frames = Vec::new();
+        pair.device.open(None, &mut frames);
+        pair.server_hears(&frames, down);
+        assert_eq!(pair.device.waiting(), None, "the opening is done");
+        pair
+    }
+
+    fn answer(&mut self, requests: Vec<Request>, down: AudioFormat) {
+        for request in requests {
+            match request {
+                Request::Open(open) => {
+                    assert_eq!(open.down, Some(down), "the format of replies is understood");
+                    self.say(Answer::Ready { session: "s".to_owned(), down, resumed: false });
+                }
+                Request::Audio(payload) => self.heard[0].push(payload),
+                Request::Garbage(why) => panic!("the server does not understand: {why}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn server_hears(&mut self, frames: &[Frame], down: AudioFormat) {
+        for frame in frames {
+            let mut requests = Vec::new();
+            self.server.read(frame, &mut requests);
+            self.answer(requests, down);
+        }
+    }
+
+    /// The server says something, and the device hears it.
+    fn say(&mut self, answer: Answer) {
+        let (mut frames, mut later) = (Vec::new(), Vec::new());
+        self.server.write(answer, &mut frames);
+        self.server.later(&mut later);
+        frames.extend(later.into_iter().map(|(_, frame)| frame));
+        self.device_hears(&frames);
+    }
+
+    fn device_hears(&mut self, frames: &[Frame]) {
+        for frame in frames {
+            let mut meanings = Vec::new();
+            self.device.read(frame, &mut meanings);
+            for meaning in meanings {
+                match meaning {
+                    Meaning::Audio { payload, .. } => self.heard[1].push(payload),
+                    Meaning::Unmatched | Meaning::Garbage(_) => panic!("{meaning:?}: {frame:?}"),
+                    _ => {}
+                }
+            }
+        }
+        let mut replies = Vec::new();
+        self.device.replies(&mut replies);
+        for frame in replies {
+            let mut requests = Vec::new();
+            self.server.read(&frame, &mut requests);
+            for request in requests {
+                match request {
+                    Request::Open(open) => {
+                        let down = open.down.unwrap();
+                        self.say(Answer::Ready { session: "s".to_owned(), down, resumed: false });
+                    }
+                    Request::Garbage(why) => panic!("the server does not understand: {why}"),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// What is known already: encoding and decoding take longer than everything else.
+#[derive(Default)]
+struct Known {
+    clips: HashMap<CodecSettings, Clip>,
+    replies: HashMap<AudioFormat, Vec<Chunk>>,
+    alike: HashMap<(AudioFormat, Vec<Bytes>), f32>,
+}
+
+impl Known {
+    /// How much payloads sound like what was said.
+    fn alike(&mut self, said: &Sound, format: AudioFormat, payloads: &[Bytes]) -> f32 {
+        *self.alike.entry((format, payloads.to_vec())).or_insert_with(|| {
+            let (mut decoder, mut samples) = (Decoder::new(format).unwrap(), Vec::new());
+            payloads.iter().for_each(|p| decoder.decode(p, &mut samples).unwrap());
+            let heard = wav::resample(&samples, format.sample_rate, RATE).unwrap();
+            alike(&wav::resample(&said.samples, said.sample_rate, RATE).unwrap(), &heard)
+        })
+    }
+
+    /// An utterance goes up and comes back down, through the frames of the dialect.
+    fn carries(&mut self, dialect: &Dialect, tried: &Tried, said: &Sound) -> Result<(), String> {
+        let can = dialect.capabilities();
+        let Tried { up, down, encoding, vad, .. } = *tried;
+        let (chunk, frame) = (can.chunk.unwrap_or(Micros::from_millis(60)), Micros::from_millis(20));
+        let settings = CodecSettings { format: up, bitrate: 24_000, frame, chunk, complexity: 0, dtx: false };
+        let clip = self.clips.entry(settings);
+        let clip = clip.or_insert_with(|| encode(said, &settings, EndOfTurn::Signal, Flush::Frame).unwrap());
+        let setup = SessionSetup { up, down, encoding, vad, ..SessionSetup::default() };
+        let mut pair = Pair::open(dialect, setup);
+        let mut frames = Vec::new();
+        pair.device.turn_start(0, &mut frames);
+        for chunk in clip.speech.iter() {
+            let prepared = dialect.prepare(chunk, encoding);
+            frames.push(pair.device.audio(&prepared));
+        }
+        if !vad {
+            pair.device.turn_end(0, &mut frames);
+        }
+        pair.server_hears(&frames, down);
+        let heard = self.alike(said, up, &pair.heard[0]);
+        if heard < ALIKE {
+            return Err(format!("up, {up:?}: {heard}"));
+        }
+        if can.stt {
+            return Ok(());
+        }
+        let whole = || encode_reply(&said.samples, said.sample_rate, down, Micros::from_millis(60), 24_000);
+        let reply = self.replies.entry(down).or_insert_with(|| whole().unwrap());
+        pair.say(Answer::Final { turn: 0, text: "hello".to_owned() });
+        for chunk in reply {
+            pair.say(Answer::Audio { turn: 0, payload: chunk.payload.clone() });
+        }
+        pair.say(Answer::Done { turn: 0, interrupted: false });
+        let heard = self.alike(said, down, &pair.heard[1]);
+        if heard < ALIKE { Err(format!("down, {down:?}: {heard}")) } else { Ok(()) }
+    }
+}
+
+/// A dialect with everything that is chosen of it.
+struct Tried {
+    name: &'static str,
+    variant: Option<String>,
+    vad: bool,
+    encoding: Encoding,
+    up: AudioFormat,
+    down: AudioFormat,
+}
+
+/// Formats for where a dialect carries any.
+const ANY: [(Codec, u32); 5] = [
+    (Codec::Opus, 16_000),
+    (Codec::Opus, 48_000),
+    (Codec::Pcm16, 16_000),
+    (Codec::Mulaw, 8_000),
+    (Codec::Alaw, 8_000),
+];
+
+/// Every dialect, each of its variants alone and with another, each way to find the end of speech, each encoding, each format.
+fn everything(mut each: impl FnMut(&Dialect, Tried)) {
+    let any = ANY.map(|(codec, sample_rate)| AudioFormat { codec, sample_rate });
+    let or_any = |f: &[AudioFormat]| if f.is_empty() { any.to_vec() } else { f.to_vec() };
+    for name in Dialect::names() {
+        let file = Described::built_in(name).map(|t| Described::load(name, t, Choice::default()).unwrap());
+        let choose = |choice| match &file {
+            Some(file) => file.choose(choice).unwrap().into(),
+            None => Dialect::native(name).unwrap(),
+        };
+        let names = file.as_ref().map(|f| f.variants().to_vec()).unwrap_or_default();
+        let mut variants = vec![None];
+        variants.extend(names.iter().cloned().map(Some));
+        let pairs = names.iter().flat_map(|a| names.iter().map(move |b| (a, b))).filter(|(a, b)| a != b);
+        variants.extend(pairs.map(|(a, b)| Some(format!("{a}+{b}"))));
+        for (variant, vad) in variants.iter().flat_map(|v| [(v, false), (v, true)]) {
+            let chosen = Choice { variant: variant.clone(), vad, ..Choice::default() };
+            let can = choose(chosen.clone()).capabilities().clone();
+            let (ups, downs) = (or_any(&can.formats), or_any(&can.down_formats));
+            for (there, encoding) in [(can.binary, Encoding::Binary), (can.base64, Encoding::Base64)] {
+                // Each format once in each direction.
+                let most = if there && (if vad { can.vad } else { can.signal }) {
+                    ups.len().max(downs.len())
+                } else {
+                    0
+                };
+                for n in 0..most {
+                    let (up, down) = (ups[n % ups.len()], downs[n % downs.len()]);
+                    let (encoding_of, formats) = (Some(encoding), Some((up, down)));
+                    let dialect = choose(Choice { encoding: encoding_of, formats, ..chosen.clone() });
+                    each(&dialect, Tried { name, variant: variant.clone(), vad, encoding, up, down });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_format_of_every_dialect_carries_speech_both_ways() {
+    let said = Library::load(&[FIXTURE.to_owned()], Path::new(".")).unwrap().remove(0);
+    let (mut known, mut tried, mut wrong) = (Known::default(), 0, Vec::new());
+    everything(|dialect, of| {
+        tried += 1;
+        let which = format!("{} {:?}, vad {}, {:?}", of.name, of.variant, of.vad, of.encoding);
+        wrong.extend(known.carries(dialect, &of, &said).err().map(|why| format!("{which}: {why}")));
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tried > 100, "{tried}");
+}
+
+#[test]
+fn audio_that_is_taken_for_another_is_noticed() {
+    let said = Library::load(&[FIXTURE.to_owned()], Path::new(".")).unwrap().remove(0);
+    let mut known = Known::default();
+    let format = |codec, sample_rate| AudioFormat { codec, sample_rate };
+    let coded = |of| {
+        let chunks =
+            encode_reply(&said.samples, said.sample_rate, of, Micros::from_millis(60), 24_000).unwrap();
+        chunks.into_iter().map(|c| c.payload).collect::<Vec<_>>()
+    };
+    let (ulaw, alaw, pcm) =
+        (format(Codec::Mulaw, 8_000), format(Codec::Alaw, 8_000), format(Codec::Pcm16, 16_000));
+    let mut alike = |taken_for, payloads: &[Bytes]| known.alike(&said, taken_for, payloads);
+    for of in [ulaw, alaw, pcm] {
+        assert!(alike(of, &coded(of)) > ALIKE, "{of:?}");
+    }
+    assert!(alike(ulaw, &coded(alaw)) < ALIKE);
+    assert!(alike(alaw, &coded(ulaw)) < ALIKE);
+    // At another rate, and half a sample late: as when a header is not taken off.
+    assert!(alike(format(Codec::Pcm16, 24_000), &coded(pcm)) < ALIKE);
+    let whole = coded(pcm).concat();
+    assert!(alike(pcm, &[Bytes::copy_from_slice(&whole[1..whole.len() - 1])]) < ALIKE);
 }
 
 #[test]

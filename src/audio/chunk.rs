@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn with_server_side_detection_silence_follows() {
-        for codec in [Codec::Opus, Codec::Pcm16, Codec::Mulaw] {
+        for codec in [Codec::Opus, Codec::Pcm16, Codec::Mulaw, Codec::Alaw] {
             let s = settings(codec, 16_000, 20_000, 60_000);
             let clip = encode(&sound(16_000), &s, EndOfTurn::Vad, Flush::Frame).unwrap();
             assert_eq!(clip.speech.len(), 27, "1.6 s in whole chunks of 60 ms");

@@ -39,6 +39,8 @@ pub enum Codec {
     Pcm16,
     /// G.711 µ-law.
     Mulaw,
+    /// G.711 A-law.
+    Alaw,
 }
 
 impl Codec {
@@ -48,12 +50,13 @@ impl Codec {
             Self::Opus => "opus",
             Self::Pcm16 => "pcm16",
             Self::Mulaw => "mulaw",
+            Self::Alaw => "alaw",
         }
     }
 
     /// The codec with that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Opus, Self::Pcm16, Self::Mulaw].into_iter().find(|c| c.name() == name)
+        [Self::Opus, Self::Pcm16, Self::Mulaw, Self::Alaw].into_iter().find(|c| c.name() == name)
     }
 }
 
@@ -69,7 +72,7 @@ pub struct AudioFormat {
 impl AudioFormat {
     /// How a format is written.
     pub const WRITTEN: &str =
-        "a codec (`opus`, `pcm16`, `mulaw`) and samples per second, 8000 to 48000: `opus/24000`";
+        "a codec (`opus`, `pcm16`, `mulaw`, `alaw`) and samples per second, 8000 to 48000: `opus/24000`";
 
     /// Reads what is [written](Self::WRITTEN) so.
     pub fn parse(text: &str) -> Option<Self> {
@@ -87,7 +90,7 @@ pub struct CodecSettings {
     pub format: AudioFormat,
     /// Target bit rate in bit/s; Opus only.
     pub bitrate: u32,
-    /// Duration of one codec frame (Opus: 2.5, 5, 10, 20, 40 or 60 ms). For PCM and µ-law: the granularity at
+    /// Duration of one codec frame (Opus: 2.5, 5, 10, 20, 40 or 60 ms). For the other codecs: the granularity at
     /// which the last chunk of a turn may be cut.
     pub frame: Micros,
     /// Duration of one message: a whole number of frames.

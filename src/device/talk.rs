@@ -259,8 +259,9 @@ impl Device {
     pub(super) fn barge_in_at(&self, turn: &Turn) -> Option<Micros> {
         let at = self.plan.on_beat(turn.audible()? + turn.draw.barge_in?);
         // A voice interrupts by saying something: there must be something left to say. A button needs no words.
-        let able = self.plan.turn.end == EndOfTurn::Signal
-            || self.plan.turn.count.is_none_or(|n| self.next_turn < n);
+        let wordless =
+            self.plan.turn.end == EndOfTurn::Signal && !self.plan.dialect.capabilities().interrupt_by_turn;
+        let able = wordless || self.plan.turn.count.is_none_or(|n| self.next_turn < n);
         // While there is no connection it would be said to nobody.
         let able = able && self.ready_since().is_some();
         (able && self.interrupted.is_none() && at < self.leave_at).then_some(at)

@@ -51,24 +51,16 @@ impl Connector {
 }
 
 impl Connector {
-    /// Signs the URL of a request, where the dialect says so. `at`: seconds since 1970.
+    /// Signs a request to `authority`, where the dialect says so: in its query, or by a header. `at`: seconds since 1970.
     pub fn sign(
         &self,
         scheme: &str,
         authority: &str,
-        target: String,
+        request: &mut Request,
         device: u32,
         at: i64,
-    ) -> Result<String, String> {
-        let url = format!("{scheme}://{authority}{target}");
-        match self.described.sign(&self.setup, device, &url, at) {
-            None => Ok(target),
-            Some(signed) => {
-                let signed = signed?;
-                let of_host = format!("{scheme}://{authority}");
-                Ok(signed.reveal().strip_prefix(&of_host).map_or(target, str::to_owned))
-            }
-        }
+    ) -> Result<(), String> {
+        self.described.sign(&self.setup, device, &format!("{scheme}://{authority}"), request, at)
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Capabilities {
     pub binary: bool,
     /// The device can say that it is being interrupted.
     pub interrupt: bool,
+    /// It says so by beginning the next turn: the last one of a session cannot be interrupted.
+    pub interrupt_by_turn: bool,
     /// The device can say that its user has finished.
     pub signal: bool,
     /// The server can detect the end of speech by itself.
@@ -104,6 +106,7 @@ impl Capabilities {
             base64: false,
             binary: true,
             interrupt: false,
+            interrupt_by_turn: false,
             signal: true,
             vad: false,
             vad_first: false,
@@ -531,6 +534,12 @@ impl Dialect {
             Self::Plain => false,
             Self::Described(d) => d.says_token(),
         }
+    }
+
+    /// Whether an upgrade request is signed as the dialect says, as far as the server knows the key; says what is wrong. `now`: seconds
+    /// since 1970.
+    pub fn verify(&self, asked: &Handshake, now: i64) -> Result<(), &'static str> {
+        self.described().map_or(Ok(()), |d| d.verify(asked, now))
     }
 
     /// The device's side of one connection.

@@ -148,8 +148,8 @@ impl Reply {
                 // The first alone: where a dialect sends the reply whole, two halves would add up to a sample.
                 Codec::Pcm16 if i == 0 => drop(bytes.pop()),
                 Codec::Pcm16 => {}
-                // Any bytes are valid µ-law: the device hears noise of twice the length.
-                Codec::Mulaw => {}
+                // Any bytes are valid G.711: the device hears noise of twice the length.
+                Codec::Mulaw | Codec::Alaw => {}
             }
             c.payload = Bytes::from(bytes);
         }

@@ -21,7 +21,7 @@ use crate::dialect::Handshake;
 use crate::drive::timer::Timers;
 use crate::scenario::Fault;
 use crate::seed::Seed;
-use crate::time::{Clock, Micros};
+use crate::time::{Clock, Micros, unix_now_us};
 use crate::transport::accept::{Refusal, accept};
 
 /// How long TLS and the upgrade may take together.
@@ -113,6 +113,9 @@ fn admit(request: &Request, world: &World) -> Result<bool, Refusal> {
     // This connection is counted already.
     if plan.max_connections > 0 && stats.live.load(Ordering::Relaxed) > plan.max_connections {
         return unavailable("too many connections");
+    }
+    if let Err(why) = plan.dialect.verify(&handshake_of(request), unix_now_us() / 1_000_000) {
+        return refusal(StatusCode::FORBIDDEN, None, why);
     }
     let Some(token) = &plan.token else {
         return Ok(true);

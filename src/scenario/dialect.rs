@@ -160,7 +160,7 @@ impl Check<'_> {
             let samples = settings.chunk.0.saturating_mul(settings.format.sample_rate.into()) / 1_000_000;
             let bytes = match settings.format.codec {
                 Codec::Pcm16 => samples * 2,
-                Codec::Mulaw => samples,
+                Codec::Mulaw | Codec::Alaw => samples,
                 Codec::Opus => settings.chunk.0.saturating_mul(settings.bitrate.into()) / 8_000_000,
             };
             let bytes = if self.choice("audio.encoding") == "base64" { bytes / 3 * 4 } else { bytes };

@@ -80,7 +80,7 @@ fn codec_bytes(settings: &CodecSettings) -> f64 {
     let per_second = match settings.format.codec {
         Codec::Opus => f64::from(settings.bitrate) / 8.0,
         Codec::Pcm16 => f64::from(settings.format.sample_rate) * 2.0,
-        Codec::Mulaw => f64::from(settings.format.sample_rate),
+        Codec::Mulaw | Codec::Alaw => f64::from(settings.format.sample_rate),
     };
     per_second * settings.chunk.as_secs_f64()
 }

@@ -455,6 +455,7 @@ pub const SECTIONS: &[Section] = &[
                     ("opus", "compressed; what most toys should send"),
                     ("pcm16", "raw 16 bit samples"),
                     ("mulaw", "G.711 µ-law, as telephony sends"),
+                    ("alaw", "G.711 A-law, likewise outside of North America and Japan"),
                 ]),
                 By("target.dialect", &[("envelope", "\"opus\""), ("plain", "\"pcm16\"")]),
                 "How speech is coded, both ways.",
@@ -462,13 +463,19 @@ pub const SECTIONS: &[Section] = &[
             key(
                 "audio.rate",
                 Int(8_000, 48_000),
-                By("audio.codec", &[("opus", "16000"), ("pcm16", "16000"), ("mulaw", "8000")]),
+                By(
+                    "audio.codec",
+                    &[("opus", "16000"), ("pcm16", "16000"), ("mulaw", "8000"), ("alaw", "8000")],
+                ),
                 "Samples per second from the device, in Hz. Opus: 8000, 12000, 16000, 24000 or 48000.",
             ),
             key(
                 "audio.reply_rate",
                 Int(8_000, 48_000),
-                By("audio.codec", &[("opus", "24000"), ("pcm16", "16000"), ("mulaw", "8000")]),
+                By(
+                    "audio.codec",
+                    &[("opus", "24000"), ("pcm16", "16000"), ("mulaw", "8000"), ("alaw", "8000")],
+                ),
                 "Samples per second asked of the server, in Hz. Opus: 8000, 12000, 16000, 24000 or 48000.",
             ),
             key(

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
 
 use futures_util::{Sink, Stream};
 use tokio::net::TcpStream;
@@ -30,7 +29,7 @@ use crate::drive::links::Links;
 use crate::drive::timer::Timers;
 use crate::event::FailureClass;
 use crate::scenario::{DeviceValues, Secret, Secrets};
-use crate::time::{Clock, Micros};
+use crate::time::{Clock, Micros, unix_now_us};
 
 /// Bytes read at once: small, because every device has its own. What is longer is read in as many goes as it takes.
 const READ_BUFFER: usize = 2 * 1024;
@@ -149,22 +148,19 @@ impl Endpoint {
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
         let target = self.values.fill(self.path.reveal(), device);
         let asked = match &self.connector {
-            Some(connector) => connector.request(&target, device),
+            Some(connector) => {
+                let mut asked = connector.request(&target, device);
+                connector
+                    .sign(scheme, &self.authority, &mut asked, device, unix_now_us() / 1_000_000)
+                    .map_err(|why| Closed {
+                        class: FailureClass::Auth,
+                        detail: format!("the URL cannot be signed: {why}"),
+                    })?;
+                asked
+            }
             None => connect::Request { target, ..connect::Request::default() },
         };
-        let target = match &self.connector {
-            Some(connector) => {
-                let at = SystemTime::now()
-                    .duration_since(SystemTime::UNIX_EPOCH)
-                    .map_or(0, |d| d.as_secs() as i64);
-                connector.sign(scheme, &self.authority, asked.target, device, at).map_err(|why| Closed {
-                    class: FailureClass::Auth,
-                    detail: format!("the URL cannot be signed: {why}"),
-                })?
-            }
-            None => asked.target,
-        };
-        let uri = format!("{scheme}://{}{target}", self.authority);
+        let uri = format!("{scheme}://{}{}", self.authority, asked.target);
         let mut request = Request::builder()
             .uri(uri)
             .header("Host", &self.authority)

@@ -5,6 +5,7 @@
 use crate::audio::{AudioFormat, Codec, CodecSettings};
 use crate::time::Micros;
 
+pub mod alaw;
 pub mod mulaw;
 pub mod opus;
 pub mod packet;
@@ -116,7 +117,7 @@ pub fn duration(format: AudioFormat, payload: &[u8]) -> Result<Micros, PayloadEr
     let samples = match format.codec {
         Codec::Opus => return Ok(packet::duration(payload)?),
         Codec::Pcm16 => pcm::count(payload)?,
-        Codec::Mulaw => payload.len() as u64,
+        Codec::Mulaw | Codec::Alaw => payload.len() as u64,
     };
     Ok(Micros::of_samples(samples, format.sample_rate.max(1)))
 }
@@ -126,6 +127,7 @@ pub(super) enum Encoder {
     Opus(Box<opus::Encoder>),
     Pcm16,
     Mulaw,
+    Alaw,
 }
 
 impl Encoder {
@@ -135,6 +137,7 @@ impl Encoder {
             Codec::Opus => Self::Opus(Box::new(opus::Encoder::new(settings)?)),
             Codec::Pcm16 => Self::Pcm16,
             Codec::Mulaw => Self::Mulaw,
+            Codec::Alaw => Self::Alaw,
         })
     }
 
@@ -142,7 +145,7 @@ impl Encoder {
     pub(super) fn lookahead(&self) -> u64 {
         match self {
             Self::Opus(encoder) => encoder.lookahead(),
-            Self::Pcm16 | Self::Mulaw => 0,
+            Self::Pcm16 | Self::Mulaw | Self::Alaw => 0,
         }
     }
 
@@ -150,7 +153,7 @@ impl Encoder {
     pub(super) fn settle(&mut self) -> Result<(), EncodeError> {
         match self {
             Self::Opus(encoder) => encoder.hold_bandwidth(),
-            Self::Pcm16 | Self::Mulaw => Ok(()),
+            Self::Pcm16 | Self::Mulaw | Self::Alaw => Ok(()),
         }
     }
 
@@ -160,6 +163,7 @@ impl Encoder {
             Self::Opus(encoder) => return encoder.encode(frame),
             Self::Pcm16 => pcm::encode(frame, &mut packet),
             Self::Mulaw => mulaw::encode(frame, &mut packet),
+            Self::Alaw => alaw::encode(frame, &mut packet),
         }
         Ok(packet)
     }
@@ -168,7 +172,7 @@ impl Encoder {
     pub(super) fn pack(&self, packets: &[Vec<u8>]) -> Result<Vec<u8>, EncodeError> {
         match self {
             Self::Opus(_) => Ok(packet::pack(packets)?),
-            Self::Pcm16 | Self::Mulaw => Ok(packets.concat()),
+            Self::Pcm16 | Self::Mulaw | Self::Alaw => Ok(packets.concat()),
         }
     }
 }
@@ -180,6 +184,7 @@ enum Kind {
     Opus(Box<opus::Decoder>),
     Pcm16,
     Mulaw,
+    Alaw,
 }
 
 impl Decoder {
@@ -189,6 +194,7 @@ impl Decoder {
             Codec::Opus => Kind::Opus(Box::new(opus::Decoder::new(format)?)),
             Codec::Pcm16 => Kind::Pcm16,
             Codec::Mulaw => Kind::Mulaw,
+            Codec::Alaw => Kind::Alaw,
         }))
     }
 
@@ -199,6 +205,10 @@ impl Decoder {
             Kind::Pcm16 => pcm::decode(payload, out),
             Kind::Mulaw => {
                 mulaw::decode(payload, out);
+                Ok(())
+            }
+            Kind::Alaw => {
+                alaw::decode(payload, out);
                 Ok(())
             }
         }
@@ -253,7 +263,7 @@ mod tests {
         #[test]
         fn any_payload_is_decoded_or_refused(
             payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..8),
-            codec in prop::sample::select(vec![Codec::Opus, Codec::Opus, Codec::Opus, Codec::Pcm16, Codec::Mulaw]),
+            codec in prop::sample::select(vec![Codec::Opus, Codec::Opus, Codec::Opus, Codec::Pcm16, Codec::Mulaw, Codec::Alaw]),
             rate in prop::sample::select(opus::RATES.to_vec()),
         ) {
             let format = format(codec, rate);
@@ -265,7 +275,7 @@ mod tests {
                     prop_assert_eq!(Ok(length), duration(format, &payload));
                     prop_assert!(samples.iter().all(|s| s.is_finite()));
                 } else {
-                    prop_assert!(codec != Codec::Mulaw);
+                    prop_assert!(!matches!(codec, Codec::Mulaw | Codec::Alaw));
                 }
             }
         }

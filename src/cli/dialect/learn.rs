@@ -71,7 +71,7 @@ pub(super) struct Learn {
     #[arg(long, value_name = "MESSAGE", value_parser = Message::parse)]
     audio: Option<Message>,
 
-    /// What the device sends: opus, pcm16 or mulaw, and samples per second
+    /// What the device sends: opus, pcm16, mulaw or alaw, and samples per second
     #[arg(long, value_name = "FORMAT", default_value = "pcm16/16000", value_parser = format)]
     up: AudioFormat,
 

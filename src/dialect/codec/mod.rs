@@ -28,6 +28,7 @@ pub mod msgpack;
 pub mod ogg;
 pub mod protobuf;
 pub mod sigv4;
+pub mod twilio;
 pub mod unmute;
 
 /// What a frame holds.

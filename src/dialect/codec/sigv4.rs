@@ -10,7 +10,7 @@
 
 use std::fmt::Write as _;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
@@ -21,6 +21,8 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const NO_BODY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// Longest time for which Transcribe takes a URL, seconds.
 pub const MOST_EXPIRES: u32 = 300;
+/// How far ahead the clock of a signer may be, seconds.
+const SKEW: i64 = 300;
 
 /// Who asks. Prints as `***`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,16 +77,54 @@ pub fn transcribe_url(
     let region = region.or_else(of_host).ok_or_else(|| {
         format!("no AWS region: it is not in the host's name `{host}`; give it, for example us-east-1")
     })?;
-    let pairs: Vec<(String, String)> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| Some((decoded(name)?, decoded(value)?)))
-        .collect::<Option<_>>()
+    let pairs = parameters(query)
         .ok_or("the query has a `%` that stands for no UTF-8 text, so it cannot be signed")?;
     let query: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
     Presign { scheme, host, path, query: &query, region, service: "transcribe", at, expires: MOST_EXPIRES }
         .url(credentials)
+}
+
+/// Names and values of a query, as they are meant.
+fn parameters(query: &str) -> Option<Vec<(String, String)>> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| Some((decoded(name)?, decoded(value)?)))
+        .collect()
+}
+
+/// Whether a request is signed with these credentials, and no longer ago than it says: the server's side. `target`: path and query;
+/// `now`: seconds since 1970.
+pub fn verify(host: &str, target: &str, credentials: &Credentials, now: i64) -> Result<(), &'static str> {
+    const UNSIGNED: &str =
+        "the URL is not signed, or not whole: X-Amz-Credential, -Date, -Expires and -Signature are needed";
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let pairs = parameters(query).ok_or("the query has a `%` that stands for no UTF-8 text")?;
+    let shown = |name: &str| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).ok_or(UNSIGNED);
+    let mut scope = shown("X-Amz-Credential")?.split('/');
+    let (Some(key), Some(_), Some(region), Some(service)) =
+        (scope.next(), scope.next(), scope.next(), scope.next())
+    else {
+        return Err(UNSIGNED);
+    };
+    if key != credentials.access_key.reveal() {
+        return Err("the access key in X-Amz-Credential is not known");
+    }
+    let at = NaiveDateTime::parse_from_str(shown("X-Amz-Date")?, "%Y%m%dT%H%M%SZ").map_err(|_| UNSIGNED)?;
+    let (at, expires) = (at.and_utc().timestamp(), shown("X-Amz-Expires")?.parse().map_err(|_| UNSIGNED)?);
+    let valid = at.saturating_sub(SKEW)..=at.saturating_add(i64::from(expires));
+    if !valid.contains(&now) {
+        return Err("the signature has expired, or is of the future");
+    }
+    let query: Vec<(&str, &str)> =
+        pairs.iter().filter(|(n, _)| !n.starts_with("X-Amz-")).map(|(n, v)| (&**n, &**v)).collect();
+    let own = Presign { scheme: "wss", host, path, query: &query, region, service, at, expires };
+    let own = own.url(credentials).map_err(|_| "a URL that cannot have been signed")?;
+    match own.reveal().rsplit_once("X-Amz-Signature=") {
+        Some((_, signature)) if signature == shown("X-Amz-Signature")? => Ok(()),
+        _ => Err("the signature is not that of this URL with this secret key"),
+    }
 }
 
 impl Presign<'_> {

@@ -78,6 +78,7 @@ impl Values for Ours<'_> {
             | Name::Event
             | Name::Status
             | Name::Interrupted
+            | Name::Resumed
             | Name::Code
             | Name::Message
             | Name::HeardMs
@@ -117,6 +118,8 @@ pub(super) struct Said<'a> {
     /// Audio for an envelope.
     pub(super) payload: Option<&'a [u8]>,
     pub(super) interrupted: bool,
+    /// The session that the device asked for goes on.
+    pub(super) resumed: bool,
     /// Code and message.
     pub(super) error: Option<(&'a str, &'a str)>,
 }
@@ -151,6 +154,7 @@ impl Values for Theirs<'_> {
             Name::Vad => Val::Bool(self.vad),
             Name::Status => text(Some(if self.said.interrupted { "cancelled" } else { "completed" })),
             Name::Interrupted => Val::Bool(self.said.interrupted),
+            Name::Resumed => Val::Bool(self.said.resumed),
             Name::Code => text(self.said.error.map(|(c, _)| c)),
             Name::Message => text(self.said.error.map(|(_, m)| m)),
             Name::HeardMs => Val::Int(self.heard.0.0 / 1_000),

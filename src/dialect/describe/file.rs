@@ -146,11 +146,15 @@ pub(super) fn read(
     let correlate = by.into_iter().filter_map(|(p, span)| pointer(notes, &p, span, &mut pointers)).collect();
     let by_number = notes.word_at(&correlation, "as", &[("id", false), ("number", true)]).unwrap_or(false);
 
-    let interrupt = section(notes, &top, "interrupt", &["send", "ack", "swallow"], &none);
+    let interrupt = section(notes, &top, "interrupt", &["send", "ack", "swallow", "by"], &none);
     let interruption = top.get("interrupt").map(|_| Interruption {
         send: notes.messages(&interrupt, "send", &names),
         ack: find(notes, &interrupt, "ack"),
     });
+    let by_turn = notes.word_at(&interrupt, "by", &[("message", false), ("turn", true)]).unwrap_or(false);
+    if let (true, Some(node)) = (by_turn && turn_start.is_empty(), interrupt.get("by")) {
+        notes.push(node.span(), "no message begins a turn that could interrupt", "`start` under `[turn]`");
+    }
     let swallow = notes.duration(&interrupt, "swallow").unwrap_or(SWALLOW);
 
     let alive = section(notes, &top, "keep_alive", &["send", "every", "answered"], &none);
@@ -189,7 +193,8 @@ pub(super) fn read(
         down_formats: Cow::Owned(down.formats.clone()),
         base64: base64 || both,
         binary: !base64 || both,
-        interrupt: interruption.as_ref().is_some_and(|i| !i.send.is_empty()),
+        interrupt: by_turn || interruption.as_ref().is_some_and(|i| !i.send.is_empty()),
+        interrupt_by_turn: by_turn,
         signal: ends.contains(&false),
         vad: ends.contains(&true),
         vad_first: ends.first() == Some(&true),
@@ -385,7 +390,7 @@ fn connect(notes: &mut Notes<'_>, top: &Tab<'_, '_>, names: &Names<'_>) -> Conne
     let texts = query.iter().chain(&headers).map(|(_, text)| text).chain(&path).chain(&subprotocols);
     let span = top.get("connect").map_or(0..0, |n| n.span());
     contradiction::in_the_upgrade(notes, texts, span);
-    let sign = notes.word_at(&tab, "sign", &[("aws-sigv4", Signer::AwsSigv4)]);
+    let sign = notes.word_at(&tab, "sign", &[("aws-sigv4", Signer::AwsSigv4), ("twilio", Signer::Twilio)]);
     Connect { path, query, headers, subprotocols, sign }
 }
 
@@ -420,7 +425,7 @@ fn open(
 }
 
 fn codec_names(notes: &mut Notes<'_>, audio: &Tab<'_, '_>) -> Vec<(Codec, String)> {
-    let keys = ["opus", "pcm16", "mulaw"];
+    let keys = ["opus", "pcm16", "mulaw", "alaw"];
     let Some(tab) = audio.get("names").and_then(|n| notes.table(n, "audio.names", &keys)) else {
         return Vec::new();
     };

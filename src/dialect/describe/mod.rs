@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::codec::{Envelope, sigv4};
+use super::codec::Envelope;
 use super::{Capabilities, Encoding, Handshake, SessionSetup};
 use crate::audio::{AudioFormat, Codec};
 use crate::scenario::{Diagnostics, Secret};
@@ -32,6 +32,7 @@ mod rule;
 mod scan;
 mod server;
 mod sign;
+mod signed;
 pub mod tally;
 mod template;
 
@@ -41,6 +42,7 @@ use self::template::{Message, Name, Part, Text, Var};
 
 pub use self::device::{Device, prepare};
 pub use self::server::Server;
+pub use self::signed::Signer;
 use self::tally::Tally;
 
 /// The descriptions that the binary carries: name and text.
@@ -173,37 +175,6 @@ impl Described {
         query.or_else(|| c.headers.iter().find_map(|(name, t)| token(t, handshake.header(name)?.to_owned())))
     }
 
-    /// Signs a URL, where the description says so. `at`: seconds since 1970.
-    pub(super) fn sign(
-        &self,
-        setup: &SessionSetup,
-        device: u32,
-        url: &str,
-        at: i64,
-    ) -> Option<Result<Secret, String>> {
-        self.description.connect.sign?;
-        let context = device::context_of(&self.description, setup, device);
-        let value = |name: &str| {
-            let (_, var) = self.description.values.iter().find(|(n, _)| n == name)?;
-            match template::Values::get(&context, var) {
-                template::Val::Str(s) if !s.is_empty() => Some(s.into_owned()),
-                _ => None,
-            }
-        };
-        let secret = |name: &str| value(name).map(Secret::new);
-        let (Some(access_key), Some(secret_key)) = (secret("access_key_id"), secret("secret_access_key"))
-        else {
-            return Some(Err(
-                "no credentials to sign the URL with: give `access_key_id` and `secret_access_key` in \
-                             `target.values`, for example from ${AWS_ACCESS_KEY_ID}"
-                    .to_owned(),
-            ));
-        };
-        let credentials =
-            sigv4::Credentials { access_key, secret_key, session_token: secret("session_token") };
-        Some(sigv4::transcribe_url(url, value("region").as_deref(), &credentials, at))
-    }
-
     /// True when the server hears a token in what devices send of themselves: header, query or message.
     pub(super) fn says_token(&self) -> bool {
         let d = &self.description;
@@ -221,13 +192,6 @@ pub(super) struct Asked {
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) subprotocols: Vec<String>,
-}
-
-/// Signs a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signer {
-    /// AWS Signature Version 4, in the query.
-    AwsSigv4,
 }
 
 /// How a connection is asked for.

@@ -14,7 +14,7 @@ use super::rule::{Cond, Is, Kind, Moment, Rule, View};
 use super::scan::{Found, Scan};
 use super::sign::{Form, Sign, What};
 use super::template::{Name, Part, Text, Var};
-use crate::audio::{AudioFormat, codec};
+use crate::audio::{AudioFormat, Codec, codec};
 use crate::dialect::codec::EnvelopeCodec;
 use crate::dialect::{Answer, Encoding, Handshake, OpenRequest, Request, ServerDialect, TextGranularity};
 use crate::time::Micros;
@@ -53,6 +53,15 @@ pub struct Server {
     media: Micros,
     later: Vec<(Micros, Frame)>,
     codec: Option<Box<dyn EnvelopeCodec>>,
+}
+
+/// Takes the codec that a device asks for. G.711 has a rate of its own, which need not be said.
+fn agree(format: &mut AudioFormat, asked: Option<Codec>) {
+    let Some(codec) = asked.filter(|c| *c != format.codec) else { return };
+    format.codec = codec;
+    if matches!(codec, Codec::Mulaw | Codec::Alaw) {
+        format.sample_rate = 8_000;
+    }
 }
 
 impl Server {
@@ -103,8 +112,8 @@ impl Server {
         match name {
             Name::UpRate => self.up.sample_rate = rate().unwrap_or(self.up.sample_rate),
             Name::DownRate => self.down.sample_rate = rate().unwrap_or(self.down.sample_rate),
-            Name::UpCodec => self.up.codec = codec().unwrap_or(self.up.codec),
-            Name::DownCodec => self.down.codec = codec().unwrap_or(self.down.codec),
+            Name::UpCodec => agree(&mut self.up, codec()),
+            Name::DownCodec => agree(&mut self.down, codec()),
             Name::Vad => {
                 self.vad = match found {
                     Found::Bool(b) => *b,
@@ -213,6 +222,9 @@ impl Server {
             self.vad = vad;
         }
         let turn = self.said_turn;
+        if what == What::TurnStart && d.capabilities().interrupt_by_turn {
+            out.push(Request::Interrupt { turn: None });
+        }
         out.push(match what {
             What::Opening | What::Ignore => Request::Ignored,
             // Once more: settings are changed under way, as some clients do.
@@ -367,8 +379,8 @@ impl Server {
 }
 
 /// What is spoken when a description does not say: what most servers take.
-const fn codec_of_default() -> crate::audio::Codec {
-    crate::audio::Codec::Pcm16
+const fn codec_of_default() -> Codec {
+    Codec::Pcm16
 }
 
 impl ServerDialect for Server {
@@ -411,9 +423,9 @@ impl ServerDialect for Server {
 
     fn write(&mut self, answer: Answer, out: &mut Vec<Frame>) {
         match answer {
-            Answer::Ready { session, down, .. } => {
+            Answer::Ready { session, down, resumed } => {
                 (self.session, self.down) = (session, down);
-                self.emit(Moment::Ready, Said::default(), out);
+                self.emit(Moment::Ready, Said { resumed, ..Said::default() }, out);
             }
             Answer::Listening { turn } => {
                 // The reply before may still be going on.

@@ -39,6 +39,7 @@ pub(super) enum Name {
     Event,
     Status,
     Interrupted,
+    Resumed,
     Code,
     Message,
     HeardMs,
@@ -52,7 +53,7 @@ pub(super) enum Name {
 
 impl Name {
     /// Every one, as files write it.
-    pub(super) const ALL: [(&'static str, Self); 37] = [
+    pub(super) const ALL: [(&'static str, Self); 38] = [
         ("token", Self::Token),
         ("device", Self::Device),
         ("mac", Self::Mac),
@@ -81,6 +82,7 @@ impl Name {
         ("event", Self::Event),
         ("status", Self::Status),
         ("interrupted", Self::Interrupted),
+        ("resumed", Self::Resumed),
         ("code", Self::Code),
         ("message", Self::Message),
         ("heard_ms", Self::HeardMs),

@@ -179,6 +179,33 @@ fn the_server_hears_who_finds_the_end_of_speech() {
 }
 
 #[test]
+fn where_the_next_turn_interrupts_the_server_hears_both() {
+    let mut t = Talk::new("gemini-live", None, false);
+    t.open();
+    for turn in 0..2 {
+        let over_a_reply = turn > 0;
+        if over_a_reply {
+            t.device.interrupt(0, &mut t.frames);
+            assert_eq!(t.server_hears(), [], "no message of its own");
+        }
+        t.device.turn_start(turn, &mut t.frames);
+        // Detection is off, and stays so.
+        let begins = [Request::Interrupt { turn: None }, Request::TurnStart { vad: Some(false) }];
+        assert_eq!(t.server_hears(), begins);
+        if over_a_reply {
+            let stopped = t.say(Answer::Done { turn: 0, interrupted: true });
+            assert_eq!(stopped, [Meaning::ReplyDone { turn: None, interrupted: true }]);
+        } else {
+            t.device.turn_end(turn, &mut t.frames);
+            assert_eq!(t.server_hears(), [Request::TurnEnd { turn: None }]);
+            t.say(Answer::Audio { turn, payload: Bytes::from_static(&[0, 0]) });
+        }
+    }
+    let by = "[dialect]\nname = \"x\"\n[interrupt]\nby = \"turn\"\n[turn]\nends = [\"signal\"]";
+    assert!(problems(by).contains("no message begins a turn that could interrupt"), "{}", problems(by));
+}
+
+#[test]
 fn described_and_native_mean_the_same() {
     let setup = Arc::new(SessionSetup::default());
     let d = described("envelope", Choice::default());

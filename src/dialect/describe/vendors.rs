@@ -39,7 +39,7 @@ fn enveloped(dialect: &str, json: &str, audio: Option<&[u8]>) -> Frame {
     codec.encode(&serde_json::from_str(json).unwrap(), audio).unwrap()
 }
 
-/// One device of a dialect that hears what real servers say: `>` begins a turn, `#` is a binary frame of so many bytes, `=` one with
+/// One device of a dialect that hears what real servers say: `>` begins a turn, `<` interrupts the one before, `#` is a binary frame of so many bytes, `=` one with
 /// this text; `@` is JSON in the dialect's envelope, `~` the same with audio of eight bytes.
 #[track_caller]
 fn hears(dialect: &str, vad: bool, said: &[(&str, &str)]) -> Box<dyn DeviceDialect> {
@@ -56,6 +56,10 @@ fn hears(dialect: &str, vad: bool, said: &[(&str, &str)]) -> Box<dyn DeviceDiale
                 turns += 1;
                 continue;
             }
+            ("<", _) => {
+                device.interrupt(turns - 1, &mut frames);
+                continue;
+            }
             ("#", n) => Frame::Binary(vec![0; n.parse().unwrap()].into()),
             ("=", text) => Frame::Binary(text.as_bytes().to_vec().into()),
             ("@", json) => enveloped(dialect, json, None),
@@ -67,6 +71,55 @@ fn hears(dialect: &str, vad: bool, said: &[(&str, &str)]) -> Box<dyn DeviceDiale
         meanings.clear();
     }
     device
+}
+
+#[test]
+fn servers_of_xiaozhi_start_before_they_speak_stop_twice_and_announce_a_rate_that_is_not_theirs() {
+    // What the device said itself; the packets are at 24 kHz all the same, and say how long they are.
+    let hello = r#"{"type":"hello","transport":"websocket","session_id":"s","audio_params":{"format":"opus","sample_rate":16000,"channels":1,"frame_duration":60}}"#;
+    let stt = r#"{"type":"stt","text":"why is the sky blue","session_id":"s"}"#;
+    let start = r#"{"type":"tts","state":"start","session_id":"s"}"#;
+    let emoji = r#"{"type":"llm","text":"🙂","emotion":"happy","session_id":"s"}"#;
+    let sentence =
+        r#"{"type":"tts","state":"sentence_start","text":"The air scatters the light.","session_id":"s"}"#;
+    let ended =
+        r#"{"type":"tts","state":"sentence_end","text":"The air scatters the light.","session_id":"s"}"#;
+    let stop = r#"{"type":"tts","state":"stop","session_id":"s"}"#;
+    let text = "token The air scatters the light.";
+    hears(
+        "xiaozhi",
+        false,
+        &[
+            (hello, "ready"),
+            (r#"{"type":"mcp","payload":{"jsonrpc":"2.0","id":1,"method":"initialize"}}"#, "-"),
+            (">", ""),
+            (stt, "final why is the sky blue"),
+            // Half a second before the first audio.
+            (start, "-"),
+            (emoji, "-"),
+            // A whole sentence at once.
+            (sentence, text),
+            ("#120", "audio 120"),
+            (ended, "-"),
+            (stop, "done"),
+            (">", ""),
+            (stt, "final why is the sky blue"),
+            (start, "-"),
+            (sentence, text),
+            ("#120", "audio 120"),
+            ("<", ""),
+            (stop, "interrupted"),
+            (">", ""),
+            (start, "-"),
+            // Of the turn that was cancelled, half a second late.
+            (stop, "-"),
+            (sentence, text),
+            ("#120", "audio 120"),
+            (stop, "done"),
+            // A refused token, after a successful upgrade.
+            ("invalid token", "error : invalid token"),
+        ],
+    );
 }
 
 #[test]

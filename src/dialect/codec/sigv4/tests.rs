@@ -131,3 +131,29 @@ fn what_cannot_be_signed_is_refused() {
     insta::assert_snapshot!(refused(Presign { region: "us east", ..good }), @"`us east` is not an AWS region, or `transcribe` not a service; expected for example us-east-1 and transcribe");
     insta::assert_snapshot!(refused(Presign { at: i64::MAX, ..good }), @"9223372036854775807 s since 1970 is no time that can be signed");
 }
+
+#[test]
+fn a_server_takes_what_was_signed_with_its_key_and_in_time() {
+    let at = 1_769_860_800;
+    let url = "wss://localhost:9000/stream-transcription-websocket?language-code=en-US&media-encoding=pcm&session-id=a%20b";
+    for credentials in [example(None), example(Some("session+token=="))] {
+        let signed = transcribe_url(url, Some("us-east-1"), &credentials, at).unwrap();
+        let target = signed.reveal().strip_prefix("wss://localhost:9000").unwrap().to_owned();
+        let check =
+            |target: &str, credentials: &Credentials, now| verify("localhost:9000", target, credentials, now);
+        for now in [at, at - 60, at + 300] {
+            assert_eq!(check(&target, &credentials, now), Ok(()));
+        }
+        assert!(check(&target, &credentials, at + 301).unwrap_err().contains("expired"));
+        assert!(verify("localhost:9001", &target, &credentials, at).unwrap_err().contains("signature"));
+        let other = Credentials { secret_key: Secret::new("other"), ..credentials.clone() };
+        assert!(check(&target, &other, at).unwrap_err().contains("secret key"));
+        let other = Credentials { access_key: Secret::new("other"), ..credentials.clone() };
+        assert!(check(&target, &other, at).unwrap_err().contains("access key"));
+        let changed = target.replace("en-US", "de-DE");
+        assert!(check(&changed, &credentials, at).unwrap_err().contains("signature"));
+        for unsigned in ["/", "/?X-Amz-Credential=AKIDEXAMPLE", "/?a=%zz"] {
+            assert!(check(unsigned, &credentials, at).is_err(), "{unsigned}");
+        }
+    }
+}
