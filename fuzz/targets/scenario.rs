@@ -28,7 +28,7 @@ fuzz_target!(|text: &str| {
     match load("fuzz.toml", text, &set) {
         Ok(scenario) => {
             // What was accepted is accepted again as it is written down in reports: asked of some, as it takes as long again.
-            if text.len() % 4 == 0 {
+            if text.len() % 8 == 0 {
                 let again = load("effective.toml", &scenario.effective, &[]);
                 assert!(again.is_ok() || text.contains("${"), "{:?}\n{}", again.err(), scenario.effective);
             }
@@ -54,8 +54,8 @@ fuzz_target!(|text: &str| {
                 }
             }
         }
-        Err(problems) => {
-            let _ = problems.to_string();
-        }
+        // Likewise.
+        Err(problems) if text.len() % 4 == 0 => drop(problems.to_string()),
+        Err(_) => {}
     }
 });
