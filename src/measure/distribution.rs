@@ -9,12 +9,15 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer, V2Serializer};
 use serde::{Deserialize, Serialize};
 
-use super::samples::Samples;
+use super::samples::{DIGITS, Samples};
 use crate::report::result::{FiniteQuantiles, MetricResult, Spread};
 use crate::time::Micros;
 
 /// Largest value kept, a day: anything longer is clamped to it (and is a time-out long before).
-const LARGEST: i64 = 86_400_000_000;
+pub(super) const LARGEST: i64 = 86_400_000_000;
+
+/// More samples in one histogram than any run can have.
+const MOST_SAMPLES: u64 = 1_000_000_000_000_000;
 
 /// A quantile: a time, or +∞.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -390,6 +393,12 @@ fn read_histogram(mut bytes: &[u8]) -> Result<Option<Histogram<u64>>, String> {
     let mut h: Histogram<u64> = Deserializer::new()
         .deserialize(&mut bytes)
         .map_err(|e| format!("its histogram cannot be read: {e:?}"))?;
+    // Written are times of at most a day, and as many as a run can have: other numbers would overflow in sums.
+    if h.sigfig() > DIGITS || h.max() > 2 * LARGEST.unsigned_abs() || h.len() > MOST_SAMPLES {
+        return Err(
+            "its histogram holds what no run measures: times above a day, or more than 10^15".to_owned()
+        );
+    }
     h.auto(true);
     Ok(Some(h))
 }
@@ -399,6 +408,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn histograms_of_what_no_run_measures_are_damage() {
+        let read = |h: &Histogram<u64>| decode(&encode_histogram(h));
+        let mut h = Histogram::<u64>::new(3).unwrap();
+        h.record_n(LARGEST.unsigned_abs(), MOST_SAMPLES).unwrap();
+        assert_eq!(read(&h).unwrap().map(|h| h.len()), Some(MOST_SAMPLES));
+        h.record(1).unwrap();
+        assert!(read(&h).is_err_and(|e| e.contains("more than 10^15")));
+        let mut fine = Histogram::<u64>::new(5).unwrap();
+        fine.record(1).unwrap();
+        assert!(read(&fine).is_err());
+        let mut long = Histogram::<u64>::new(2).unwrap();
+        long.record(3 * LARGEST.unsigned_abs()).unwrap();
+        assert!(read(&long).is_err());
+    }
 
     fn of(values: &[i64], infinite: u64) -> Distribution {
         let mut d = Distribution::default();

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use hdrhistogram::Histogram;
 
 /// Significant digits kept.
-const DIGITS: u8 = 3;
+pub(super) const DIGITS: u8 = 3;
 
 /// Buckets of one power of two: what three digits need (HdrHistogram's `sub_bucket_count` / 2, a power of two).
 const HALF_BITS: u32 = 10;

@@ -4,7 +4,7 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::distribution::{decode, encode_histogram};
+use super::distribution::{LARGEST, decode, encode_histogram};
 use super::samples::Samples;
 
 /// A map as a list of pairs.
@@ -80,7 +80,8 @@ impl Serialize for Samples {
 impl<'de> Deserialize<'de> for Samples {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Ok(match Stored::deserialize(from)? {
-            Stored::Few(all) => Self::Few(all),
+            Stored::Few(all) if all.iter().all(|v| *v <= LARGEST.unsigned_abs()) => Self::Few(all),
+            Stored::Few(_) => return Err(de::Error::custom("times above a day, which no run measures")),
             Stored::Many(text) => decode(&text).map_err(de::Error::custom)?.into(),
         })
     }

@@ -74,28 +74,28 @@ pub(super) fn generator(shards: &Shards, totals: &Totals, most: u32) -> Generato
             ports_peak,
             ports_limit,
         } = p.result.generator.clone();
-        all.shards += shards;
-        all.messages_sent += messages_sent;
-        all.messages_received += messages_received;
-        all.bytes_sent += bytes_sent;
-        all.bytes_received += bytes_received;
+        all.shards = all.shards.saturating_add(shards);
+        all.messages_sent = all.messages_sent.saturating_add(messages_sent);
+        all.messages_received = all.messages_received.saturating_add(messages_received);
+        all.bytes_sent = all.bytes_sent.saturating_add(bytes_sent);
+        all.bytes_received = all.bytes_received.saturating_add(bytes_received);
         all.load_us = all.load_us.max(load_us);
-        all.cpu_us += cpu_us;
+        all.cpu_us = all.cpu_us.saturating_add(cpu_us);
         all.cpu_share = all.cpu_share.max(cpu_share);
-        all.rss_base_bytes += rss_base_bytes;
-        all.rss_peak_bytes += rss_peak_bytes;
+        all.rss_base_bytes = all.rss_base_bytes.saturating_add(rss_base_bytes);
+        all.rss_peak_bytes = all.rss_peak_bytes.saturating_add(rss_peak_bytes);
         all.steal_share = largest(all.steal_share, steal_share);
         all.pressure_share = largest(all.pressure_share, pressure_share);
         let named = |t: ThreadResult| ThreadResult { name: format!("{} {}", p.head.part, t.name), ..t };
         all.threads.extend(threads.into_iter().map(named));
         (all.open_files_peak, all.open_files_limit) =
             nearest((all.open_files_peak, all.open_files_limit), (open_files_peak, open_files_limit));
-        all.source_addresses += source_addresses;
+        all.source_addresses = all.source_addresses.saturating_add(source_addresses);
         let ports = nearest((Some(all.ports_peak), all.ports_limit), (Some(ports_peak), ports_limit));
         (all.ports_peak, all.ports_limit) = (ports.0.unwrap_or(0), ports.1);
     }
     all.devices = u32::try_from(totals.peak_connected.max(0)).unwrap_or(u32::MAX).min(most);
-    let messages = all.messages_sent + all.messages_received;
+    let messages = all.messages_sent.saturating_add(all.messages_received);
     all.cpu_us_per_message = all.cpu_us as f64 / messages.max(1) as f64;
     let over_base = all.rss_peak_bytes.saturating_sub(all.rss_base_bytes);
     all.rss_bytes_per_device = over_base / u64::from(all.devices.max(1));
@@ -112,17 +112,17 @@ pub(super) fn dialect(shards: &Shards) -> Option<DialectResult> {
         };
         // Without `..`: who adds a field decides here what it is of several processes.
         let DialectResult { connections, rules, unmatched, examples } = d;
-        all.connections += connections;
-        all.unmatched += unmatched;
+        all.connections = all.connections.saturating_add(connections);
+        all.unmatched = all.unmatched.saturating_add(unmatched);
         for rule in rules {
             match all.rules.iter_mut().find(|r| r.name == rule.name) {
-                Some(known) => known.fired += rule.fired,
+                Some(known) => known.fired = known.fired.saturating_add(rule.fired),
                 None => all.rules.push(rule),
             }
         }
         for example in examples {
             match all.examples.iter_mut().find(|e| e.shape == example.shape) {
-                Some(known) => known.count += example.count,
+                Some(known) => known.count = known.count.saturating_add(example.count),
                 None => all.examples.push(example),
             }
         }
@@ -160,7 +160,7 @@ pub(super) fn host(shards: &Shards) -> HostInfo {
     for HostInfo { os, cpu, cores, memory_bytes, open_files } in machines.values() {
         systems.push(os);
         processors.push(cpu);
-        all.cores += cores;
+        all.cores = all.cores.saturating_add(*cores);
         all.memory_bytes = all.memory_bytes.saturating_add(*memory_bytes);
         all.open_files = all.open_files.min(*open_files);
     }

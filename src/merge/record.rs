@@ -23,6 +23,10 @@ pub const FILE: &str = "shard.jsonl.gz";
 /// Raised when a line changes its meaning. Only the voxload that wrote a record merges it.
 const FORMAT: u32 = 1;
 
+/// Numbers before a point have no more digits: a run that counts microseconds or bytes does not come to 10^16. What is
+/// read can be added up without an overflow, therefore.
+const DIGITS: usize = 16;
+
 /// A line. Heads and ends are few, and intervals are large: they are boxed.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -231,6 +235,11 @@ impl Reader {
         if !self.line(&mut text)? {
             return Ok(None);
         }
+        if has_huge_number(&text) {
+            return Err(
+                self.damaged(&format!("a number of more than {DIGITS} digits, which no run comes to"))
+            );
+        }
         serde_json::from_slice(&text).map(Some).map_err(|e| self.damaged(&e.to_string()))
     }
 
@@ -248,5 +257,49 @@ impl Reader {
 
     fn damaged(&self, why: &str) -> String {
         format!("{}, line {}: {why}", self.path.display(), self.number)
+    }
+}
+
+/// Whether a number in a JSON text has too many digits before its point.
+fn has_huge_number(json: &[u8]) -> bool {
+    let (mut in_text, mut escaped, mut fraction, mut digits) = (false, false, false, 0);
+    for &b in json {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'0'..=b'9' if !fraction => {
+                digits += 1;
+                if digits > DIGITS {
+                    return true;
+                }
+            }
+            b'0'..=b'9' => {}
+            b'.' => fraction = true,
+            _ => (fraction, digits) = (false, 0),
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_no_run_comes_to_are_damage() {
+        for good in [
+            "[9999999999999999, 1]",
+            "0.12345678901234567890",
+            "\"12345678901234567890\"",
+            r#""\"12345678901234567890""#,
+            "-1.5e3",
+        ] {
+            assert!(!has_huge_number(good.as_bytes()), "{good}");
+        }
+        for bad in ["[10000000000000000]", "{\"a\":-9223372036854775808}", "[0.5,12345678901234567.5]"] {
+            assert!(has_huge_number(bad.as_bytes()), "{bad}");
+        }
     }
 }

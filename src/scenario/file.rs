@@ -7,9 +7,10 @@
 //! ```
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
@@ -82,12 +83,12 @@ pub(super) struct Setting {
 
 /// What every key is: the highest layer's value, or the default.
 pub(super) struct Settings {
-    map: BTreeMap<&'static str, Setting>,
+    map: HashMap<&'static str, Setting>,
 }
 
 impl Settings {
     pub(super) fn empty() -> Self {
-        Self { map: BTreeMap::new() }
+        Self { map: HashMap::new() }
     }
 
     pub(super) fn get(&self, path: &str) -> Option<&Setting> {
@@ -240,9 +241,20 @@ impl Settings {
                 values.iter().find(|(name, _)| *name == chosen).or_else(|| values.first())?.1
             }
         };
-        parse_default(key, toml)
+        DEFAULTS.get(&(key.path, toml)).cloned()
     }
 }
+
+/// The values of all defaults, by key and by how they are written: read once, and asked for with every scenario.
+static DEFAULTS: LazyLock<HashMap<(&str, &str), Value>> = LazyLock::new(|| {
+    let written = |key: &'static Key| match key.default {
+        Fallback::Unset => Vec::new(),
+        Fallback::Toml(toml) => vec![toml],
+        Fallback::By(_, values) => values.iter().map(|(_, toml)| *toml).collect(),
+    };
+    let all = keys::all().flat_map(|key| written(key).into_iter().map(move |toml| (key, toml)));
+    all.filter_map(|(key, toml)| Some(((key.path, toml), parse_default(key, toml)?))).collect()
+});
 
 /// The value of a default; a test makes sure that each of the table has one.
 fn parse_default(key: &'static Key, toml: &str) -> Option<Value> {

@@ -7,6 +7,9 @@
 //!              └─▶ the starter file of `voxload init`          (reference.rs)
 //! ```
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::presets;
 use super::trouble::MAX_HANDSHAKE;
 use crate::audio::codec::MAX_CHUNK;
@@ -134,9 +137,12 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
     SECTIONS.iter().flat_map(|s| s.keys)
 }
 
+/// The keys by their paths: a check asks for hundreds.
+static BY_PATH: LazyLock<HashMap<&str, &Key>> = LazyLock::new(|| all().map(|k| (k.path, k)).collect());
+
 /// The key with that path.
 pub fn find(path: &str) -> Option<&'static Key> {
-    all().find(|k| k.path == path)
+    BY_PATH.get(path).copied()
 }
 
 const fn key(path: &'static str, kind: Kind, default: Fallback, doc: &'static str) -> Key {

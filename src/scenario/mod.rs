@@ -27,6 +27,7 @@ use crate::transport::source::Sources;
 pub mod arrival;
 mod axes;
 mod check;
+mod devices;
 mod diagnostic;
 mod dialect;
 mod dist;
@@ -46,6 +47,7 @@ pub mod units;
 mod value;
 
 pub use axes::{Axis, Conditions, SweepOrder, SweepPlan, shown as shown_value};
+pub use devices::DeviceValues;
 pub(crate) use diagnostic::Place;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use dist::Dist;
@@ -255,31 +257,6 @@ impl Target {
         let host = self.url.as_ref().map_or("127.0.0.1", |url| check::url_host(url.reveal()));
         host.eq_ignore_ascii_case("localhost")
             || host.parse().is_ok_and(|ip: std::net::Ipv4Addr| ip.is_loopback())
-    }
-}
-
-/// A table of values per device, from CSV: device n uses row n modulo the number of rows. `{device}` always exists.
-#[derive(Clone, Debug, Default)]
-pub struct DeviceValues {
-    /// Column names, in the order of the row's values.
-    pub columns: Vec<String>,
-    /// One row per device.
-    pub rows: Vec<Vec<Secret>>,
-}
-
-impl DeviceValues {
-    /// Fills the `{placeholders}` of a template in for a device.
-    pub fn fill(&self, template: &str, device: u32) -> String {
-        if !template.contains('{') {
-            return template.to_owned();
-        }
-        let mut text = template.replace("{device}", &device.to_string());
-        if let Some(row) = self.rows.get(device as usize % self.rows.len().max(1)) {
-            for (column, value) in self.columns.iter().zip(row) {
-                text = text.replace(&format!("{{{column}}}"), value.reveal());
-            }
-        }
-        text
     }
 }
 

@@ -15,11 +15,31 @@ use serde::{Deserialize, Serialize};
 
 /// One of so many equal parts of a fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Part {
     /// Which one, counted from 0.
     index: u32,
     /// How many there are.
     of: u32,
+}
+
+/// As it is read back from files: whatever they say.
+#[derive(Deserialize)]
+struct Stored {
+    index: u32,
+    of: u32,
+}
+
+impl TryFrom<Stored> for Part {
+    type Error = String;
+
+    fn try_from(Stored { index, of }: Stored) -> Result<Self, String> {
+        if index < of && of <= MOST {
+            Ok(Self { index, of })
+        } else {
+            Err(format!("part {index} (from 0) of {of} is none: there are 1 to {MOST}"))
+        }
+    }
 }
 
 /// More parts than this are a mistake.
@@ -96,6 +116,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_no_part_is_not_read() {
+        let part: Part = "2/3".parse().unwrap();
+        let text = serde_json::to_string(&part).unwrap();
+        assert_eq!(serde_json::from_str::<Part>(&text).unwrap(), part);
+        for bad in [(0, 0), (3, 3), (u32::MAX, u32::MAX), (0, MOST + 1)] {
+            let text = format!(r#"{{"index":{},"of":{}}}"#, bad.0, bad.1);
+            let e = serde_json::from_str::<Part>(&text).unwrap_err().to_string();
+            assert!(e.contains("is none"), "{e}");
+        }
+    }
 
     #[test]
     fn parts_are_counted_from_1() {

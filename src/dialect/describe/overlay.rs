@@ -71,7 +71,15 @@ fn names_of(notes: &mut Notes<'_>, base: &DeTable<'_>) -> Vec<String> {
     let top = Tab { path: "", table: base };
     match top.get("variant").map(|n| (n, n.get_ref())) {
         Some((_, DeValue::Table(table))) => {
-            Tab { path: "variant", table }.entries().into_iter().map(|(name, ..)| name).collect()
+            let mut names = Vec::new();
+            for (name, span, _) in (Tab { path: "variant", table }).entries() {
+                if name.is_empty() || name.contains('+') || name.trim() != name {
+                    let help = "a name without `+`, which joins variants, and without spaces around it";
+                    notes.push(span, format!("no variant can be called `{name}`"), help);
+                }
+                names.push(name);
+            }
+            names
         }
         Some((node, _)) => {
             notes.wrong(node, "variant", "write `[variant.NAME]`, and what is different below");

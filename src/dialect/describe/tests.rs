@@ -517,6 +517,14 @@ fn a_variant_that_is_not_chosen_is_checked_too() {
 }
 
 #[test]
+fn a_variant_that_could_not_be_chosen_is_refused() {
+    for name in ["a+b", "", " a"] {
+        let wrong = problems(&format!("[dialect]\nname = \"x\"\n[variant.\"{name}\".dialect]\n"));
+        assert!(wrong.contains(&format!("no variant can be called `{name}`")), "{wrong}");
+    }
+}
+
+#[test]
 fn a_dialect_travels_to_another_process() {
     let d =
         Dialect::Described(described("xiaozhi", Choice { variant: Some("v3".into()), ..Choice::default() }));

@@ -225,39 +225,7 @@ fn has_user_info(url: &str) -> bool {
 
 /// Reads a CSV file with a header row. The error is what is wrong, and what to try; never a value.
 fn read_device_values(path: &Path) -> Result<DeviceValues, (String, &'static str)> {
-    let expected = "expected a header row with the names of the columns, then one row per device";
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_path(path)
+    let file = std::fs::File::open(path)
         .map_err(|e| (format!("cannot be read: {e}"), "paths start from the scenario file's folder"))?;
-    let fail = |e: &csv::Error| match e.kind() {
-        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            let line = pos.as_ref().map_or(0, csv::Position::line);
-            format!("line {line} has {len} values where the header has {expected_len}")
-        }
-        csv::ErrorKind::Utf8 { pos, .. } => {
-            format!("line {} is not UTF-8", pos.as_ref().map_or(0, csv::Position::line))
-        }
-        _ => format!("cannot be read: {e}"),
-    };
-    let columns: Vec<String> =
-        reader.headers().map_err(|e| (fail(&e), expected))?.iter().map(str::to_owned).collect();
-    if columns.iter().any(String::is_empty) || columns.is_empty() {
-        return Err(("a column has no name".to_owned(), expected));
-    }
-    if columns.iter().any(|c| c == "device") {
-        return Err((
-            "a column is named `device`".to_owned(),
-            "`{device}` is the number of the device; choose another name",
-        ));
-    }
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|e| (fail(&e), expected))?;
-        rows.push(record.iter().map(Secret::new).collect());
-    }
-    if rows.is_empty() {
-        return Err(("no row after the header".to_owned(), expected));
-    }
-    Ok(DeviceValues { columns, rows })
+    DeviceValues::read(file)
 }
