@@ -20,7 +20,7 @@ mod snapshot;
 pub mod view;
 
 pub use screen::{Screen, possible};
-pub use server::Metrics;
+pub use server::{Metrics, respond};
 pub use snapshot::{About, Exposed, HISTORY, Latency, Moment, Snapshot, Watcher};
 
 /// Where the latest snapshot is.

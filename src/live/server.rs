@@ -125,8 +125,8 @@ async fn answer(mut stream: TcpStream, board: &Board) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// The answer to a request.
-fn respond(head: &[u8], page: &dyn Fn() -> String) -> Vec<u8> {
+/// The answer to a request: to its head, with what `page` says.
+pub fn respond(head: &[u8], page: &dyn Fn() -> String) -> Vec<u8> {
     let head = String::from_utf8_lossy(head);
     let mut words = head.lines().next().unwrap_or_default().split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -39,6 +39,9 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin {
 
 /// TLS has records and buffers of its own.
 impl<S: Socket> Wire for TlsStream<S> {}
+
+/// In memory, the library writes.
+impl Wire for DuplexStream {}
 
 /// A connection that can be asked to write without waiting.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {

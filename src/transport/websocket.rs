@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use futures_util::{Sink, Stream};
+use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -100,6 +101,11 @@ impl Endpoint {
         let local_port = tcp.local_addr().map_or(0, |a| a.port());
         let tcp = Impaired::new(tcp, way, *clock, timer).map_err(|e| connecting(&e))?;
         self.talk(device, clock, start, local_port, tcp).await
+    }
+
+    /// The upgrade alone, with a server in this process.
+    pub async fn connect_within(&self, device: u32, io: DuplexStream) -> Result<Box<dyn Transport>, Closed> {
+        Ok(Box::new(self.upgrade(self.request(device)?, io).await?))
     }
 
     async fn tcp(&self, device: u32) -> Result<TcpStream, Closed> {
