@@ -11,7 +11,7 @@ use voxload::transport::Frame;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, rest)) = data.split_first() else { return };
-    let dialect = Dialect::ALL[usize::from(choice >> 1) % Dialect::ALL.len()];
+    let dialect = &Dialect::NATIVE[usize::from(choice >> 1) % Dialect::NATIVE.len()];
     let format = AudioFormat { codec: Codec::Opus, sample_rate: 16_000 };
     let setup = Arc::new(SessionSetup {
         up: format,
@@ -20,6 +20,7 @@ fuzz_target!(|data: &[u8]| {
         vad: false,
         locale: "en-US".into(),
         voice: "default".into(),
+        ..SessionSetup::default()
     });
     let mut device = dialect.device(&setup, 0);
     let mut server = dialect.server();

@@ -1,4 +1,5 @@
-//! The other documents that are read back: calibration, capacity, comparison, sweep. The first byte chooses.
+//! The other documents that are read back: calibration, capacity, comparison, sweep; what a folder is a baseline of, and the
+//! plan of a sweep. The first byte chooses.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,7 +8,7 @@ use voxload::{calibrate, capacity, compare, sweep};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, rest)) = data.split_first() else { return };
-    match choice % 4 {
+    match choice % 6 {
         0 => {
             if let Ok(d) = serde_json::from_slice::<calibrate::Calibration>(rest) {
                 let _ = calibrate::terminal::tables(&d, &[], Style::default());
@@ -23,9 +24,24 @@ fuzz_target!(|data: &[u8]| {
                 let _ = compare::terminal::table(&d, &[], Style::default());
             }
         }
-        _ => {
+        3 => {
             if let Ok(d) = serde_json::from_slice::<sweep::Sweep>(rest) {
                 let _ = sweep::terminal::summary(&d, &[], Style::default());
+            }
+        }
+        4 => {
+            let both = rest.split(|&b| b == b'\n').map(serde_json::from_slice::<compare::record::Manifest>);
+            let both: Vec<_> = both.flatten().collect();
+            if let [a, b, ..] = &both[..] {
+                assert!(a.differs_from(a).is_empty());
+                let _ = a.differs_from(b);
+            }
+        }
+        _ => {
+            let both = rest.split(|&b| b == b'\n').map(serde_json::from_slice::<sweep::state::Written>);
+            let both: Vec<_> = both.flatten().collect();
+            if let [a, b, ..] = &both[..] {
+                let _ = (a.differs(b), b.differs(a));
             }
         }
     }
