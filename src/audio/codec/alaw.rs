@@ -6,6 +6,8 @@
 //! (s = 1: positive)                                             = (mmmm · 16 + 8 + 256) << (eee − 1) else
 //! ```
 
+use std::sync::LazyLock;
+
 use super::pcm::quantise;
 
 /// Every second bit is inverted, so that silence has edges.
@@ -23,7 +25,7 @@ fn compress(sample: i16) -> u8 {
 }
 
 /// The 16-bit sample of a code.
-const fn expand(code: u8) -> i16 {
+fn expand(code: u8) -> i16 {
     let code = code ^ INVERTED;
     let segment = (code >> 4) & 7;
     let step = (((code & 0x0f) as i32) << 4) + 8;
@@ -32,15 +34,8 @@ const fn expand(code: u8) -> i16 {
 }
 
 /// Every code's sample, −1 … 1.
-static TABLE: [f32; 256] = {
-    let mut table = [0.0; 256];
-    let mut code = 0;
-    while code < 256 {
-        table[code] = expand(code as u8) as f32 / 32_768.0;
-        code += 1;
-    }
-    table
-};
+static TABLE: LazyLock<[f32; 256]> =
+    LazyLock::new(|| std::array::from_fn(|code| f32::from(expand(code as u8)) / 32_768.0));
 
 /// Appends the samples.
 pub fn encode(samples: &[f32], out: &mut Vec<u8>) {
@@ -49,7 +44,8 @@ pub fn encode(samples: &[f32], out: &mut Vec<u8>) {
 
 /// Appends the samples of a payload.
 pub fn decode(payload: &[u8], out: &mut Vec<f32>) {
-    out.extend(payload.iter().map(|&code| TABLE[usize::from(code)]));
+    let table = &*TABLE;
+    out.extend(payload.iter().map(|&code| table[usize::from(code)]));
 }
 
 #[cfg(test)]
