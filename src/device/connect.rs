@@ -6,6 +6,7 @@
 //! loss. A device that hangs up by itself, because a turn has failed, asks for a new session: what the old one may still
 //! have to say about that turn could not be told from an answer to the next.
 
+use super::speaker::Speaker;
 use super::turn::{Fault, Turn};
 use super::{Device, Link, Online, Output};
 use crate::dialect::Waiting;
@@ -44,6 +45,7 @@ impl Device {
         }
         self.trouble_connected(now, times);
         (self.opened, self.refused) = (true, false);
+        self.speaker = Speaker::default();
         let mut dialect = self.plan.dialect.device(&self.plan.setup, self.id);
         dialect.open(self.session.as_deref(), &mut self.frames);
         self.dialect = Some(dialect);

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::ear::Ear;
 use super::turn::Turn;
 use super::{Device, Link};
+use crate::audio::codec;
 use crate::dialect::Meaning;
 use crate::event::{Event, FailureClass, Outcome};
 use crate::scenario::EndOfTurn;
@@ -47,6 +48,7 @@ impl Device {
             }
         }
         self.meanings = meanings;
+        self.answers_wait(now);
         self.opening_done(now);
         self.link_delay = None;
     }
@@ -72,7 +74,12 @@ impl Device {
             }
             Meaning::Token { turn, text } => self.token(now, turn, &text),
             Meaning::Audio { turn, payload } => self.audio(now, turn, &payload, ear),
-            Meaning::ReplyDone { turn, interrupted } => self.reply_done(now, turn, interrupted, ear),
+            Meaning::ReplyDone { turn, interrupted } => {
+                if interrupted {
+                    self.speaker.dropped(now);
+                }
+                self.reply_done(now, turn, interrupted, ear);
+            }
             Meaning::Error { turn, code, message } => self.server_error(now, turn, &code, &message),
             Meaning::Ignored(_) | Meaning::Unmatched => {}
             Meaning::Garbage(why) => self.fail(now, (FailureClass::Protocol, why)),
@@ -200,11 +207,15 @@ impl Device {
             };
             return self.fail(now, fault);
         }
-        let Some(t) = self.turn_of(now, turn, "audio") else { return };
+        let Some(t) = self.turn_of(now, turn, "audio") else {
+            let duration = codec::duration(format, payload).unwrap_or(Micros::ZERO);
+            return self.speaker.plays_for(now, duration);
+        };
         let before = t.record.audio_messages;
         match t.audio(now, payload, network, format, timeout, ear) {
             Ok(gap) => {
                 let heard = t.record.audio_messages > before;
+                let end = t.playback.end();
                 if let Some(barge_in) = &mut t.record.barge_in {
                     barge_in.last_byte = Some(now);
                 } else {
@@ -212,6 +223,9 @@ impl Device {
                 }
                 if let Some(gap) = gap {
                     self.event(gap);
+                }
+                if let Some(end) = end {
+                    self.speaker.plays_until(end);
                 }
                 if heard {
                     self.trouble_hears(now);

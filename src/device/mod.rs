@@ -28,6 +28,7 @@ mod hear;
 pub mod moment;
 pub mod plan;
 pub mod playback;
+mod speaker;
 mod speech;
 mod talk;
 mod trouble;
@@ -37,6 +38,7 @@ pub mod watch;
 use self::bitrate::{Bitrate, Step};
 use self::ear::Ear;
 use self::plan::{Draw, Plan};
+use self::speaker::Speaker;
 use self::speech::Speech;
 pub use self::speech::{Piece, Voice};
 use self::trouble::{Conditions, Trouble};
@@ -162,6 +164,7 @@ pub struct Device {
     stale_until: Micros,
     speech: Option<Speech>,
     cough: Option<Speech>,
+    speaker: Speaker,
     /// Until when a device that leaves waits for the answer to its goodbye; `NEVER`: it has not said any.
     parting_until: Micros,
     out: VecDeque<Output>,
@@ -240,6 +243,7 @@ impl Device {
             stale_until: Micros::ZERO,
             speech: None,
             cough: None,
+            speaker: Speaker::default(),
             parting_until: Micros::NEVER,
             out: VecDeque::new(),
             meanings: Vec::new(),
@@ -313,6 +317,7 @@ impl Device {
             Link::Connecting { planned } => earliest(planned + self.plan.session.connect_timeout),
             Link::Online(online) => {
                 earliest(online.next_heartbeat);
+                earliest(self.speaker.deadline());
                 if let Some(sent) = online.heartbeat_sent {
                     earliest(sent + self.plan.session.keep_alive_timeout);
                 }
@@ -409,6 +414,7 @@ impl Device {
         self.speak(now);
         self.interrupt_due(now);
         self.give_up_due(now);
+        self.played(now);
         self.heartbeat(now);
         self.strike_due(now);
         if self.turn.is_none() && self.interrupted.is_none() && self.leaving(now) {

@@ -276,6 +276,14 @@ pub trait DeviceDialect: Send {
     /// What the frames read so far are to be answered with: the next messages of the opening, pongs.
     fn replies(&mut self, _out: &mut Vec<Frame>) {}
 
+    /// How many of its answers wait until the audio that came before them has been played.
+    fn unplayed(&self) -> usize {
+        0
+    }
+
+    /// The audio before the oldest of these has been played, or was dropped.
+    fn played(&mut self, _out: &mut Vec<Frame>) {}
+
     /// What the opening waits for; `None`: the device may speak.
     fn waiting(&self) -> Option<Waiting> {
         None

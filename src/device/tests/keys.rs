@@ -266,3 +266,47 @@ fn what_is_captured_is_said_again() {
     assert_eq!(w.text_sent(r#"{"pong":-5}"#), [900]);
     assert_eq!(w.audio_sent(0, 800), [0_i64; 0], "speech waits too");
 }
+
+/// As a telephone network echoes marks: each when what came before it has been played, with what it said itself, and all at
+/// once when the server drops the rest.
+#[test]
+fn reply_when_played_waits_for_the_loudspeaker() {
+    let marks = |when: &str, cleared: bool| {
+        let tables = format!(
+            "[turn]\nend = \"stop\"\nquiet = \"2s\"\n\
+             [event.mark]\nis = \"ignore\"\nwhen = {{ \"/mark\" = {{ exists = true }} }}\ncapture = {{ mark = \"/mark\" }}\n\
+             reply = {{ played = \"{{mark}}\" }}\n{when}\
+             [event.sound]\nis = \"audio\"\nwhen = {{ frame = \"binary\" }}\n\
+             [event.clear]\nis = \"interrupted\"\nwhen = {{ text = \"clear\" }}\n"
+        );
+        let mut w = world(&tables, EndOfTurn::Signal, |_| {});
+        // A greeting, before anybody has spoken.
+        w.says(100, loud()).says(110, loud()).says(120, text(r#"{"mark":"hello"}"#));
+        for at in [1_700, 1_701, 1_702] {
+            w.says(at, loud());
+        }
+        w.says(1_703, text(r#"{"mark":"a"}"#)).says(1_704, loud()).says(1_705, text(r#"{"mark":"b"}"#));
+        if cleared {
+            w.says(1_800, text("clear"));
+        }
+        w.until(2_100);
+        ["hello", "a", "b"].map(|mark| w.text_sent(&format!(r#"{{"played":"{mark}"}}"#)))
+    };
+    // 60 ms each, played from the first one on.
+    let played = "reply_when = \"played\"\n";
+    assert_eq!(marks(played, false), [[220], [1_880], [1_940]]);
+    assert_eq!(marks(played, true), [[220], [1_800], [1_800]]);
+    for at_once in ["", "reply_when = \"read\"\n"] {
+        assert_eq!(marks(at_once, false), [[120], [1_703], [1_705]]);
+    }
+}
+
+#[test]
+fn counted_says_from_which_message_on_they_are_numbered() {
+    for (counted, number) in [("", 2), ("counted = false\n", 1)] {
+        let tables = format!("[[open]]\n{counted}send = \"hello\"\n[[open]]\nsend = {{ n = \"{{seq}}\" }}\n");
+        let mut w = world(&tables, EndOfTurn::Signal, |_| {});
+        w.until(100);
+        assert_eq!(w.text_sent(&format!(r#"{{"n":{number}}}"#)), [1], "{counted}");
+    }
+}

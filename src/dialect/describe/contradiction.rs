@@ -78,6 +78,9 @@ pub(super) fn check(notes: &mut Notes<'_>, top: &Tab<'_, '_>, looked: &Looked<'_
         for step in steps.iter() {
             if let DeValue::Table(table) = step.get_ref() {
                 let tab = Some(Tab { path: "open", table });
+                if lacks(tab, "send") {
+                    idle(tab, "counted", "without `send`", "it says whether `{seq}` counts what is sent");
+                }
                 if lacks(tab, "expect") {
                     idle(tab, "timeout", "without `expect`", "`expect` names the event that is waited for");
                 }
@@ -107,6 +110,10 @@ pub(super) fn check(notes: &mut Notes<'_>, top: &Tab<'_, '_>, looked: &Looked<'_
                 let why = format!("with `is = \"{}\"`", rule.is.name());
                 idle(Some(Tab { path: &path, table }), key, &why, &help);
             }
+            let event = Some(Tab { path: &path, table });
+            if lacks(event, "reply") {
+                idle(event, "reply_when", "without `reply`", "`reply` is the message that is answered with");
+            }
         }
     }
     early(notes, top, looked.open);
@@ -114,9 +121,11 @@ pub(super) fn check(notes: &mut Notes<'_>, top: &Tab<'_, '_>, looked: &Looked<'_
 
 /// Captured values in what is said before any event is waited for.
 fn early(notes: &mut Notes<'_>, top: &Tab<'_, '_>, open: &[Step]) {
-    let sends = open.iter().take_while(|s| matches!(s, Step::Send(_)));
+    let sends = open.iter().take_while(|s| matches!(s, Step::Send { .. }));
     let needs = |m: &Message| m.holes().any(Hole::needs_capture);
-    let some = sends.filter_map(|s| if let Step::Send(m) = s { Some(m) } else { None }).any(needs);
+    let some = sends
+        .filter_map(|s| if let Step::Send { message, .. } = s { Some(message) } else { None })
+        .any(needs);
     if some {
         let span = top.get("open").map_or(0..0, |n| n.span());
         notes.push(

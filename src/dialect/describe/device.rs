@@ -1,5 +1,6 @@
 //! The device's side of a description: rules become meanings, turns become messages.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -98,10 +99,13 @@ pub struct Device {
     s: State,
 }
 
+/// What has been captured, by number.
+type Captured = Box<[Option<Value>]>;
+
 struct State {
     setup: Arc<SessionSetup>,
     device: u32,
-    captured: Box<[Option<Value>]>,
+    captured: Captured,
     resume: Option<String>,
     step: usize,
     turn: Option<u32>,
@@ -115,6 +119,8 @@ struct State {
     /// A reply that is being interrupted.
     interrupting: bool,
     replies: Vec<Frame>,
+    /// Rules whose answer waits for playback, with what was captured when they fired.
+    unplayed: VecDeque<(u16, Captured)>,
     /// The rule of the answer to the goodbye, when it has fired.
     parting: Option<u16>,
     codec: Option<Box<dyn EnvelopeCodec>>,
@@ -147,6 +153,7 @@ impl Device {
             seen: 0,
             interrupting: false,
             replies: Vec::new(),
+            unplayed: VecDeque::new(),
             parting: None,
             codec: described.envelope.map(|e| e.codec(device)),
             fired: vec![0; described.rules.len()].into(),
@@ -274,13 +281,26 @@ impl DeviceDialect for Device {
         out.append(&mut self.s.replies);
     }
 
+    fn unplayed(&self) -> usize {
+        self.s.unplayed.len()
+    }
+
+    fn played(&mut self, out: &mut Vec<Frame>) {
+        let d = &self.d.description;
+        let Some((n, captured)) = self.s.unplayed.pop_front() else { return };
+        let Some(rule) = d.rules.get(usize::from(n)) else { return };
+        let now = std::mem::replace(&mut self.s.captured, captured);
+        self.s.say(d, &rule.reply, out);
+        self.s.captured = now;
+    }
+
     fn waiting(&self) -> Option<Waiting> {
         let d = &self.d.description;
         match d.open.get(self.s.step)? {
             Step::Expect(rule, limit) => {
                 Some(Waiting { event: Arc::clone(&d.rules.get(usize::from(*rule))?.name), limit: *limit })
             }
-            Step::Send(_) => None,
+            Step::Send { .. } => None,
         }
     }
 
@@ -382,9 +402,13 @@ impl State {
     /// Goes on with the opening as far as possible.
     fn advance(&mut self, d: &Description) {
         let mut frames = std::mem::take(&mut self.replies);
-        while let Some(Step::Send(message)) = d.open.get(self.step) {
+        while let Some(Step::Send { message, counted }) = d.open.get(self.step) {
             self.step += 1;
+            let seq = self.seq;
             self.say(d, std::slice::from_ref(message), &mut frames);
+            if !counted {
+                self.seq = seq;
+            }
         }
         self.replies = frames;
     }
@@ -493,7 +517,9 @@ impl State {
 
     /// A rule has fired: what waits for it goes on, and what it wants is answered.
     fn expected(&mut self, d: &Description, n: u16, rule: &Rule) {
-        if !rule.reply.is_empty() {
+        if rule.reply_played {
+            self.unplayed.push_back((n, self.captured.clone()));
+        } else if !rule.reply.is_empty() {
             let mut frames = std::mem::take(&mut self.replies);
             self.say(d, &rule.reply, &mut frames);
             self.replies = frames;

@@ -10,7 +10,7 @@ use super::read::{Node, Notes, Tab};
 use super::rule::{Emit, Is, Moment, Pointers, Rule, Source};
 use crate::time::Micros;
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "is",
     "when",
     "text",
@@ -22,6 +22,7 @@ const KEYS: [&str; 16] = [
     "message",
     "capture",
     "reply",
+    "reply_when",
     "only_after",
     "stale",
     "emit",
@@ -162,6 +163,8 @@ fn rule(
         }
     }
     let reply = notes.messages(tab, "reply", names);
+    let reply_played =
+        notes.word_at(tab, "reply_when", &[("read", false), ("played", true)]).unwrap_or(false);
     let mut on = Vec::new();
     if let Some(n) = tab.get("emit_on") {
         for item in notes.each(n) {
@@ -188,6 +191,7 @@ fn rule(
         message,
         capture,
         reply,
+        reply_played,
         only_after,
         stale,
         emit,

@@ -408,10 +408,13 @@ fn open(
         return (steps, sends);
     };
     for item in items.iter() {
-        let Some(tab) = notes.table(item, "open", &["send", "expect", "timeout"]) else { continue };
+        let Some(tab) = notes.table(item, "open", &["send", "counted", "expect", "timeout"]) else {
+            continue;
+        };
+        let counted = notes.bool(&tab, "counted").unwrap_or(true);
         for message in notes.messages(&tab, "send", names) {
             sends.push(message.clone());
-            steps.push(Step::Send(message));
+            steps.push(Step::Send { message, counted });
         }
         if let Some(rule) = event_named(notes, &tab, "expect", rules) {
             limit += notes.duration(&tab, "timeout").unwrap_or(OPENING);

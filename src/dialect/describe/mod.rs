@@ -182,7 +182,7 @@ impl Described {
         let token = Var::Named(Name::Token);
         let texts = c.query.iter().chain(&c.headers).map(|(_, t)| t);
         texts.flat_map(Text::holes).any(|h| h.var == token)
-            || d.open.iter().any(|s| matches!(s, Step::Send(m) if m.says(Name::Token)))
+            || d.open.iter().any(|s| matches!(s, Step::Send { message, .. } if message.says(Name::Token)))
     }
 }
 
@@ -207,7 +207,11 @@ struct Connect {
 /// A step of the opening.
 #[derive(Clone, Debug)]
 enum Step {
-    Send(Message),
+    Send {
+        message: Message,
+        /// Counted by `{seq}`.
+        counted: bool,
+    },
     /// The rule that must fire, and how long that may take, counted from the connection.
     Expect(u16, Micros),
 }
@@ -342,7 +346,7 @@ impl Description {
         ));
         for (n, step) in self.open.iter().enumerate() {
             lines.push(match step {
-                Step::Send(_) => format!("opening {}: a message", n + 1),
+                Step::Send { .. } => format!("opening {}: a message", n + 1),
                 Step::Expect(rule, limit) => {
                     let name = self.rules.get(usize::from(*rule)).map_or("", |r| &r.name);
                     format!("opening {}: waits for `{name}`, until {limit} after the connection", n + 1)

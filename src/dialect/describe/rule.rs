@@ -299,6 +299,8 @@ pub(super) struct Rule {
     pub(super) message: Vec<Source>,
     pub(super) capture: Vec<(u16, u16)>,
     pub(super) reply: Vec<Message>,
+    /// It waits until the audio before the message has been played.
+    pub(super) reply_played: bool,
     /// Bits of [`Is`]; 0: no such rule.
     pub(super) only_after: u16,
     pub(super) stale: Option<Cond>,

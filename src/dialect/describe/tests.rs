@@ -463,6 +463,10 @@ interrupted = { "/cut" = true }
     assert!(
         of("[turn]\nends = \"vad\"\n[mode.signal.turn]\nend = \"x\"").contains("mode `signal` is never used")
     );
+    let open = of("[[open]]\nexpect = \"final\"\ncounted = false");
+    assert!(open.contains("`open.counted` has no effect without `send`"), "{open}");
+    let reply = of("[event.a]\nis = \"ignore\"\nwhen = { text = \"a\" }\nreply_when = \"played\"");
+    assert!(reply.contains("`event.a.reply_when` has no effect without `reply`"), "{reply}");
     assert_eq!(of("[variant.a.turn]\nends = \"vad\"\n[mode.vad.turn]\nend = \"x\""), "");
 }
 

@@ -295,7 +295,13 @@ fn marks_of_a_voice_app_come_back_and_vosk_answers_every_message() {
     let mut device = hears("twilio-media", true, &said);
     let mut frames = Vec::new();
     device.replies(&mut frames);
-    assert!(matches!(frames.pop(), Some(Frame::Text(t)) if t.contains(r#""mark":{"name":"end"}"#)));
+    assert_eq!(frames, [], "a mark waits until what came before it has been played");
+    assert_eq!(device.unplayed(), 1);
+    device.played(&mut frames);
+    let echo = r#"{"event":"mark","sequenceNumber":"2","streamSid":"#;
+    let said = |t: &str| t.starts_with(echo) && t.contains(r#""mark":{"name":"end"}"#);
+    assert!(matches!(&frames[..], [Frame::Text(t)] if said(t.as_str())), "{frames:?}");
+    assert_eq!(device.unplayed(), 0);
     hears(
         "vosk",
         true,
