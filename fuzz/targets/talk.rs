@@ -67,8 +67,8 @@ impl Talk {
         };
         let mut handshake = Handshake::default();
         if let Some(connector) = Connector::new(dialect, &setup) {
-            let asked = connector.request("/", 7);
-            let _ = connector.sign("wss", "example.org", asked.target.clone(), 7, 1_700_000_000);
+            let mut asked = connector.request("/", 7);
+            let _ = connector.sign("wss", "example.org", &mut asked, 7, 1_700_000_000);
             handshake = Handshake { target: asked.target, headers: asked.headers };
             let _ = dialect.token_shown(&handshake);
         }
@@ -164,6 +164,9 @@ impl Talk {
             self.server.later(&mut later);
             down.extend(later.into_iter().map(|(_, frame)| frame));
             self.device.replies(&mut up);
+            while self.device.unplayed() > 0 {
+                self.device.played(&mut up);
+            }
         }
         let _ = (self.device.waiting(), self.device.parting(), self.device.complaint());
         self.meanings.clear();
