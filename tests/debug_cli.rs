@@ -322,6 +322,17 @@ fn tls_and_several_turns() {
 }
 
 #[test]
+fn last_words_are_written_before_the_connection_is_closed() {
+    let dialect = ["quickstart", "--json", "--set", "target.dialect=twilio-media", "--set"];
+    let out = debug(&[&dialect[..], &["audio.fixtures=knock-knock", "--turns=1"]].concat());
+    assert_eq!(out.code, 0, "{}", out.stderr);
+    let lines = out.json();
+    let at = |what: &str| lines.iter().position(|l| l.to_string().contains(what));
+    let (last, closed) = (at(r#"\"event\":\"stop\""#), at("goodbye"));
+    assert!(last.is_some() && last < closed, "{last:?} {closed:?}\n{}", out.stdout);
+}
+
+#[test]
 fn an_interruption_ends_with_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = command(dir.path(), &["quickstart", "--json", "--turns=100"])

@@ -57,6 +57,8 @@ pub struct DeviceTask {
     /// When the device wants its next tick: kept, because asking it costs more than looking here.
     due: Micros,
     done: bool,
+    /// The device has said its last words on the open connection: until when they are waited for.
+    leaving: Option<Micros>,
     tap: Option<Box<dyn Tap>>,
     socket: Option<Arc<SocketWaker>>,
     /// The imitated network of the connection, or of the attempt to open one.
@@ -129,6 +131,7 @@ impl DeviceTask {
             control_seen: 0,
             due: Micros(i64::MIN),
             done: false,
+            leaving: None,
             tap,
             socket: None,
             way: None,
@@ -175,6 +178,8 @@ impl DeviceTask {
                     true
                 }
             },
+            // What still comes is for nobody.
+            Connection::Open(_) if self.leaving.is_some() => false,
             Connection::Open(_) => self.poll_read(cx, now),
             Connection::Closing(transport, deadline) => {
                 if transport.poll_close(cx, self.shared.close_code).is_ready() || *deadline <= now {
@@ -219,8 +224,11 @@ impl DeviceTask {
         if let Some(tap) = &mut self.tap {
             tap.closed(now, &closed);
         }
+        let left = self.leaving.is_some();
         self.drop_connection();
-        self.handle(now, Input::Closed(closed));
+        if !left {
+            self.handle(now, Input::Closed(closed));
+        }
     }
 
     fn drop_connection(&mut self) {
@@ -229,6 +237,7 @@ impl DeviceTask {
         self.unflushed = None;
         self.blocked = (Micros::ZERO, Micros::ZERO);
         self.delivering = None;
+        self.leaving = None;
         let Some(way) = self.way.take() else { return };
         if let Connection::Open(transport) | Connection::Closing(transport, _) = connection {
             let ended = Event::LinkEnded(Box::new(way.stats()));
@@ -242,6 +251,8 @@ impl DeviceTask {
 
     /// Opens a connection, over the device's network where it has one.
     fn connect(&mut self, now: Micros) {
+        // Of one that is still saying goodbye, no more is waited for.
+        self.drop_connection();
         let (shared, id) = (Rc::clone(&self.shared), self.device.id());
         let links = shared.endpoint.links.as_ref();
         self.way = links.and_then(|links| links.way(id, self.connections, now));
@@ -319,18 +330,7 @@ impl DeviceTask {
                 Output::Connect => self.connect(now),
                 Output::Send(outgoing) => self.outbox.push_back((outgoing, now)),
                 Output::Hangup => self.hang_up(),
-                Output::Goodbye => {
-                    let connection = std::mem::replace(&mut self.connection, Connection::None);
-                    let way = self.way.take();
-                    self.drop_connection();
-                    if let Connection::Open(transport) = connection {
-                        if let Some(tap) = &mut self.tap {
-                            tap.goodbye();
-                        }
-                        self.connection = Connection::Closing(transport, now + GOODBYE);
-                        self.way = way;
-                    }
-                }
+                Output::Goodbye => self.leaving = Some(now + GOODBYE),
                 Output::Impair(what) => self.impair(now, what),
                 Output::Abandon => {
                     if let Some(way) = &self.way {
@@ -352,6 +352,24 @@ impl DeviceTask {
             tap.settled(now, &self.device);
         }
         any
+    }
+
+    /// Closes a connection once its device's last words are written. True when it has done so.
+    fn close_when_said(&mut self, now: Micros) -> bool {
+        let said = self.outbox.is_empty() && self.unflushed.is_none();
+        let Some(until) = self.leaving.filter(|until| said || *until <= now) else { return false };
+        let connection = std::mem::replace(&mut self.connection, Connection::None);
+        let way = self.way.take();
+        self.drop_connection();
+        if let Connection::Open(transport) = connection {
+            if let Some(tap) = &mut self.tap {
+                tap.goodbye();
+                tap.settled(self.shared.clock.now(), &self.device);
+            }
+            self.connection = Connection::Closing(transport, until);
+            self.way = way;
+        }
+        true
     }
 
     /// Writes what the socket takes. True when something was written.
@@ -485,6 +503,7 @@ impl Future for DeviceTask {
         loop {
             let mut progress = this.take_outputs(now);
             progress |= this.poll_write(by_socket);
+            progress |= this.close_when_said(now);
             let open = matches!(this.connection, Connection::Open(_));
             if readable || !open || std::mem::take(&mut this.look) {
                 progress |= this.poll_connection(by_socket, now);
@@ -502,7 +521,8 @@ impl Future for DeviceTask {
         }
         let closing =
             if let Connection::Closing(_, deadline) = this.connection { deadline } else { Micros::NEVER };
-        this.due = this.device.deadline().min(closing);
+        let leaving = this.leaving.unwrap_or(Micros::NEVER);
+        this.due = this.device.deadline().min(closing).min(leaving);
         this.timer.set(this.due, cx.waker());
         Poll::Pending
     }
