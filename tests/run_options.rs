@@ -78,6 +78,24 @@ fn devices_and_turns_are_as_many_as_asked_for() {
 }
 
 #[test]
+fn a_connection_for_each_turn() {
+    let server = Rogue::for_toys(|toy| {
+        let turn = toy.turn()?;
+        toy.reply(turn)?;
+        toy.close(1000, "")
+    });
+    let connections = |turns: u32| {
+        let run = brisk(&server).args("-u 5 -d 20s").set("turn.count", 3).set("session.turns", turns);
+        let result = run.set("session.reconnect_base", "20ms").go().expect(0).result();
+        assert_eq!(result.turns.succeeded, 15);
+        (result.connections.opened, result.connections.lost)
+    };
+    assert_eq!(connections(1), (15, 0));
+    let (opened, lost) = connections(0);
+    assert!(opened > 5 && lost >= 8, "four of them are cut off after each turn: {opened} {lost}");
+}
+
+#[test]
 fn nothing_begins_after_the_duration_nor_counts_before_the_warm_up() {
     let server = kind();
     let ran = brisk(&server).args("-u 6 -d 3s --warmup 1500ms").go().expect(0);

@@ -164,6 +164,8 @@ struct Plan {
     up: Bandwidth,
     down: Bandwidth,
     descriptors: u64,
+    /// Of connections that have ended, for a minute each.
+    ended_ports: u64,
     /// Addresses that devices connect from; empty: the kernel chooses.
     source_ips: String,
     source_addresses: u64,
@@ -197,6 +199,7 @@ impl Plan {
             up: Bandwidth::of(&e.up, e.sending, e.devices),
             down: Bandwidth::of(&e.down, e.receiving, e.devices),
             descriptors: e.descriptors,
+            ended_ports: e.ended_ports,
             source_ips: sources.text(),
             source_addresses: sources.count().max(1),
             memory_bytes: e.memory,
@@ -255,7 +258,12 @@ impl Plan {
             (EndOfTurn::Signal, Flush::Chunk) => "a button ends the turn, the last chunk when it is full",
         };
         let count = s.turn.count.map_or_else(|| "until the end".to_owned(), |n| format!("{n} each"));
-        let _ = writeln!(text, "turns     {count}; {end}; think {}", s.turn.think);
+        let connection = match s.session.turns {
+            None => String::new(),
+            Some(1) => "; a connection for each".to_owned(),
+            Some(n) => format!("; {n} on a connection"),
+        };
+        let _ = writeln!(text, "turns     {count}; {end}; think {}{connection}", s.turn.think);
         let assumed = Speech::default();
         let _ = writeln!(
             text,
@@ -296,6 +304,13 @@ impl Plan {
                 grouped(u64::from(self.devices)),
                 grouped(ports)
             );
+            if self.ended_ports > 0 {
+                let _ = writeln!(
+                    text,
+                    "          ≈ {} more of connections that have ended: each is kept for a minute",
+                    grouped(self.ended_ports)
+                );
+            }
         }
         if self.source_addresses > 1 {
             let why = if s.target.sources.is_empty() {
@@ -354,9 +369,13 @@ fn warnings(s: &Scenario, e: &Estimate, limits: &Limits, sources: &Sources) -> V
         ));
     }
     let room = limits.local_ports.map_or(u64::MAX, |ports| sources.room(ports, 1));
-    if room < u64::from(e.devices) {
+    if room < u64::from(e.devices) + e.ended_ports {
+        let ended = match e.ended_ports {
+            0 => String::new(),
+            n => format!(", about {} connections that ended within the last minute", grouped(n)),
+        };
         all.push(format!(
-            "{} devices, and {} local ports towards a server: connect from more addresses (--source-ip LIST), widen \
+            "{} devices{ended}, and {} local ports towards a server: connect from more addresses (--source-ip LIST), widen \
              net.ipv4.ip_local_port_range, or lower --devices",
             grouped(u64::from(e.devices)),
             grouped(room)
@@ -494,6 +513,15 @@ mod tests {
             ],
         );
         assert!(!text.contains("hush"), "{text}");
+        let remote = ("target.url", "wss://h/p");
+        let plain = ("target.secure", "false");
+        let toys = |devices: &str| {
+            plan("secure", &[plain, remote, ("fleet.devices", devices), ("session.turns", "1")])
+        };
+        let (few, many) = (toys("500"), toys("10000"));
+        let wary = |l: &str| l.starts_with("warning") && l.contains("connections that ended");
+        assert!(few.contains("a connection for each") && !few.lines().any(wary), "{few}");
+        assert!(many.lines().any(wary), "{many}");
         let warnings: Vec<_> = text.lines().filter(|l| l.starts_with("warning")).collect();
         insta::assert_snapshot!(warnings.join("\n"));
     }

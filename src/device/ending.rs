@@ -39,6 +39,7 @@ impl Device {
             };
             self.finish(now, turn, outcome);
         }
+        self.next_start = None;
         self.leave(now);
     }
 

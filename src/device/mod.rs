@@ -14,7 +14,7 @@
 //! then measures includes the wait. Without a connection its user speaks all the same: the speech waits, or is lost.
 //!
 //! The faults that the scenario has planned strike here (`trouble`), as [`Output::Impair`] and [`Output::Abandon`]; how the
-//! device comes back, and goes on with its session, is in `connect`.
+//! device comes back, and goes on with its session, is in `connect`; how it hangs up, in `leave`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ pub mod conversation;
 pub mod ear;
 mod ending;
 mod hear;
+mod leave;
 pub mod moment;
 pub mod plan;
 pub mod playback;
@@ -87,7 +88,7 @@ pub enum Output {
     Send(Outgoing),
     /// Drop the connection, or the attempt to open one.
     Hangup,
-    /// Say goodbye; the device is finished with it.
+    /// Close the connection once what was sent has been written; the device is finished with it, and may ask for the next.
     Goodbye,
     /// Do this to the connection, or to the attempt to open one. After [`Impairment::Reset`] and [`Impairment::Close`]
     /// it is gone, and the device knows: tell it nothing. The others end with the connection, unless they have a time;
@@ -212,9 +213,12 @@ impl Device {
     /// A device that comes at `arrive` and begins no turn after `leave_at`.
     pub fn new(id: u32, plan: Arc<Plan>, arrive: Micros, leave_at: Micros) -> Self {
         let draw = plan.draw(id, 0);
+        let first_start = plan.first_beat(id, arrive + draw.think);
+        // Who hangs up after each turn connects for the first one, too.
+        let connects_at = if plan.session.turns.is_some() { first_start } else { arrive };
         Self {
             id,
-            link: Link::Offline { retry_at: arrive },
+            link: Link::Offline { retry_at: connects_at },
             dialect: None,
             leave_at,
             attempts: 0,
@@ -233,7 +237,7 @@ impl Device {
             knows_at: Micros::NEVER,
             next_turn: 0,
             draw,
-            next_start: Some(plan.first_beat(id, arrive + draw.think)),
+            next_start: Some(first_start),
             session_turn: 0,
             group: 0,
             bitrate: plan.adapts().then(|| Bitrate::new(plan.rates())),
@@ -312,7 +316,9 @@ impl Device {
         let next_start = self.next_start.filter(|&t| t < self.leave_at);
         match self.link {
             Link::Gone => return Micros::NEVER,
-            _ if self.parting_until < Micros::NEVER => return self.parting_until,
+            _ if self.parting_until < Micros::NEVER => {
+                return self.parting_until.min(next_start.unwrap_or(Micros::NEVER));
+            }
             Link::Offline { retry_at } => earliest(retry_at),
             Link::Connecting { planned } => earliest(planned + self.plan.session.connect_timeout),
             Link::Online(online) => {
@@ -364,12 +370,11 @@ impl Device {
         match input {
             Input::Tick => {}
             Input::Connected(times) => self.connected(now, times),
-            // As it was asked to.
-            Input::Closed(_) if self.parting_until < Micros::NEVER => {
-                self.event(Event::Disconnected);
-                return self.gone();
+            Input::Closed(closed) => {
+                if !self.closed_as_planned(now, &closed, ear) {
+                    self.lost(now, closed.class, closed.detail);
+                }
             }
-            Input::Closed(Closed { class, detail }) => self.lost(now, class, detail),
             Input::Frame(frame) => self.hear(now, &frame, ear),
             Input::Written(session_turn) => {
                 let turns = [&mut self.turn, &mut self.interrupted];
@@ -393,11 +398,11 @@ impl Device {
 
     /// Does what is due.
     fn tick(&mut self, now: Micros) {
-        if self.parting_until < Micros::NEVER {
-            return self.leave(now);
-        }
-        if self.turn.is_none() && self.interrupted.is_none() && self.leaving(now) {
-            return self.leave(now);
+        if self.hangs_up_due(now) {
+            self.part(now);
+            if self.parting_until < Micros::NEVER || self.link == Link::Gone {
+                return;
+            }
         }
         match self.link {
             Link::Offline { retry_at } if retry_at <= now => self.connect(now, retry_at),
@@ -417,8 +422,12 @@ impl Device {
         self.played(now);
         self.heartbeat(now);
         self.strike_due(now);
-        if self.turn.is_none() && self.interrupted.is_none() && self.leaving(now) {
-            self.leave(now);
+        if self.hangs_up_due(now) {
+            self.part(now);
+            // Its next turn may be due.
+            if matches!(self.link, Link::Offline { retry_at } if retry_at <= now) {
+                self.tick(now);
+            }
         }
     }
 
@@ -428,51 +437,6 @@ impl Device {
             Link::Online(online) => online.ready,
             _ => None,
         }
-    }
-
-    /// No turn will start any more.
-    fn leaving(&self, now: Micros) -> bool {
-        // A turn that was planned before the end is still owed, even when the connection for it is still opening.
-        self.next_start.is_none_or(|t| t >= self.leave_at && now >= self.leave_at)
-    }
-
-    fn leave(&mut self, now: Micros) {
-        if self.link == Link::Gone {
-            return;
-        }
-        self.give_up_trouble(now);
-        match self.link {
-            Link::Online(_) => {
-                if self.parts(now) {
-                    return;
-                }
-                self.event(Event::Disconnected);
-                self.out.push_back(Output::Goodbye);
-            }
-            Link::Connecting { .. } => self.out.push_back(Output::Hangup),
-            Link::Offline { .. } | Link::Gone => {}
-        }
-        self.gone();
-    }
-
-    /// Says goodbye, and waits for the answer where there is one. True while it does.
-    fn parts(&mut self, now: Micros) -> bool {
-        if self.parting_until == Micros::NEVER {
-            if let Some(dialect) = &mut self.dialect {
-                dialect.goodbye(&mut self.frames);
-            }
-            self.send_frames(now, None, false);
-            let waits = self.dialect.as_ref().and_then(|d| d.parting());
-            self.parting_until = now + waits.unwrap_or_default();
-        }
-        let answered = self.dialect.as_ref().is_none_or(|d| d.parting().is_none());
-        !answered && now < self.parting_until
-    }
-
-    fn gone(&mut self) {
-        self.link = Link::Gone;
-        (self.speech, self.cough, self.dialect, self.next_start) = (None, None, None, None);
-        self.out.push_back(Output::Done);
     }
 
     /// Queues what a dialect has written into `frames`.

@@ -184,7 +184,7 @@ impl Step {
                     if *established { ("lost", "connection lost") } else { ("refused", "no connection") };
                 Self::new(name, format!("{what}: {class}: {detail}")).failed(class)
             }
-            Event::Disconnected => Self::new("disconnected", "the device leaves"),
+            Event::Disconnected => Self::new("disconnected", "the device hangs up"),
             Event::Reconnected { after } => {
                 span("reconnected", "back", format!("{after} after the loss"), "after_us", *after)
             }

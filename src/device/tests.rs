@@ -17,6 +17,7 @@ use crate::scenario::{
 use crate::seed::Seed;
 
 mod keys;
+mod leave;
 
 pub(crate) const FORMAT: AudioFormat = AudioFormat { codec: Codec::Pcm16, sample_rate: 16_000 };
 
@@ -83,6 +84,7 @@ pub(crate) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> 
             reconnect_base: ms(100),
             reconnect_cap: ms(1_000),
             reconnect_reset: ms(10_000),
+            turns: None,
             resume: false,
             offline_limit: ms(5_000),
             locale: "en-US".to_owned(),
@@ -675,6 +677,7 @@ proptest! {
         doors in prop::collection::vec((0_i64..800, any::<bool>()), 1..5),
         script in prop::collection::vec((0_i64..12_000, 0_usize..12), 0..80),
         late in 0_i64..50,
+        turns in 0_u32..3,
     ) {
         let end = if vad { EndOfTurn::Vad } else { EndOfTurn::Signal };
         let mut w = World::new(plan(end, |p| {
@@ -682,6 +685,7 @@ proptest! {
             let sounds = vec!["cough".to_owned()];
             p.turn.backchannel = Some(BackchannelPlan { share: 0.5, after: Dist::Constant(ms(50)), sounds });
             p.session.keep_alive = Some(ms(400));
+            p.session.turns = Some(turns).filter(|n| *n > 0);
             p.turn.timeout = ms(900);
             p.turn.gap_timeout = ms(500);
         }));

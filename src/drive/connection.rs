@@ -207,6 +207,9 @@ impl DeviceTask {
                     }
                     self.handle(now, Input::Frame(frame));
                     self.take_outputs(now);
+                    if self.leaving.is_some() {
+                        return true;
+                    }
                 }
                 Poll::Ready(Err(closed)) => {
                     self.closed(now, closed);

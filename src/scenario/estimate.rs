@@ -122,6 +122,8 @@ pub struct Estimate {
     pub sending: f64,
     /// Share of the time in which a device receives.
     pub receiving: f64,
+    /// Local ports of connections that have ended, which the kernel gives away again only after a minute.
+    pub ended_ports: u64,
     /// File descriptors that the harness needs.
     pub descriptors: u64,
     /// Resident memory of the harness: base and devices, bytes.
@@ -130,6 +132,8 @@ pub struct Estimate {
 
 /// Descriptors besides one per device: report files, timers, the child process.
 const OTHER_DESCRIPTORS: u64 = 64;
+/// How long the side that closes first keeps the port of a connection: Linux, `TCP_TIMEWAIT_LEN`.
+const TIME_WAIT: Micros = Micros::from_secs(60);
 /// Memory budget: of the process with its fixtures and histograms, and per device.
 const BASE_MEMORY: u64 = 32 << 20;
 /// Per device without TLS.
@@ -175,6 +179,7 @@ impl Estimate {
             down: Wire::down(&reply, down_chunk, tls),
             sending: busy,
             receiving: speech.reply.as_secs_f64() / turn.as_secs_f64(),
+            ended_ports: ended_ports(scenario, turn),
             descriptors: u64::from(fleet.devices) + OTHER_DESCRIPTORS,
             memory: BASE_MEMORY + u64::from(fleet.devices) * DEVICE_MEMORY,
         }
@@ -198,6 +203,25 @@ fn shape(scenario: &Scenario) -> Vec<(Micros, u32)> {
     }
     points.dedup();
     points
+}
+
+/// Local ports of connections that are over: where devices hang up while the run goes on, and not on loopback, where the
+/// kernel reuses such ports at once (`net.ipv4.tcp_tw_reuse`, which is 2 unless somebody has changed it).
+fn ended_ports(scenario: &Scenario, turn: Micros) -> u64 {
+    if scenario.target.on_loopback() {
+        return 0;
+    }
+    let connections_for = |turns: f64| scenario.session.turns.map(|n| (turns / f64::from(n)).max(1.0));
+    let per_s = match scenario.fleet.arrivals {
+        Arrivals::Open { rate, .. } => {
+            rate * connections_for(scenario.turn.count.map_or(1.0, f64::from)).unwrap_or(1.0)
+        }
+        Arrivals::Closed => {
+            let each = scenario.session.turns.map_or(0.0, |n| 1.0 / (f64::from(n) * turn.as_secs_f64()));
+            f64::from(scenario.fleet.devices) * each
+        }
+    };
+    (per_s * TIME_WAIT.min(scenario.fleet.duration).as_secs_f64()).round() as u64
 }
 
 /// Turns in all, and those after warm-up.

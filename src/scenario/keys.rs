@@ -698,6 +698,13 @@ pub const SECTIONS: &[Section] = &[
                  at once is not hammered.",
             ),
             key(
+                "session.turns",
+                Int(0, 1_000_000),
+                Toml("0"),
+                "Turns on one connection: then the device hangs up, and connects when its next turn starts, as a toy with a button does, or a \
+                 client of a server that closes after each turn. 0: it stays connected.",
+            ),
+            key(
                 "session.resume",
                 Bool,
                 Toml("false"),

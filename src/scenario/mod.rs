@@ -409,6 +409,8 @@ pub struct SessionPlan {
     pub reconnect_cap: Micros,
     /// A connection that was open for this long makes the next attempt the first again.
     pub reconnect_reset: Micros,
+    /// Turns on one connection, after which the device hangs up until its next one; `None`: it stays connected.
+    pub turns: Option<u32>,
     /// After a loss, ask for the session that there was.
     pub resume: bool,
     /// How much speech is kept while there is no connection; zero: none.

@@ -22,7 +22,7 @@ when = { text = "bye" }
 "#;
 
 /// A world whose device speaks a dialect with these tables.
-fn world(tables: &str, end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> World {
+pub(super) fn world(tables: &str, end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> World {
     let whole = if tables.contains("[event.") { "" } else { EVENTS };
     let file = format!(
         "[dialect]\nname = \"keys\"\n[audio.up]\nformats = [\"pcm16/16000\"]\n[audio.down]\nformats = [\"pcm16/16000\"]\n\
@@ -31,7 +31,7 @@ fn world(tables: &str, end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> World 
     speaks(&file, end, change)
 }
 
-fn speaks(file: &str, end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> World {
+pub(super) fn speaks(file: &str, end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> World {
     let choice = Choice { vad: end == EndOfTurn::Vad, ..Choice::default() };
     let described = Described::load("keys.toml", file, choice).unwrap_or_else(|e| panic!("{file}\n{e}"));
     World::new(plan(end, |p| {

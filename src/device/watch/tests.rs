@@ -90,7 +90,7 @@ fn a_turn_is_told_as_it_happens() {
 1760 0 ← {"type":"turn_end","turn":0}
 1760 0 reply_complete: reply complete 310 ms (120 ms of audio in 2 messages)
 1760 0 turn_ended: turn 0: ok
-1760 - disconnected: the device leaves
+1760 - disconnected: the device hangs up
 1760 - → None goodbye, code 1000
 1820 0 reply_played: the reply has been played 370 ms
 "#);

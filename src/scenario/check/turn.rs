@@ -145,6 +145,7 @@ impl Check<'_> {
             reconnect_base: self.time("session.reconnect_base"),
             reconnect_cap: self.time("session.reconnect_cap"),
             reconnect_reset: self.time("session.reconnect_reset"),
+            turns: Some(self.u32("session.turns")).filter(|n| *n > 0),
             resume: self.bool("session.resume"),
             offline_limit: match self.choice("session.offline_speech").as_str() {
                 "drop" => Micros::ZERO,
