@@ -1,6 +1,5 @@
 //! What the server answers: real speech with its text, encoded once for each agreed format and shared by every turn.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -56,14 +55,18 @@ pub(super) struct ReplySet {
     pub(super) wrong: Vec<Arc<Reply>>,
 }
 
-/// The replies in every format that was asked for so far.
+/// Formats whose replies are kept: clients may ask for any rate, and each costs megabytes.
+const KEPT: usize = 16;
+
+/// The replies in the formats that were asked for last.
 #[derive(Debug)]
 pub(super) struct Replies {
     spoken: Vec<Spoken>,
     chunk: Micros,
     silent: bool,
     wrong: bool,
-    encoded: Mutex<HashMap<AudioFormat, Arc<ReplySet>>>,
+    /// The format that was asked for last stands last.
+    encoded: Mutex<Vec<(AudioFormat, Arc<ReplySet>)>>,
 }
 
 impl Replies {
@@ -74,18 +77,22 @@ impl Replies {
             chunk: plan.chunk,
             silent: has(Fault::SilentReply),
             wrong: has(Fault::WrongFormat),
-            encoded: Mutex::new(HashMap::new()),
+            encoded: Mutex::new(Vec::new()),
         }
     }
 
-    /// The replies in that format: encoded by the first who asks.
+    /// The replies in that format: encoded when it has not been asked for lately.
     pub(super) fn get(&self, format: AudioFormat) -> Result<Arc<ReplySet>, String> {
         let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(set) = encoded.get(&format) {
-            return Ok(Arc::clone(set));
+        let set = match encoded.iter().position(|(f, _)| *f == format) {
+            Some(at) => encoded.remove(at).1,
+            None => Arc::new(self.encode(format)?),
+        };
+        encoded.push((format, Arc::clone(&set)));
+        if encoded.len() > KEPT {
+            // Sessions that speak it keep it for as long as they need it.
+            encoded.remove(0);
         }
-        let set = Arc::new(self.encode(format)?);
-        encoded.insert(format, Arc::clone(&set));
         Ok(set)
     }
 
@@ -160,5 +167,28 @@ impl Reply {
             chunks,
             audible: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::testing::spoken;
+
+    #[test]
+    fn formats_that_nobody_has_asked_for_lately_are_forgotten() {
+        let replies = Replies::new(vec![spoken()], &ReferencePlan::instant());
+        let of = |rate: u32| AudioFormat { codec: Codec::Pcm16, sample_rate: rate };
+        let first = replies.get(of(8_000)).unwrap();
+        assert!(Arc::ptr_eq(&first, &replies.get(of(8_000)).unwrap()), "encoded once");
+        for n in 1..KEPT as u32 {
+            replies.get(of(8_000 + n)).unwrap();
+        }
+        assert!(Arc::ptr_eq(&first, &replies.get(of(8_000)).unwrap()), "there is room for it");
+        for n in 0..KEPT as u32 {
+            replies.get(of(16_000 + n)).unwrap();
+        }
+        assert_eq!(replies.encoded.lock().unwrap().len(), KEPT);
+        assert!(!Arc::ptr_eq(&first, &replies.get(of(8_000)).unwrap()), "encoded again");
     }
 }
