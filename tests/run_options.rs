@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use voxload::report::result::{RunResult, TurnRow};
 
@@ -91,6 +93,21 @@ fn a_connection_for_each_turn() {
         (result.connections.opened, result.connections.lost)
     };
     assert_eq!(connections(1), (15, 0));
+    // Without a pause between the goodbye and the next connection, the goodbye is said all the same.
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    let patient = Rogue::for_toys(move |toy| {
+        let turn = toy.turn()?;
+        toy.reply(turn)?;
+        let end = toy.listen();
+        if end.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionAborted) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        end
+    });
+    let hasty = brisk(&patient).args("-u 5 -d 20s").set("turn.count", 3).set("session.turns", 1);
+    hasty.set("turn.think", "0ms").go().expect(0);
+    assert_eq!(told.load(Ordering::Relaxed), 12, "device 0 is on a server of its own");
     let (opened, lost) = connections(0);
     assert!(opened > 5 && lost >= 8, "four of them are cut off after each turn: {opened} {lost}");
 }

@@ -254,7 +254,11 @@ impl DeviceTask {
 
     /// Opens a connection, over the device's network where it has one.
     fn connect(&mut self, now: Micros) {
-        // Of one that is still saying goodbye, no more is waited for.
+        // One that is still saying goodbye has only as much time as that takes.
+        if self.leaving.is_some() {
+            self.poll_write(&mut Context::from_waker(Waker::noop()));
+            self.hang_up();
+        }
         self.drop_connection();
         let (shared, id) = (Rc::clone(&self.shared), self.device.id());
         let links = shared.endpoint.links.as_ref();

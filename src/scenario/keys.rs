@@ -1268,7 +1268,7 @@ pub const SECTIONS: &[Section] = &[
     },
     Section {
         path: "report",
-        doc: "Which files to write, and where to look at the run while it lasts. `result.json`, `summary.md`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.",
+        doc: "Which files a run writes, and where to look at it while it lasts. Other verbs write all of theirs. `result.json`, `summary.md`, `turns.csv`, `intervals.csv` and `scenario.toml` always are.",
         keys: &[
             shown(
                 key(
