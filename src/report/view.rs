@@ -254,7 +254,7 @@ impl<'a> View<'a> {
             remarks.push("certificates NOT checked".to_owned());
         }
         format!(
-            "{} · {}{warmup} · {} ({})",
+            "{} at once · {}{warmup} · {} ({})",
             counted(r.generator.devices.into(), "device"),
             chosen(r.duration_us),
             one_line(&t.url),

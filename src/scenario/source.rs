@@ -18,6 +18,7 @@ shipped![
     "quickstart",
     "ci-gate",
     "conversation",
+    "push-to-talk",
     "server-vad",
     "barge-in",
     "secure",
@@ -116,7 +117,7 @@ mod tests {
     fn unknown_names_list_what_there_is() {
         insta::assert_snapshot!(Source::find("scenarios/quikstart.toml").unwrap_err(), @r"
     no scenario `scenarios/quikstart.toml`: neither a file nor a shipped scenario
-      did you mean `quickstart`? shipped: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away, rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, capacity, own-server
+      did you mean `quickstart`? shipped: quickstart, ci-gate, conversation, push-to-talk, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away, rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, capacity, own-server
       `voxload init FILE` writes a new one
 ");
     }
