@@ -331,12 +331,15 @@ fn shipped_scenarios() {
     let talkative = "-u 8 -d 6s --set turn.barge_in.share=0.5 --set turn.backchannel.share=0.5 \
         --set audio.fixtures=hello,dragon-story,sing,dinosaur";
     type Check = fn(&RunResult);
-    let cases: [(&str, &str, Check); 10] = [
+    let cases: [(&str, &str, Check); 11] = [
         ("quickstart", whole, |_| {}),
         ("ci-gate", whole, |r| assert!(r.generator.devices == 4)),
         ("conversation", whole, |r| {
             assert!(r.metrics["first_partial"].min_us < Some(0), "transcripts while the user still speaks");
             assert!(r.metrics["ttfa"].p50_us > Some(300_000), "the cloud is slow");
+        }),
+        ("push-to-talk", whole, |r| {
+            assert_eq!((r.connections.opened, r.connections.lost), (r.turns.succeeded, 0));
         }),
         ("secure", whole, |r| {
             assert!(

@@ -8,8 +8,8 @@ use crate::scenario::{self, Override, Scenario, Source};
 pub(super) struct ScenarioArgs {
     /// A scenario file, or the name of a shipped scenario.
     ///
-    /// Shipped: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away,
-    /// rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, capacity, own-server.
+    /// Shipped: quickstart, ci-gate, conversation, push-to-talk, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes,
+    /// flaky-wifi, walk-away, rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, capacity, own-server.
     /// `voxload init FILE` writes a new one.
     #[arg(value_name = "SCENARIO")]
     pub(super) scenario: Option<String>,
@@ -282,9 +282,18 @@ mod tests {
     }
 
     #[test]
+    fn help_names_what_is_shipped() {
+        let help = <Command as clap::CommandFactory>::command().render_long_help().to_string();
+        let text = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let named = text.split_once("Shipped: ").and_then(|(_, rest)| rest.split_once('.')).unwrap().0;
+        let shipped: Vec<_> = crate::scenario::SHIPPED.iter().map(|(name, _)| *name).collect();
+        assert_eq!(named, shipped.join(", "));
+    }
+
+    #[test]
     fn no_scenario_says_what_there_is() {
         insta::assert_snapshot!(load("").unwrap_err(), @r"
-    which scenario? Give a file, or the name of a shipped one: quickstart, ci-gate, conversation, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away, rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, capacity, own-server
+    which scenario? Give a file, or the name of a shipped one: quickstart, ci-gate, conversation, push-to-talk, server-vad, barge-in, secure, soak, ten-thousand, mixed-homes, flaky-wifi, walk-away, rural-cat1, slow-clients, reconnect-storm, proxy-idle, chunk-codec-sweep, capacity, own-server
       for example: voxload run quickstart
 ");
     }
