@@ -286,7 +286,7 @@ mod tests {
         let help = <Command as clap::CommandFactory>::command().render_long_help().to_string();
         let text = help.split_whitespace().collect::<Vec<_>>().join(" ");
         let named = text.split_once("Shipped: ").and_then(|(_, rest)| rest.split_once('.')).unwrap().0;
-        let shipped: Vec<_> = crate::scenario::SHIPPED.iter().map(|(name, _)| *name).collect();
+        let shipped: Vec<_> = scenario::SHIPPED.iter().map(|(name, _)| *name).collect();
         assert_eq!(named, shipped.join(", "));
     }
 

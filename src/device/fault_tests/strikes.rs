@@ -257,6 +257,7 @@ proptest! {
         limit in 0..2_000_i64,
         closes in prop::collection::vec(0..11_000_i64, 0..3),
         late in 0_i64..30,
+        turns in 0_u32..3,
     ) {
         let policy = [Reconnect::FullJitter, Reconnect::Grpc, Reconnect::Fixed, Reconnect::None][policy];
         let faults: Vec<_> = faults.iter().map(String::as_str).collect();
@@ -270,6 +271,7 @@ proptest! {
             (p.turn.timeout, p.turn.gap_timeout) = (ms(1_500), ms(700));
             (p.session.resume, p.session.reconnect) = (resume, policy);
             p.session.offline_limit = ms(limit);
+            p.session.turns = Some(turns).filter(|n| *n > 0);
         });
         s.server.memory = [Memory::Exact, Memory::Repeats, Memory::Drops, Memory::None, Memory::Silent][memory];
         s.closed.1 = ms(refused);
