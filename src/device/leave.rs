@@ -14,7 +14,12 @@ impl Device {
     /// No turn will start any more.
     pub(super) fn leaving(&self, now: Micros) -> bool {
         // A turn that was planned before the end is still owed, even when the connection for it is still opening.
-        self.next_start.is_none_or(|t| t >= self.leave_at && now >= self.leave_at)
+        self.next_start.is_none_or(|t| t >= self.leave_at && now >= self.departs_at())
+    }
+
+    /// When it hangs up, if it is idle when its time is over.
+    pub(super) fn departs_at(&self) -> Micros {
+        self.leave_at.saturating_add(self.departs_after)
     }
 
     /// No turn is under way.

@@ -126,6 +126,8 @@ pub struct Device {
     link: Link,
     dialect: Option<Box<dyn DeviceDialect>>,
     leave_at: Micros,
+    /// So much later it hangs up, when it is idle then.
+    departs_after: Micros,
     /// Attempts to come back since the last connection that lasted, and in all.
     attempts: u32,
     returns: u32,
@@ -221,6 +223,7 @@ impl Device {
             link: Link::Offline { retry_at: connects_at },
             dialect: None,
             leave_at,
+            departs_after: plan.departs_after(id),
             attempts: 0,
             returns: 0,
             opened: false,
@@ -354,7 +357,7 @@ impl Device {
             earliest(self.barge_in_at(turn).unwrap_or(Micros::NEVER));
             earliest(self.cough_at(turn).unwrap_or(Micros::NEVER));
         } else if next_start.is_none() && self.interrupted.is_none() {
-            earliest(self.leave_at);
+            earliest(self.departs_at());
         }
         if let Some(turn) = &self.interrupted {
             earliest(self.stop_deadline(turn));

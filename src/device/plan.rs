@@ -35,7 +35,20 @@ pub struct Plan {
     pub warmup: Micros,
     /// When devices send within a chunk period.
     pub beat: Beat,
+    /// Devices that are idle when their time is over hang up within this time: all at once, they would disturb the turns
+    /// that are still under way.
+    pub departures: Micros,
 }
+
+/// How long a fleet of so many devices takes to hang up.
+pub fn departures(devices: u32) -> Micros {
+    Micros(i64::from(devices) * HANG_UP.0).min(LONGEST_DEPARTURES)
+}
+
+/// From one departure to the next, when the fleet is idle.
+const HANG_UP: Micros = Micros(200);
+/// Nobody waits for longer than this for the last of them.
+const LONGEST_DEPARTURES: Micros = Micros::from_secs(2);
 
 /// When devices send within a chunk period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +197,12 @@ impl Plan {
             }
             _ => due,
         }
+    }
+
+    /// How much later than its time is over a device hangs up.
+    pub fn departs_after(&self, device: u32) -> Micros {
+        let at = self.seed.stream("departure", u64::from(device)).unit();
+        Micros((self.departures.0 as f64 * at) as i64)
     }
 
     /// How long a device waits before it tries to come back: see [`reconnect_delay`].

@@ -95,6 +95,7 @@ pub(crate) fn plan(end: EndOfTurn, change: impl FnOnce(&mut Plan)) -> Arc<Plan> 
         warmup: Micros::ZERO,
         // Without spread: the tests know every instant.
         beat: Beat::Spread(Micros::ZERO),
+        departures: Micros::ZERO,
     };
     change(&mut plan);
     Arc::new(plan)

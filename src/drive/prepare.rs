@@ -11,7 +11,7 @@ use super::links::Links;
 use crate::audio::chunk::encode_all;
 use crate::audio::library::Library;
 use crate::audio::{CodecSettings, Sound};
-use crate::device::plan::{Beat, Plan, Spoken};
+use crate::device::plan::{Beat, Plan, Spoken, departures};
 use crate::dialect::connect::Connector;
 use crate::dialect::{Given, SessionSetup};
 use crate::event::FailureClass;
@@ -86,6 +86,7 @@ pub fn speech(scenario: &Scenario) -> Result<Speech, Failure> {
         playback: scenario.playback,
         warmup: scenario.fleet.warmup,
         beat: Beat::of(&scenario.fleet, audio.settings.chunk),
+        departures: departures(scenario.most()),
     };
     let at = |sample, s: &Sound| Micros::of_samples(sample, s.sample_rate).0;
     let fixtures = sounds

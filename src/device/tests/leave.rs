@@ -136,3 +136,35 @@ fn a_recogniser_is_hung_up_on_after_its_last_word() {
     assert_eq!(w.connections(), (vec![500], vec![1_600]));
     assert_eq!((w.losses(), w.only_turn().outcome.clone()), (0, Outcome::Succeeded));
 }
+
+#[test]
+fn idle_devices_do_not_hang_up_all_at_once() {
+    let plan = plan(EndOfTurn::Signal, |p| {
+        p.departures = ms(1_000);
+        p.turn.think = Dist::Constant(Micros::from_secs(5));
+    });
+    let mut ear = Ear::new(FORMAT);
+    let mut hung_up: Vec<i64> = (0..100)
+        .map(|id| {
+            // Their next turn would be planned for the very end.
+            let mut device = Device::new(id, Arc::clone(&plan), Micros::ZERO, ms(5_000));
+            device.handle(Micros::ZERO, Input::Tick, &mut ear);
+            device.handle(Micros::ZERO, Input::Connected(ConnectTimes::default()), &mut ear);
+            let mut now = Micros::ZERO;
+            loop {
+                while let Some(output) = device.poll() {
+                    match output {
+                        Output::Done => return now.0 / 1_000,
+                        Output::Event(Event::TurnStarted { .. }) => panic!("a turn at {now}"),
+                        _ => {}
+                    }
+                }
+                now = device.deadline();
+                device.handle(now, Input::Tick, &mut ear);
+            }
+        })
+        .collect();
+    hung_up.sort_unstable();
+    assert!(hung_up[0] >= 5_000 && hung_up[99] <= 6_000, "{hung_up:?}");
+    assert!(hung_up[25] > 5_100 && hung_up[50] < 5_800 && hung_up[75] > 5_600, "{hung_up:?}");
+}
