@@ -177,7 +177,8 @@ never, fired = [], "native"
 if d := r.get("dialect"):
     if d["unmatched"]:
         bad.append(f"{d['unmatched']} unmatched, for example {d['examples'][0]['example']}")
-    unsaid = re.findall(r"event `(.*?)`.*never sends", pathlib.Path(dir + ".rules").read_text())
+    silent = re.search(r"would never send (.*): no `emit`", pathlib.Path(dir + ".rules").read_text())
+    unsaid = re.findall(r"`(.*?)`", silent[1]) if silent else []
     # Nothing goes wrong here, nobody asks for a sign of life, and with a signal nobody looks for speech.
     unsaid_as = ["error", "pong"] + (["speech_started", "speech_stopped"] if end == "signal" else [])
     never = [x["name"] for x in d["rules"] if x["fired"] == 0]
